@@ -1,0 +1,276 @@
+/**
+ * Prometheus remote write 1.0: the message under the snappy block, read in one pass.
+ *
+ *     WriteRequest  timeseries = 1, metadata = 3
+ *     TimeSeries    labels = 1, samples = 2, exemplars = 3, histograms = 4
+ *     Label         name = 1, value = 2 (strings)
+ *     Sample        value = 1 (double), timestamp = 2 (int64, ms)
+ *
+ * The reader makes no object and no string: a series is handed over as the bytes of its label fields, a value as the two
+ * halves of its bits, since a stale marker is a NaN whose bits must survive.
+ * @see https://prometheus.io/docs/specs/prw/remote_write_spec/
+ */
+
+import { utf8Decode } from './bytes.ts'
+import type { Label } from './labels.ts'
+import { Reader, Writer } from './protobuf.ts'
+import { WireError } from './wire-error.ts'
+
+/** High and low word of the NaN that marks the end of a series. */
+export const STALE_HIGH = 0x7ff00000
+export const STALE_LOW = 2
+
+const VARINT = 0
+const FIXED64 = 1
+const LENGTH = 2
+const tag = (field: number, type: number): number => (field << 3) | type
+
+const REQUEST_TIMESERIES = tag(1, LENGTH)
+const REQUEST_METADATA = tag(3, LENGTH)
+const SERIES_LABELS = tag(1, LENGTH)
+const SERIES_SAMPLES = tag(2, LENGTH)
+const SERIES_EXEMPLARS = tag(3, LENGTH)
+const SERIES_HISTOGRAMS = tag(4, LENGTH)
+const LABEL_NAME = tag(1, LENGTH)
+const LABEL_VALUE = tag(2, LENGTH)
+const SAMPLE_VALUE = tag(1, FIXED64)
+const SAMPLE_TIMESTAMP = tag(2, VARINT)
+
+/** Parts of a request that are not samples. */
+export type ExtraKind = 'exemplar' | 'histogram' | 'metadata'
+
+/** What takes a request's parts, in the order of the body. */
+export interface WriteRequestSink {
+  /**
+   * Asked at the start of each series: does the label block at `pos` begin with that of the series that usually follows?
+   * @returns the length of that block when its bytes are equal, else 0; `series` comes next in both cases
+   */
+  expect(body: Uint8Array, pos: number, end: number): number
+  /** The next series; `body[start..end)` are its label fields as sent, maybe the ones just expected. */
+  series(body: Uint8Array, start: number, end: number): void
+  /** A sample of the current series. @param timestamp ms since the epoch, any int64 (rounded beyond 2^53) */
+  sample(timestamp: number, valueLow: number, valueHigh: number): void
+  /** The last `n` samples were given to a series whose labels were not complete yet: forget them, they come again. */
+  retract(n: number): void
+  /** Parts of the request, or of the current series, that are not samples. */
+  extra(kind: ExtraKind, count: number): void
+}
+
+/**
+ * Reads a whole request. Unknown fields are skipped; the last of a repeated singular field wins.
+ * @throws WireError `malformed` or `truncated`; the sink then holds a part of the body and must drop it
+ */
+export function readWriteRequest(body: Uint8Array, sink: WriteRequestSink): void {
+  const reader = new Reader(body)
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
+  try {
+    while (reader.pos < body.length) {
+      const field = reader.tag()
+      if (field === REQUEST_TIMESERIES) {
+        const end = enter(reader, body.length)
+        readSeries(reader, view, end, sink)
+        reader.len = body.length
+      } else if (field === REQUEST_METADATA) {
+        reader.skip(reader.size())
+        sink.extra('metadata', 1)
+      } else skipUnknown(reader, field, REQUEST_TIMESERIES)
+    }
+  } catch (error) {
+    throw asWireError(error, reader)
+  }
+}
+
+/** Starts a nested message: the reader cannot leave it. @returns its end */
+function enter(reader: Reader, outerEnd: number): number {
+  const length = reader.size()
+  const end = reader.pos + length
+  if (end > outerEnd)
+    throw new WireError(
+      'truncated',
+      `a message at offset ${reader.pos} states ${length} bytes, ${outerEnd - reader.pos} are left`,
+    )
+  reader.len = end
+  return end
+}
+
+function readSeries(reader: Reader, view: DataView, end: number, sink: WriteRequestSink): void {
+  const body = reader.buf
+  const start = reader.pos
+  const known = sink.expect(body, start, end)
+  reader.pos = start + known
+  while (reader.pos < end && body[reader.pos] === SERIES_LABELS) {
+    reader.pos++
+    reader.skip(reader.size())
+  }
+  sink.series(body, start, reader.pos)
+  let samples = 0
+  let exemplars = 0
+  let histograms = 0
+  while (reader.pos < end) {
+    const field = reader.tag()
+    if (field === SERIES_SAMPLES) {
+      readSample(reader, view, end, sink)
+      samples++
+    } else if (field === SERIES_LABELS) {
+      // Labels behind other fields: legal, never seen from a real sender. Read the series again with all of them in front.
+      sink.retract(samples)
+      readReordered(body.subarray(start, end), sink)
+      reader.pos = end
+      return
+    } else if (field === SERIES_EXEMPLARS || field === SERIES_HISTOGRAMS) {
+      reader.skip(reader.size())
+      if (field === SERIES_EXEMPLARS) exemplars++
+      else histograms++
+    } else skipUnknown(reader, field, SERIES_LABELS, SERIES_SAMPLES, SERIES_EXEMPLARS, SERIES_HISTOGRAMS)
+  }
+  if (exemplars > 0) sink.extra('exemplar', exemplars)
+  if (histograms > 0) sink.extra('histogram', histograms)
+}
+
+function readSample(reader: Reader, view: DataView, seriesEnd: number, sink: WriteRequestSink): void {
+  const end = enter(reader, seriesEnd)
+  let low = 0
+  let high = 0
+  let timestamp = 0
+  while (reader.pos < end) {
+    const field = reader.tag()
+    if (field === SAMPLE_VALUE) {
+      const at = reader.pos
+      reader.skip(8)
+      low = view.getUint32(at, true)
+      high = view.getUint32(at + 4, true)
+    } else if (field === SAMPLE_TIMESTAMP) timestamp = readInt64(reader)
+    else skipUnknown(reader, field, SAMPLE_VALUE, SAMPLE_TIMESTAMP)
+  }
+  reader.len = seriesEnd
+  sink.sample(timestamp, low, high)
+}
+
+/** Copies a series with its label fields in front and reads that. */
+function readReordered(series: Uint8Array, sink: WriteRequestSink): void {
+  const reader = new Reader(series)
+  const labels: Uint8Array[] = []
+  const others: Uint8Array[] = []
+  while (reader.pos < series.length) {
+    const at = reader.pos
+    const field = reader.tag()
+    reader.skipType(field & 7, 0, field >>> 3)
+    ;(field === SERIES_LABELS ? labels : others).push(series.subarray(at, reader.pos))
+  }
+  const ordered = new Uint8Array(series.length)
+  let pos = 0
+  for (const piece of [...labels, ...others]) {
+    ordered.set(piece, pos)
+    pos += piece.length
+  }
+  readSeries(new Reader(ordered), new DataView(ordered.buffer), ordered.length, sink)
+}
+
+/** An int64 varint as a number, without the object that protobufjs makes for 64 bits. */
+function readInt64(reader: Reader): number {
+  const buf = reader.buf
+  let pos = reader.pos
+  let low = 0
+  let high = 0
+  for (let i = 0; i < 10; i++) {
+    if (pos >= reader.len) throw new WireError('truncated', `a varint at offset ${reader.pos} has no end`)
+    const byte = buf[pos++]!
+    // Groups 0-3 fill bits 0-27; group 4 straddles the halves.
+    if (i < 4) low |= (byte & 127) << (7 * i)
+    else if (i === 4) {
+      low |= (byte & 15) << 28
+      high |= (byte & 127) >>> 4
+    } else high |= (byte & 127) << (7 * i - 32)
+    if (byte < 128) {
+      reader.pos = pos
+      return high * 4294967296 + (low >>> 0)
+    }
+  }
+  throw new WireError('malformed', `a varint at offset ${reader.pos} is longer than 10 bytes`)
+}
+
+/** Skips a field that we do not know; a known field number under another wire type is an error, as in every decoder. */
+function skipUnknown(reader: Reader, field: number, ...known: number[]): void {
+  for (const expected of known) {
+    if (field >>> 3 === expected >>> 3)
+      throw new WireError('malformed', `field ${field >>> 3} at offset ${reader.pos} has wire type ${field & 7}`)
+  }
+  reader.skipType(field & 7, 0, field >>> 3)
+}
+
+/** protobufjs throws plain errors; this is the one place that gives them our code. */
+function asWireError(error: unknown, reader: Reader): WireError {
+  if (error instanceof WireError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new WireError(
+    error instanceof RangeError ? 'truncated' : 'malformed',
+    `write request at offset ${reader.pos}: ${reason}`,
+  )
+}
+
+/**
+ * The labels in a series' raw label fields, in the order sent.
+ * @throws WireError when they are not label messages or not valid UTF-8
+ */
+export function readLabels(body: Uint8Array, start: number, end: number): Label[] {
+  const reader = new Reader(body)
+  const labels: Label[] = []
+  try {
+    reader.pos = start
+    while (reader.pos < end) {
+      reader.len = end
+      reader.tag() // SERIES_LABELS: the caller cut the block by it
+      const labelEnd = enter(reader, end)
+      let name = ''
+      let value = ''
+      while (reader.pos < labelEnd) {
+        const field = reader.tag()
+        if (field === LABEL_NAME) name = readString(reader)
+        else if (field === LABEL_VALUE) value = readString(reader)
+        else skipUnknown(reader, field, LABEL_NAME, LABEL_VALUE)
+      }
+      labels.push([name, value])
+    }
+    return labels
+  } catch (error) {
+    throw asWireError(error, reader)
+  }
+}
+
+function readString(reader: Reader): string {
+  const length = reader.size()
+  const at = reader.pos
+  reader.skip(length)
+  return utf8Decode(reader.buf.subarray(at, at + length))
+}
+
+/** One series to send. Labels include `__name__` and are sorted by name, as the specification asks of senders. */
+export interface SeriesToWrite {
+  readonly labels: readonly Label[]
+  readonly samples: readonly {
+    readonly timestamp: number
+    readonly value: number
+  }[]
+}
+
+/** Encodes a request body (before snappy). */
+export function encodeWriteRequest(series: Iterable<SeriesToWrite>): Uint8Array {
+  const writer = Writer.create()
+  for (const { labels, samples } of series) {
+    writer.uint32(REQUEST_TIMESERIES).fork()
+    for (const [name, value] of labels) {
+      writer.uint32(SERIES_LABELS).fork()
+      writer.uint32(LABEL_NAME).string(name)
+      if (value !== '') writer.uint32(LABEL_VALUE).string(value)
+      writer.ldelim()
+    }
+    for (const { timestamp, value } of samples) {
+      writer.uint32(SERIES_SAMPLES).fork()
+      if (!Object.is(value, 0)) writer.uint32(SAMPLE_VALUE).double(value)
+      if (timestamp !== 0) writer.uint32(SAMPLE_TIMESTAMP).int64(timestamp)
+      writer.ldelim()
+    }
+    writer.ldelim()
+  }
+  return writer.finish()
+}

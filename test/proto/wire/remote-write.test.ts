@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import protobuf from 'protobufjs'
+import type { Label } from '../../../proto/wire/labels.ts'
+import type { WriteRequestSink } from '../../../proto/wire/remote-write.ts'
+import {
+  encodeWriteRequest,
+  readLabels,
+  readWriteRequest,
+  STALE_HIGH,
+  STALE_LOW,
+} from '../../../proto/wire/remote-write.ts'
+import { WireError } from '../../../proto/wire/wire-error.ts'
+
+const schema = protobuf.parse(
+  readFileSync(new URL('../../../proto/schema/prometheus-remote-write-1.proto', import.meta.url), 'utf8'),
+)
+const WriteRequest = schema.root.lookupType('prometheus.WriteRequest')
+
+interface Read {
+  labels: Label[]
+  samples: [timestamp: number, value: number][]
+}
+
+/** Keeps everything as plain values; expects the series in the order of the request before. */
+class Collecting implements WriteRequestSink {
+  read: Read[] = []
+  extras: Record<string, number> = {}
+  expected = 0
+  #before: Uint8Array[] = []
+  #blocks: Uint8Array[] = []
+
+  expect(body: Uint8Array, pos: number, end: number): number {
+    const block = this.#before[this.#blocks.length]
+    if (!block || pos + block.length > end || Buffer.compare(block, body.subarray(pos, pos + block.length)) !== 0)
+      return 0
+    this.expected++
+    return block.length
+  }
+  series(body: Uint8Array, start: number, end: number): void {
+    this.#blocks.push(body.slice(start, end))
+    this.read.push({ labels: readLabels(body, start, end), samples: [] })
+  }
+  sample(timestamp: number, low: number, high: number): void {
+    const view = new DataView(new ArrayBuffer(8))
+    view.setUint32(0, low, true)
+    view.setUint32(4, high, true)
+    this.read.at(-1)?.samples.push([timestamp, view.getFloat64(0, true)])
+  }
+  retract(n: number): void {
+    const last = this.read.pop()
+    this.#blocks.pop()
+    assert.equal(last?.samples.length, n)
+  }
+  extra(kind: string, count: number): void {
+    this.extras[kind] = (this.extras[kind] ?? 0) + count
+  }
+  again(): void {
+    this.read = []
+    this.#before = this.#blocks
+    this.#blocks = []
+  }
+}
+
+const text = fc.string({ unit: 'grapheme', maxLength: 8 })
+const timestamp = fc.oneof(fc.integer({ min: 1.6e12, max: 1.9e12 }), fc.maxSafeInteger(), fc.constant(0))
+const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record(model, { noNullPrototype: true })
+const series = record({
+  labels: fc.array(record({ name: text, value: text }), { minLength: 1, maxLength: 5 }),
+  samples: fc.array(record({ value: fc.double(), timestamp }), { maxLength: 4 }),
+  exemplars: fc.array(record({ value: fc.double(), timestamp }), { maxLength: 2 }),
+})
+const request = record({
+  timeseries: fc.array(series, { maxLength: 6 }),
+  metadata: fc.array(record({ help: text }), { maxLength: 2 }),
+})
+
+test('readWriteRequest reads what protobufjs encodes by the public schema', () => {
+  fc.assert(
+    fc.property(request, (message) => {
+      const sink = new Collecting()
+      readWriteRequest(WriteRequest.encode(WriteRequest.fromObject(message)).finish(), sink)
+      assert.deepEqual(
+        sink.read,
+        message.timeseries.map((s) => ({
+          labels: s.labels.map((l) => [l.name, l.value]),
+          samples: s.samples.map((p) => [p.timestamp, p.value]),
+        })),
+      )
+      assert.equal(sink.extras['metadata'] ?? 0, message.metadata.length)
+      assert.equal(
+        sink.extras['exemplar'] ?? 0,
+        message.timeseries.reduce((n, s) => n + s.exemplars.length, 0),
+      )
+    }),
+  )
+})
+
+test('readWriteRequest reads the same when every series is expected', () => {
+  fc.assert(
+    fc.property(request, (message) => {
+      const body = WriteRequest.encode(WriteRequest.fromObject(message)).finish()
+      const sink = new Collecting()
+      readWriteRequest(body, sink)
+      const first = sink.read
+      sink.again()
+      readWriteRequest(body, sink)
+      assert.deepEqual(sink.read, first)
+      assert.equal(sink.expected, message.timeseries.length)
+    }),
+  )
+})
+
+test('readWriteRequest does not take a series for the expected one when more labels follow', () => {
+  const one = encodeWriteRequest([{ labels: [['__name__', 'm']], samples: [{ timestamp: 1, value: 1 }] }])
+  const two = encodeWriteRequest([
+    {
+      labels: [
+        ['__name__', 'm'],
+        ['a', 'b'],
+      ],
+      samples: [{ timestamp: 1, value: 1 }],
+    },
+  ])
+  const sink = new Collecting()
+  readWriteRequest(one, sink)
+  sink.again()
+  readWriteRequest(two, sink)
+  assert.deepEqual(sink.read[0]?.labels, [
+    ['__name__', 'm'],
+    ['a', 'b'],
+  ])
+})
+
+test('readWriteRequest puts labels that stand behind samples in front', () => {
+  const label = (name: string, value: string) => [
+    0x0a,
+    4 + name.length + value.length,
+    0x0a,
+    name.length,
+    ...Buffer.from(name),
+    0x12,
+    value.length,
+    ...Buffer.from(value),
+  ]
+  const sample = [0x12, 11, 0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0x10, 7]
+  const fields = [...label('__name__', 'm'), ...sample, 0x1a, 0, ...label('a', 'b'), ...sample]
+  const sink = new Collecting()
+  readWriteRequest(Uint8Array.of(0x0a, fields.length, ...fields), sink)
+  assert.deepEqual(sink.read, [
+    {
+      labels: [
+        ['__name__', 'm'],
+        ['a', 'b'],
+      ],
+      samples: [
+        [7, 1],
+        [7, 1],
+      ],
+    },
+  ])
+  assert.deepEqual(sink.extras, { exemplar: 1 })
+})
+
+test('readWriteRequest keeps the bits of a stale marker', () => {
+  let seen: number[] = []
+  const sink: WriteRequestSink = {
+    expect: () => 0,
+    series() {},
+    sample: (_, low, high) => (seen = [low, high]),
+    retract() {},
+    extra() {},
+  }
+  readWriteRequest(Uint8Array.of(0x0a, 13, 0x12, 11, 0x09, 2, 0, 0, 0, 0, 0, 0xf0, 0x7f, 0x10, 7), sink)
+  assert.deepEqual(seen, [STALE_LOW, STALE_HIGH])
+})
+
+test('readWriteRequest answers every truncation and mutation with values or a WireError', () => {
+  fc.assert(
+    fc.property(
+      request,
+      fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }),
+      fc.nat(),
+      (message, edits, cut) => {
+        const body = WriteRequest.encode(WriteRequest.fromObject(message)).finish().slice()
+        for (const [at, byte] of edits) if (body.length > 0) body[at % body.length] = byte
+        const input = edits.length === 0 ? body.subarray(0, cut % (body.length + 1)) : body
+        try {
+          readWriteRequest(input, new Collecting())
+        } catch (error) {
+          assert.ok(error instanceof WireError, String(error))
+        }
+      },
+    ),
+    { numRuns: 3000 },
+  )
+})
+
+test('encodeWriteRequest writes what protobufjs decodes by the public schema', () => {
+  const body = encodeWriteRequest([
+    {
+      labels: [
+        ['__name__', 'm'],
+        ['a', 'é'],
+      ],
+      samples: [
+        { timestamp: 1761991200123, value: -0 },
+        { timestamp: -5, value: 0 },
+      ],
+    },
+  ])
+  const message = WriteRequest.toObject(WriteRequest.decode(body), { longs: Number, arrays: true })
+  assert.deepEqual(message, {
+    timeseries: [
+      {
+        labels: [
+          { name: '__name__', value: 'm' },
+          { name: 'a', value: 'é' },
+        ],
+        samples: [{ timestamp: 1761991200123, value: -0 }, { timestamp: -5 }],
+        exemplars: [],
+        histograms: [],
+      },
+    ],
+    metadata: [],
+  })
+})
