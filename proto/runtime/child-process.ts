@@ -1,0 +1,35 @@
+/** Starts another program of ours in the runtime that runs this one: Node from source (tsx) or built, or Deno. */
+import type { ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
+
+declare const Deno: unknown
+
+export interface ChildOptions {
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** stdout is piped when its lines are wanted; stderr always goes to ours. */
+  readonly stdout: 'pipe' | 'inherit'
+}
+
+/**
+ * The child's stdin is a pipe that we never write to: it closes when this process ends, however it ends, and
+ * the child leaves by {@link exitWithParent}.
+ */
+export function spawnProgram(path: string, options: ChildOptions): ChildProcess {
+  const runtime = typeof Deno === 'undefined' ? process.execArgv : ['run', '-A']
+  return spawn(process.execPath, [...runtime, path, ...options.args], {
+    stdio: ['pipe', options.stdout, 'inherit'],
+    env: options.env,
+  })
+}
+
+/** For a child: calls `leave` when the parent is gone. */
+export function exitWithParent(leave: () => void): void {
+  process.stdin.on('end', leave).on('error', leave).resume()
+}
+
+/** Resolves with the exit code, or the signal's name. */
+export function exited(child: ChildProcess): Promise<number | NodeJS.Signals | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child.exitCode ?? child.signalCode)
+  return new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)))
+}

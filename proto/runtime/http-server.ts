@@ -1,0 +1,246 @@
+/**
+ * A node:http server as a service: bounded bodies, JSON errors, a drain that ends.
+ *
+ * Doors that take samples handle requests directly: a framework's Request and Response objects would cost more than
+ * the hand-off itself. Everything else goes through Hono on the same server.
+ */
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { FleetmeterError, messageOf } from './errors.ts'
+import type { Logger } from './log.ts'
+import type { Health, Service } from './service.ts'
+
+export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
+
+const HEADERS_TIMEOUT_MS = 20_000
+const REQUEST_TIMEOUT_MS = 60_000 // a body that trickles in longer than this is cut off
+const KEEP_ALIVE_MS = 65_000 // longer than the idle times of usual proxies, so that the peer closes first
+
+export interface HttpServiceOptions {
+  readonly name: string
+  /** `host:port`; port 0 takes a free one. */
+  readonly listen: string
+  readonly log: Logger
+  readonly handler: Handler
+}
+
+export class HttpService implements Service {
+  readonly name: string
+  readonly #options: HttpServiceOptions
+  readonly #server
+  #stopping = false
+  #ready = false
+  #requests = 0
+  readonly #idPrefix = randomBytes(6).toString('hex')
+
+  constructor(options: HttpServiceOptions) {
+    this.name = options.name
+    this.#options = options
+    this.#server = createServer(
+      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
+      (request, response) => {
+        void this.#serve(request, response)
+      },
+    )
+  }
+
+  /** Where it listens, `http://host:port`; known once started. */
+  get url(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  }
+
+  async start(): Promise<void> {
+    const { host, port } = parseListen(this.#options.listen)
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    }).catch((error: unknown) => {
+      throw new FleetmeterError(
+        'FM_CONFIG',
+        `Cannot listen on "${this.#options.listen}": ${messageOf(error)}. Is another process using the port?`,
+        { cause: error },
+      )
+    })
+    this.#ready = true
+  }
+
+  /** Takes no new connection or request, lets those under way end, cuts what is left at the deadline. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#stopping = true
+    this.#ready = false
+    if (!this.#server.listening) return
+    await new Promise<void>((resolve) => {
+      const cut = (): void => this.#server.closeAllConnections()
+      deadline.addEventListener('abort', cut, { once: true })
+      this.#server.close(() => {
+        deadline.removeEventListener('abort', cut)
+        resolve()
+      })
+      this.#server.closeIdleConnections()
+      if (deadline.aborted) cut()
+    })
+  }
+
+  health(): Health {
+    return this.#ready ? { ready: true } : { ready: false, detail: 'not listening' }
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader('X-Request-Id', `${this.#idPrefix}-${(++this.#requests).toString(36)}`)
+    if (this.#stopping) {
+      response.setHeader('Connection', 'close')
+      sendError(response, 503, 'SERVICE_UNAVAILABLE', 'Shutting down: send this again', { 'Retry-After': '1' })
+      return
+    }
+    try {
+      await this.#options.handler(request, response)
+    } catch (error) {
+      if (error instanceof BodyError) {
+        if (error.status !== undefined) {
+          // What is left of the body would be read as the next request.
+          response.setHeader('Connection', 'close')
+          sendError(response, error.status, 'BAD_REQUEST', error.message)
+        } else request.destroy()
+        return
+      }
+      this.#options.log.error(
+        { service: this.name, method: request.method, path: pathOf(request), error: messageOf(error) },
+        'request failed',
+      )
+      if (!response.headersSent) sendError(response, 500, 'INTERNAL_ERROR', 'Internal Error')
+      else response.destroy()
+    }
+  }
+}
+
+/** The body cannot be had. Without a status there is nobody left to answer. */
+export class BodyError extends Error {
+  readonly status: 400 | 413 | undefined
+
+  constructor(status: 400 | 413 | undefined, message: string) {
+    super(message)
+    this.name = 'BodyError'
+    this.status = status
+  }
+}
+
+/**
+ * Reads a body into memory of its own, so that it can be given away to a thread.
+ * @throws BodyError 413 as soon as it is known to be over the limit, before it is read
+ */
+export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLarge = (): BodyError => new BodyError(413, `The body is over the limit of ${maxBytes} bytes`)
+  const stated = request.headers['content-length']
+  if (stated !== undefined) {
+    const length = Number(stated)
+    if (length > maxBytes) throw tooLarge()
+    return fill(request, new Uint8Array(length))
+  }
+  const chunks: Buffer[] = []
+  let size = 0
+  await consume(request, (chunk) => {
+    size += chunk.length
+    if (size > maxBytes) throw tooLarge()
+    chunks.push(chunk)
+  })
+  const body = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    body.set(chunk, at)
+    at += chunk.length
+  }
+  return body
+}
+
+async function fill(request: IncomingMessage, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  let at = 0
+  await consume(request, (chunk) => {
+    body.set(chunk, at)
+    at += chunk.length
+  })
+  return body
+}
+
+function consume(request: IncomingMessage, take: (chunk: Buffer) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown): void => {
+      request.pause()
+      request.removeAllListeners('data')
+      reject(error)
+    }
+    request.on('data', (chunk: Buffer) => {
+      try {
+        take(chunk)
+      } catch (error) {
+        fail(error)
+      }
+    })
+    request.on('end', resolve)
+    request.on('error', () => fail(new BodyError(undefined, 'The connection ended inside the body')))
+    request.on('close', () => {
+      if (!request.complete) fail(new BodyError(undefined, 'The connection ended inside the body'))
+    })
+  })
+}
+
+/** The codes of xtrace's contract; they are what clients switch on after the status. */
+export type ApiCode =
+  | 'UNAUTHORIZED'
+  | 'BAD_REQUEST'
+  | 'NOT_FOUND'
+  | 'TOO_MANY_REQUESTS'
+  | 'SERVICE_UNAVAILABLE'
+  | 'INTERNAL_ERROR'
+
+export type Headers = Readonly<Record<string, string>>
+
+export function sendJson(response: ServerResponse, status: number, body: unknown, headers: Headers = {}): void {
+  const text = JSON.stringify(body)
+  response.writeHead(status, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(text),
+    ...headers,
+  })
+  response.end(text)
+}
+
+export function sendError(
+  response: ServerResponse,
+  status: number,
+  code: ApiCode,
+  message: string,
+  headers: Headers = {},
+): void {
+  sendJson(response, status, { message, code }, headers)
+}
+
+/** The path without the query string. */
+export function pathOf(request: IncomingMessage): string {
+  const url = request.url ?? '/'
+  const query = url.indexOf('?')
+  return query < 0 ? url : url.slice(0, query)
+}
+
+/** The media type without parameters, lower case, and its parameters as text. */
+export function mediaType(header: string | undefined): { type: string; parameters: readonly string[] } {
+  const [type = '', ...parameters] = (header ?? '').split(';').map((part) => part.trim())
+  return { type: type.toLowerCase(), parameters }
+}
+
+/** @throws FleetmeterError `FM_CONFIG` when it is not `host:port` */
+export function parseListen(listen: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(listen)
+  const port = Number(match?.[3])
+  if (match === null || port > 65535)
+    throw new FleetmeterError(
+      'FM_CONFIG',
+      `"${listen}" is not an address to listen on: expected host:port, such as 127.0.0.1:8742`,
+    )
+  return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : match[2]!), port }
+}

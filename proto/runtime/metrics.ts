@@ -1,0 +1,61 @@
+/**
+ * Metrics about ourselves; the only file that imports `prom-client`.
+ *
+ * Counting happens in plain numbers next to the work (also in threads). A scrape reads them: a counter here is a function
+ * that says what the number is now, so that related ones are always of one moment.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+/** Values of one metric by its labels. */
+export type Reading = { readonly labels?: Readonly<Record<string, string>>; readonly value: number }
+
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #prefix: string
+
+  /** @param side `collector` or `aggregator`: names are `fleetmeter_<side>_<what>_<unit>` */
+  constructor(side: string) {
+    this.#prefix = `fleetmeter_${side}_`
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 10 })
+  }
+
+  /** A number that only grows, read at each scrape. */
+  counter(name: string, help: string, labels: readonly string[], read: () => readonly Reading[]): void {
+    const counter = new Counter({ name: this.#prefix + name, help, labelNames: labels, registers: [this.#registry] })
+    attach(counter, read, (reading) => counter.inc(reading.labels ?? {}, reading.value))
+  }
+
+  /** A number that comes and goes, read at each scrape. */
+  gauge(name: string, help: string, labels: readonly string[], read: () => readonly Reading[]): void {
+    const gauge = new Gauge({ name: this.#prefix + name, help, labelNames: labels, registers: [this.#registry] })
+    attach(gauge, read, (reading) => gauge.set(reading.labels ?? {}, reading.value))
+  }
+
+  /** Seconds that something took, observed as it happens. */
+  seconds(name: string, help: string, buckets: readonly number[]): (seconds: number) => void {
+    const histogram = new Histogram({
+      name: this.#prefix + name,
+      help,
+      buckets: [...buckets],
+      registers: [this.#registry],
+    })
+    return (seconds) => histogram.observe(seconds)
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** Everything in the text format that Prometheus scrapes. */
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+}
+
+function attach(metric: Counter | Gauge, read: () => readonly Reading[], set: (reading: Reading) => void): void {
+  // prom-client calls `collect` before it prints the metric.
+  ;(metric as unknown as { collect: () => void }).collect = () => {
+    metric.reset()
+    for (const reading of read()) set(reading)
+  }
+}

@@ -1,0 +1,52 @@
+/** The settings that collector and aggregator share: where data lies, who may ask, what is logged. */
+import type { Section } from './config.ts'
+import { list, oneOf, text } from './config.ts'
+import type { LogLevel } from './log.ts'
+
+export interface SharedConfig {
+  readonly dataDir: string
+  readonly token: string
+  readonly publicKey: string
+  readonly secretKey: string
+  readonly openWrites: readonly string[]
+  readonly openMetrics: readonly string[]
+  readonly tenant: string
+  readonly aggregatorUrl: readonly string[]
+  readonly logLevel: LogLevel
+  readonly fault: string
+}
+
+export const sharedSection: Section<SharedConfig> = {
+  name: '',
+  settings: {
+    dataDir: text(
+      './data',
+      'Directory for everything that is kept: journals, the embedded engine, the token. One process of a kind at a time.',
+    ),
+    token: text(
+      '',
+      'Bearer token for every read and for writes in xtrace format. Absent: made at the first start and kept in DATA_DIR/token, mode 0600.',
+      { aliases: ['API_BEARER_TOKEN'], secret: true },
+    ),
+    publicKey: text('', 'User name for HTTP Basic, as Langfuse clients send it; needs the secret key too.', {
+      aliases: ['XTRACE_PUBLIC_KEY', 'LANGFUSE_PUBLIC_KEY'],
+    }),
+    secretKey: text('', 'Password for HTTP Basic.', {
+      aliases: ['XTRACE_SECRET_KEY', 'LANGFUSE_SECRET_KEY'],
+      secret: true,
+    }),
+    openWrites: list(
+      ['127.0.0.0/8', '::1/128'],
+      'Networks (CIDR) that may send remote write without a token, since its clients often send none. A token that is sent must be valid.',
+    ),
+    openMetrics: list(['127.0.0.0/8', '::1/128'], 'Networks (CIDR) that may read /metrics without a token.'),
+    tenant: text('default', 'Tenant of everything that this process takes in.', { aliases: ['TENANT_ID'] }),
+    aggregatorUrl: list(['http://127.0.0.1:8743'], 'Where collectors forward to; the first that answers is used.'),
+    logLevel: oneOf(
+      ['debug', 'info', 'warn', 'error', 'silent'],
+      'info',
+      'Least important log lines that are written to stderr.',
+    ),
+    fault: text('', 'For tests only: the process kills itself at a named place, `point:count`.'),
+  },
+}
