@@ -1,0 +1,123 @@
+/** The collector's settings. */
+import type { Section } from '../proto/runtime/config.ts'
+import { bytes, flag, integer, oneOf, text } from '../proto/runtime/config.ts'
+
+export interface CollectorConfig {
+  readonly listen: string
+  readonly id: string
+  readonly shards: number
+  readonly bodyBytesMax: number
+  readonly decodedBytesMax: number
+  readonly waitingBytesMax: number
+  readonly waitingBodiesMax: number
+  readonly journalBytesMax: number
+  readonly journalSegmentBytes: number
+  readonly journalSync: 'second' | 'write'
+  readonly batchIntervalMs: number
+  readonly batchBytes: number
+  readonly inFlightBatchesMax: number
+  readonly inFlightBytesMax: number
+  readonly forwardTimeoutMs: number
+  readonly backoffMaxMs: number
+  readonly futureMaxMs: number
+  readonly lateMaxHours: number
+  readonly seriesMax: number
+  readonly labelCountMax: number
+  readonly labelNameBytesMax: number
+  readonly labelValueBytesMax: number
+  readonly host: boolean
+  readonly hostIntervalMs: number
+  readonly hostName: string
+  readonly stopDeadlineMs: number
+}
+
+const KIB = 1024
+const MIB = 1024 * KIB
+const GIB = 1024 * MIB
+
+export const collectorSection: Section<CollectorConfig> = {
+  name: 'collector',
+  settings: {
+    listen: text('127.0.0.1:8742', 'Address to listen on, host:port.'),
+    id: text(
+      '',
+      'Name of this collector, the same over restarts. Absent: made at the first start and kept in the data directory.',
+      { aliases: ['NODE_ID'] },
+    ),
+    shards: integer(
+      0,
+      0,
+      64,
+      'Threads that decode and journal; a sender always meets the same one. 0: one for four processors, at least one, at most four.',
+    ),
+    bodyBytesMax: bytes(32 * MIB, KIB, 'Largest request body; more is answered 413.'),
+    decodedBytesMax: bytes(
+      128 * MIB,
+      KIB,
+      'Largest size that a compressed body may decode to, read from its first bytes before anything is allocated.',
+    ),
+    waitingBytesMax: bytes(
+      64 * MIB,
+      KIB,
+      'Bodies of a shard that wait for its thread; beyond it senders are answered 503 and send again.',
+    ),
+    waitingBodiesMax: integer(10_000, 1, 1_000_000, 'The same, as a number of bodies.'),
+    journalBytesMax: bytes(
+      4 * GIB,
+      MIB,
+      'Disk for what the aggregator has not stored yet, for each shard; beyond it senders are answered 503.',
+    ),
+    journalSegmentBytes: bytes(
+      32 * MIB,
+      64 * KIB,
+      'A journal file is closed at about this size and removed once all of it is stored.',
+    ),
+    journalSync: oneOf(
+      ['second', 'write'],
+      'second',
+      'When the journal is forced to the disk: a power cut may cost what was not. A killed process costs nothing either way.',
+    ),
+    batchIntervalMs: integer(500, 10, 60_000, 'Longest time that a sample waits to be sent, ms.'),
+    batchBytes: bytes(512 * KIB, KIB, 'A batch is sent earlier when it has this size.'),
+    inFlightBatchesMax: integer(
+      32,
+      1,
+      1000,
+      'Batches of a shard that are sent and not yet stored; beyond it they are read from the journal later.',
+    ),
+    inFlightBytesMax: bytes(16 * MIB, KIB, 'The same, as bytes.'),
+    forwardTimeoutMs: integer(30_000, 1000, 600_000, 'A batch that is not answered by then is sent again, ms.'),
+    backoffMaxMs: integer(5000, 10, 600_000, 'Longest pause between two attempts while the aggregator is away, ms.'),
+    futureMaxMs: integer(600_000, 0, 86_400_000, 'How far ahead of our clock a sample may be, ms.'),
+    lateMaxHours: integer(
+      29 * 24,
+      1,
+      87_600,
+      "How old a sample may be, hours; keep it a day below the aggregator's points_days.",
+    ),
+    seriesMax: integer(
+      1_000_000,
+      1,
+      100_000_000,
+      'Series that a shard knows at a time; idle ones make room for new ones.',
+    ),
+    labelCountMax: integer(64, 1, 1000, 'Labels of a series.'),
+    labelNameBytesMax: bytes(
+      1 * KIB,
+      1,
+      'Length of a label name, and of a metric name as the value of __name__ by the next limit.',
+    ),
+    labelValueBytesMax: bytes(8 * KIB, 1, 'Length of a label value.'),
+    host: flag(true, "Whether this host's own CPU, memory, disk and network are sampled."),
+    hostIntervalMs: integer(5000, 100, 3_600_000, 'How often, ms.'),
+    hostName: text('', "Value of the label instance on this host's own figures. Absent: the host's name.", {
+      aliases: ['HOST_NAME'],
+    }),
+    stopDeadlineMs: integer(
+      8000,
+      100,
+      600_000,
+      'Time to have everything stored after SIGTERM, ms; what is left stays in the journal.',
+    ),
+  },
+}

@@ -1,0 +1,234 @@
+/**
+ * Sends a shard's batches and reports back what is stored.
+ *
+ *     timer, "due" ──▶ tick: thread moves its cursor, gives batches for the room there is
+ *     batch ──▶ link ──▶ stored ──▶ reported with the next tick
+ *                   └──▶ series unknown ──▶ described by the thread and sent again; forgotten there: made again (rewind)
+ *
+ * Full (batches or bytes in flight): no batches are fetched, the shard falls behind, the journal grows.
+ */
+
+import { messageOf } from '../../proto/runtime/errors.ts'
+import type { Faults } from '../../proto/runtime/fault.ts'
+import type { Logger } from '../../proto/runtime/log.ts'
+import { RateLimitedLog } from '../../proto/runtime/log.ts'
+import type { Health, Service } from '../../proto/runtime/service.ts'
+import { withSection } from '../../proto/wire/batch.ts'
+import type { OutgoingBatch } from '../shard/outbox.ts'
+import type { ShardThread } from '../shard/shard-thread.ts'
+import type { Link } from './link.ts'
+
+export interface ForwardOptions {
+  readonly intervalMs: number
+  readonly batchesMax: number
+  readonly bytesMax: number
+  readonly faults: Faults
+  readonly log: Logger
+}
+
+interface InFlight {
+  readonly batch: OutgoingBatch
+  readonly abort: AbortController
+}
+
+export class ForwardService implements Service {
+  readonly name: string
+  readonly #thread: ShardThread
+  readonly #link: Link
+  readonly #options: ForwardOptions
+  readonly #often: RateLimitedLog
+  readonly #inFlight = new Map<number, InFlight>()
+  #bytesInFlight = 0
+  #stored: { from: number; to: number }[] = []
+  #generation = 0
+  #timer: NodeJS.Timeout | undefined
+  #ticking: Promise<void> | undefined
+  #again = false
+  #stopping = false
+  #sentBatches = 0
+  #sentBytes = 0
+  #sentSamples = 0
+  #unreadable = 0
+  #rewinds = 0
+  #wake: (() => void) | undefined
+
+  constructor(thread: ShardThread, link: Link, options: ForwardOptions) {
+    this.name = `forward-${thread.name}`
+    this.#thread = thread
+    this.#link = link
+    this.#options = options
+    this.#often = new RateLimitedLog(10_000, () => performance.now())
+  }
+
+  get counts(): {
+    readonly batches: number
+    readonly bytes: number
+    readonly samples: number
+    readonly unreadable: number
+    readonly inFlight: number
+    readonly bytesInFlight: number
+  } {
+    return {
+      batches: this.#sentBatches,
+      bytes: this.#sentBytes,
+      samples: this.#sentSamples,
+      unreadable: this.#unreadable,
+      inFlight: this.#inFlight.size,
+      bytesInFlight: this.#bytesInFlight,
+    }
+  }
+
+  async start(): Promise<void> {
+    this.#generation = this.#thread.generation
+    this.#timer = setInterval(() => this.poke(), this.#options.intervalMs)
+  }
+
+  /** Sends what there is and waits for it to be stored, as long as the deadline allows. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    clearInterval(this.#timer)
+    this.#stopping = true
+    await this.#ticking
+    while (!deadline.aborted && this.#link.problem === undefined) {
+      await this.#tick()
+      const snapshot = this.#thread.snapshot
+      if (
+        snapshot === undefined ||
+        (snapshot.cursor === snapshot.end && this.#stored.length === 0 && this.#inFlight.size === 0)
+      )
+        break
+      void this.#link.flush(deadline)
+      await this.#anyAnswer(deadline)
+    }
+    for (const { abort } of this.#inFlight.values()) abort.abort()
+  }
+
+  health(): Health {
+    // An aggregator that is away is no reason to refuse samples: the journal takes them.
+    return this.#link.problem === undefined ? { ready: true } : { ready: true, detail: this.#link.problem }
+  }
+
+  /** There may be something to send. */
+  poke(): void {
+    if (this.#stopping) return
+    if (this.#ticking !== undefined) {
+      this.#again = true
+      return
+    }
+    this.#ticking = this.#tick()
+      .catch((error: unknown) => {
+        this.#often.once('tick', (held) =>
+          this.#options.log.error({ service: this.name, error: messageOf(error), held }, 'tick failed'),
+        )
+      })
+      .finally(() => {
+        this.#ticking = undefined
+        if (this.#again && this.#hasRoom) {
+          this.#again = false
+          this.poke()
+        }
+      })
+  }
+
+  get #hasRoom(): boolean {
+    return this.#inFlight.size < this.#options.batchesMax && this.#bytesInFlight < this.#options.bytesMax
+  }
+
+  async #tick(): Promise<void> {
+    this.#checkGeneration()
+    const stored = this.#stored
+    const rewinds = this.#rewinds
+    this.#stored = []
+    const { batches, snapshot } = await this.#thread.tick({
+      stored,
+      roomBatches: Math.max(0, this.#options.batchesMax - this.#inFlight.size),
+      roomBytes: Math.max(0, this.#options.bytesMax - this.#bytesInFlight),
+      urgent: this.#stopping,
+    })
+    this.#checkGeneration()
+    // Batches cut before a rewind are made again: it came after this tick in the thread, and before its reply here.
+    if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
+    if (snapshot.due && batches.length > 0) this.#again = true
+  }
+
+  /** A new thread begins at its cursor: batches of the old one are made again, and answers to them mean nothing. */
+  #checkGeneration(): void {
+    if (this.#thread.generation === this.#generation) return
+    this.#generation = this.#thread.generation
+    this.#drop(0)
+  }
+
+  async #send(batch: OutgoingBatch): Promise<void> {
+    const abort = new AbortController()
+    this.#inFlight.set(batch.from, { batch, abort })
+    this.#bytesInFlight += batch.bytes.length
+    this.#sentBatches++
+    this.#sentBytes += batch.bytes.length
+    this.#sentSamples += batch.samples
+    this.#options.faults('batch.send.before')
+    try {
+      if (!(await this.#deliver(batch, abort.signal))) return
+      this.#stored.push({ from: batch.from, to: batch.to })
+    } catch (error) {
+      if (!abort.signal.aborted)
+        this.#options.log.error({ service: this.name, error: messageOf(error) }, 'batch is not sent')
+    } finally {
+      if (this.#inFlight.get(batch.from)?.abort === abort) {
+        this.#inFlight.delete(batch.from)
+        this.#bytesInFlight -= batch.bytes.length
+      }
+      this.#answered()
+    }
+  }
+
+  /** @returns false when the batch has to be made again */
+  async #deliver(batch: OutgoingBatch, signal: AbortSignal): Promise<boolean> {
+    let bytes: Uint8Array = batch.bytes
+    for (;;) {
+      const answer = await this.#link.send(bytes, signal)
+      if (answer.kind === 'stored') return true
+      if (answer.kind === 'unreadable') {
+        this.#unreadable += batch.samples
+        this.#options.log.error(
+          { from: batch.from, to: batch.to, samples: batch.samples, reason: answer.reason },
+          'aggregator cannot read a batch and keeps it aside',
+        )
+        return true
+      }
+      const { found, section } = await this.#thread.describe(answer.refs)
+      signal.throwIfAborted()
+      if (found < answer.refs.length) {
+        this.#drop(batch.from)
+        this.#rewinds++
+        await this.#thread.rewind(batch.from)
+        return false
+      }
+      bytes = withSection(bytes, section)
+    }
+  }
+
+  /** Forgets the batches from a position on; what is known to be stored of them is not reported any more. */
+  #drop(from: number): void {
+    for (const [first, { batch, abort }] of this.#inFlight) {
+      if (first < from) continue
+      this.#inFlight.delete(first)
+      this.#bytesInFlight -= batch.bytes.length
+      abort.abort()
+    }
+    this.#stored = this.#stored.filter((range) => range.from < from)
+  }
+
+  #answered(): void {
+    this.#wake?.()
+    // Room has come free: a shard that is behind has more.
+    if (this.#thread.snapshot?.due) this.poke()
+  }
+
+  async #anyAnswer(deadline: AbortSignal): Promise<void> {
+    if (this.#inFlight.size === 0) return
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      deadline.addEventListener('abort', () => resolve(), { once: true })
+    })
+    this.#wake = undefined
+  }
+}

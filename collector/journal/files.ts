@@ -1,0 +1,53 @@
+/** What the journal asks of a file system: few calls, synchronous, so that a test can make each of them fail. */
+import {
+  closeSync,
+  fdatasyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writevSync,
+} from 'node:fs'
+import { readFileIfThere, syncDirectory, writeFileAtomic } from '../../proto/runtime/atomic-file.ts'
+
+export interface Files {
+  makeDirectory(path: string): void
+  list(path: string): string[]
+  size(path: string): number
+  /** Opens for reading and appending, made when absent. */
+  open(path: string): number
+  close(fd: number): void
+  /** @returns bytes written, which may be fewer than given */
+  append(fd: number, parts: readonly Uint8Array[]): number
+  /** @returns bytes read, fewer than asked for at the end of the file */
+  read(fd: number, into: Uint8Array, at: number): number
+  truncate(fd: number, bytes: number): void
+  sync(fd: number): void
+  syncDirectory(path: string): void
+  remove(path: string): void
+  /** Writes a file that nobody waits for. */
+  write(path: string, content: Uint8Array): void
+  readText(path: string): string | undefined
+  replaceText(path: string, content: string): void
+}
+
+export const nodeFiles: Files = {
+  makeDirectory: (path) => void mkdirSync(path, { recursive: true }),
+  list: (path) => readdirSync(path),
+  size: (path) => statSync(path).size,
+  open: (path) => openSync(path, 'a+'),
+  close: (fd) => closeSync(fd),
+  append: (fd, parts) => writevSync(fd, parts as Uint8Array[]),
+  read: (fd, into, at) => readSync(fd, into, 0, into.length, at),
+  truncate: (fd, bytes) => ftruncateSync(fd, bytes),
+  sync: (fd) => fdatasyncSync(fd),
+  syncDirectory: (path) => syncDirectory(path),
+  remove: (path) => unlinkSync(path),
+  write: (path, content) => writeFileSync(path, content),
+  readText: (path) => readFileIfThere(path),
+  replaceText: (path, content) => writeFileAtomic(path, content),
+}

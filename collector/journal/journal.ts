@@ -1,0 +1,294 @@
+/**
+ * The journal of one shard: what was accepted, in order, on disk before anybody is told so. It is also the spool: what an
+ * aggregator has not stored is read from here again.
+ *
+ *     append ──▶ [ segment | segment | active ] ──▶ read(from)
+ *                  removed once stored                positions are found by scanning; no index, no second truth
+ *
+ * A write is whole or did not happen: after a failed or short one the file is cut back to its last good length, and where
+ * even that fails the segment is sealed and a new one begun. A file whose sync failed is sealed too and never synced again:
+ * the kernel may have dropped what it could not write.
+ *
+ * Damage found at the start costs the damaged records only, see recovery.ts.
+ */
+import { join } from 'node:path'
+import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import type { Files } from './files.ts'
+import type { JournalRecord } from './record.ts'
+import { decodeRecord, encodeRecordHead, encodeSegmentHead, RECORD_HEAD_BYTES, recordLength } from './record.ts'
+import type { Recovered, Recovery, Segment } from './recovery.ts'
+import { loadSegment, recoverJournal, segmentName } from './recovery.ts'
+
+export interface JournalOptions {
+  readonly directory: string
+  /** Where damaged bytes go. */
+  readonly quarantine: string
+  /** Said in each segment's head. */
+  readonly writer: string
+  /** A segment is closed once it is this long; bytes. */
+  readonly segmentBytes: number
+  /** Most bytes of all segments together. */
+  readonly bytesMax: number
+}
+
+export class Journal {
+  readonly #files: Files
+  readonly #options: JournalOptions
+  readonly #segments: Segment[]
+  readonly #recovery: Recovery
+  /** The segment that is written to; undefined until the next append begins one. */
+  #active: Segment | undefined
+  #sequence: number
+  #end: number
+  #lastAt: number
+  #unsynced = false
+  #reader: { segment: Segment; offset: number; position: number } | undefined
+
+  private constructor(files: Files, options: JournalOptions, recovered: Recovered) {
+    this.#files = files
+    this.#options = options
+    this.#segments = recovered.segments
+    this.#recovery = recovered.recovery
+    this.#sequence = recovered.sequence
+    this.#end = recovered.end
+    this.#lastAt = recovered.lastAt
+  }
+
+  /**
+   * Opens or makes the journal and looks at every record.
+   * @param cursor position up to which everything is stored, undefined when that is not known
+   * @param visit gets every record that is kept, once and in order
+   */
+  static open(
+    files: Files,
+    options: JournalOptions,
+    cursor: number | undefined,
+    visit: (record: JournalRecord) => void,
+  ): Journal {
+    return new Journal(files, options, recoverJournal(files, options.directory, options.quarantine, cursor, visit))
+  }
+
+  /** Samples accepted since the journal was made: the position of the newest. */
+  get end(): number {
+    return this.#end
+  }
+
+  /** Arrival of the newest record ever written, µs; a new one must be later. */
+  get lastAt(): number {
+    return this.#lastAt
+  }
+
+  get bytes(): number {
+    return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0)
+  }
+
+  get segments(): number {
+    return this.#segments.length
+  }
+
+  get recovery(): Readonly<Recovery> {
+    return this.#recovery
+  }
+
+  /**
+   * Appends records in one write. Their positions follow the end without a gap; all have the same or a later arrival.
+   * @throws FleetmeterError `FM_JOURNAL_FULL` or `FM_JOURNAL_IO`; nothing is appended then
+   */
+  append(records: readonly JournalRecord[]): void {
+    const parts: Uint8Array[] = []
+    let bytes = 0
+    for (const record of records) {
+      const head = encodeRecordHead(record)
+      parts.push(head, record.body)
+      bytes += head.length + record.body.length
+    }
+    if (this.bytes + bytes > this.#options.bytesMax) {
+      throw new FleetmeterError(
+        'FM_JOURNAL_FULL',
+        `The journal holds ${this.bytes} bytes of at most ${this.#options.bytesMax}: the aggregator does not take what is there`,
+      )
+    }
+    try {
+      const segment = this.#writable(bytes)
+      this.#write(segment, parts, bytes)
+      const last = records.at(-1)!
+      segment.end = last.position + last.count
+      segment.lastAt = last.at
+      this.#end = segment.end
+      this.#lastAt = last.at
+      this.#unsynced = true
+    } catch (error) {
+      if (error instanceof FleetmeterError) throw error
+      throw ioError(`Cannot append to the journal in "${this.#options.directory}"`, error)
+    }
+  }
+
+  /**
+   * Makes what was appended survive a power cut.
+   * @throws FleetmeterError `FM_JOURNAL_IO`; the segment is sealed and what it holds may not survive a power cut
+   */
+  sync(): void {
+    const segment = this.#active
+    if (!this.#unsynced || segment?.fd === undefined) return
+    this.#unsynced = false
+    try {
+      this.#files.sync(segment.fd)
+    } catch (error) {
+      this.#seal()
+      throw ioError(`Cannot sync segment "${segment.path}"`, error)
+    }
+  }
+
+  /**
+   * Records behind a position, in order, until about `maxBytes` of bodies are read.
+   * @param from position of a record's start; records before it are passed over
+   * @returns an empty list at the end
+   * @throws FleetmeterError `FM_JOURNAL_IO` when a file cannot be read
+   */
+  read(from: number, maxBytes: number): JournalRecord[] {
+    const records: JournalRecord[] = []
+    let bytes = 0
+    if (this.#reader === undefined || this.#reader.position !== from) this.#seek(from)
+    while (this.#reader !== undefined && bytes < maxBytes) {
+      const { segment, offset } = this.#reader
+      if (offset >= segment.bytes) {
+        const next = this.#segments[this.#segments.indexOf(segment) + 1]
+        if (next === undefined) break
+        if (segment !== this.#active) this.#closeFile(segment)
+        this.#reader = { segment: next, offset: next.start, position: this.#reader.position }
+        continue
+      }
+      const { record, end } = this.#readOne(segment, offset)
+      this.#reader.offset = end
+      if (record === undefined || record.position < this.#reader.position) continue
+      this.#reader.position = record.position + record.count
+      records.push(record)
+      bytes += record.body.length
+    }
+    return records
+  }
+
+  /** Removes segments whose samples all lie before `position`, but never the one that is written to. */
+  release(position: number): void {
+    while (this.#segments.length > 0 && this.#segments[0] !== this.#active && this.#segments[0]!.end <= position) {
+      const segment = this.#segments.shift()!
+      if (this.#reader?.segment === segment) this.#reader = undefined
+      this.#closeFile(segment)
+      this.#files.remove(segment.path)
+    }
+  }
+
+  close(): void {
+    for (const segment of this.#segments) this.#closeFile(segment)
+    this.#active = undefined
+  }
+
+  /** The active segment, or a new one where it is missing, sealed or long enough. */
+  #writable(bytes: number): Segment {
+    const active = this.#active
+    if (active !== undefined && (active.bytes + bytes <= this.#options.segmentBytes || active.bytes === active.start))
+      return active
+    if (active !== undefined) {
+      this.sync()
+      this.#seal()
+    }
+    const sequence = this.#sequence + 1
+    const path = join(this.#options.directory, segmentName(sequence))
+    const head = encodeSegmentHead({ sequence, first: this.#end, horizon: this.#lastAt, writer: this.#options.writer })
+    const fd = this.#files.open(path)
+    const segment: Segment = {
+      sequence,
+      path,
+      first: this.#end,
+      start: head.length,
+      end: this.#end,
+      bytes: 0,
+      lastAt: this.#lastAt,
+      fd,
+    }
+    try {
+      this.#write(segment, [head], head.length)
+      this.#files.syncDirectory(this.#options.directory)
+    } catch (error) {
+      this.#files.close(fd)
+      this.#files.remove(path)
+      throw error
+    }
+    this.#sequence = sequence
+    this.#segments.push(segment)
+    this.#active = segment
+    return segment
+  }
+
+  #write(segment: Segment, parts: readonly Uint8Array[], bytes: number): void {
+    const fd = segment.fd!
+    try {
+      const written = this.#files.append(fd, parts)
+      if (written !== bytes)
+        throw Object.assign(new Error(`only ${written} of ${bytes} bytes were written: is the disk full?`), {
+          code: 'ENOSPC',
+        })
+      segment.bytes += bytes
+    } catch (error) {
+      try {
+        this.#files.truncate(fd, segment.bytes)
+      } catch {
+        if (segment === this.#active) this.#seal()
+      }
+      throw error
+    }
+  }
+
+  /** Ends the active segment: the next append begins another. */
+  #seal(): void {
+    if (this.#active !== undefined) this.#closeFile(this.#active)
+    this.#active = undefined
+    this.#unsynced = false
+  }
+
+  #closeFile(segment: Segment): void {
+    if (segment.fd === undefined) return
+    this.#files.close(segment.fd)
+    segment.fd = undefined
+  }
+
+  #seek(from: number): void {
+    const segment = this.#segments.find((s) => s.end > from) ?? this.#segments.at(-1)
+    this.#reader = segment === undefined ? undefined : { segment, offset: segment.start, position: from }
+  }
+
+  /** Reads what stands at an offset: a record, or nothing and the place where to look next. */
+  #readOne(segment: Segment, offset: number): { record: JournalRecord | undefined; end: number } {
+    try {
+      segment.fd ??= this.#files.open(segment.path)
+      const head = new Uint8Array(RECORD_HEAD_BYTES)
+      this.#files.read(segment.fd, head, offset)
+      const length = recordLength(head, 0)
+      if (length !== undefined && offset + RECORD_HEAD_BYTES + length <= segment.bytes) {
+        const bytes = new Uint8Array(RECORD_HEAD_BYTES + length)
+        this.#files.read(segment.fd, bytes, offset)
+        const found = decodeRecord(bytes, 0)
+        if (found !== undefined) return { record: found.record, end: offset + found.end }
+      }
+      return { record: undefined, end: this.#nextRecord(segment, offset + 1) }
+    } catch (error) {
+      throw ioError(`Cannot read segment "${segment.path}"`, error)
+    }
+  }
+
+  /** Offset of the next sound record in a segment that is damaged, or its end. */
+  #nextRecord(segment: Segment, offset: number): number {
+    const bytes = loadSegment(this.#files, segment)
+    for (let at = offset; at < bytes.length; at++) if (decodeRecord(bytes, at) !== undefined) return at
+    return segment.bytes // not where the file ends: that may be earlier, if somebody has cut it
+  }
+}
+
+function ioError(action: string, error: unknown): FleetmeterError {
+  const code = (error as NodeJS.ErrnoException).code
+  return new FleetmeterError(
+    code === 'ENOSPC' || code === 'EDQUOT' ? 'FM_JOURNAL_FULL' : 'FM_JOURNAL_IO',
+    `${action}: ${messageOf(error)}`,
+    { cause: error },
+  )
+}

@@ -1,0 +1,156 @@
+/**
+ * Bytes of the journal. Little-endian, version 1.
+ *
+ *     segment = head record*
+ *     head    = "FMJ" version:u8 length:u32 crc32c(version, payload):u32 payload(sequence:varint first:varint horizon:varint writer:string)
+ *     record  = 0xF1 0xE7 length:u32 crc32c(payload):u32 payload
+ *     payload = position:varint count:varint at:varint door:u8 tenant:string verdict:block body
+ *
+ * A record holds `count` accepted samples, which take the positions (position, position + count]: a gap between two records
+ * says exactly how many samples are missing. Its two first bytes let a reader find the next record behind damage.
+ */
+import { ByteReader, ByteWriter } from '../../proto/wire/bytes.ts'
+import { crc32c } from '../../proto/wire/crc32c.ts'
+import { WireError } from '../../proto/wire/wire-error.ts'
+
+export const SEGMENT_VERSION = 1
+export const RECORD_HEAD_BYTES = 10
+const SEGMENT_MAGIC: readonly number[] = [0x46, 0x4d, 0x4a]
+const RECORD_MAGIC_0 = 0xf1
+const RECORD_MAGIC_1 = 0xe7
+const SEGMENT_HEAD_BYTES = 12
+
+/** Longest record that a reader believes; a body is bounded far below. */
+export const RECORD_BYTES_MAX: number = 256 * 1024 * 1024
+
+/** Through which door a body came: how it is to be read. Numbers are on disk. */
+export const DOORS = ['remote_write', 'metrics_batch', 'host'] as const
+export type Door = (typeof DOORS)[number]
+
+/** A body that was taken, with the decision about each of its samples. */
+export interface JournalRecord {
+  /** Accepted samples before this record. */
+  readonly position: number
+  /** Accepted samples in it, at least one. */
+  readonly count: number
+  /** Arrival, µs since the epoch, with the writer in the last three digits. */
+  readonly at: number
+  readonly door: Door
+  readonly tenant: string
+  /** Which samples of the body are not among the accepted ones; empty: all are. See verdict.ts. */
+  readonly verdict: Uint8Array
+  /** As received. */
+  readonly body: Uint8Array
+}
+
+export interface SegmentHead {
+  /** Order of writing, from 1: the name of the file at first. */
+  readonly sequence: number
+  /** Position of the first record. */
+  readonly first: number
+  /** Arrival of the newest sample before this segment, µs; 0 when there is none. */
+  readonly horizon: number
+  /** Who wrote it, for a person who finds the file. */
+  readonly writer: string
+}
+
+export function encodeSegmentHead(head: SegmentHead): Uint8Array {
+  const payload = new ByteWriter(64)
+  payload.varint(head.sequence)
+  payload.varint(head.first)
+  payload.varint(head.horizon)
+  payload.string(head.writer)
+  const out = new ByteWriter(96)
+  for (const byte of SEGMENT_MAGIC) out.u8(byte)
+  out.u8(SEGMENT_VERSION)
+  out.u32(payload.pos)
+  out.u32(headChecksum(SEGMENT_VERSION, payload.view()))
+  out.bytes(payload.view())
+  return out.take()
+}
+
+/** @throws WireError when the bytes do not begin with a sound head of a known version */
+export function decodeSegmentHead(bytes: Uint8Array): { head: SegmentHead; end: number } {
+  const reader = new ByteReader(bytes)
+  if (reader.bytes(3).some((byte, i) => byte !== SEGMENT_MAGIC[i]))
+    throw new WireError('malformed', 'the file does not begin with "FMJ"')
+  const version = reader.u8()
+  const length = reader.u32()
+  const checksum = reader.u32()
+  const payload = reader.bytes(length)
+  if (headChecksum(version, payload) !== checksum)
+    throw new WireError('checksum', 'the segment head does not match its checksum')
+  if (version !== SEGMENT_VERSION)
+    throw new WireError('unsupported', `segment version ${version} is not known, ${SEGMENT_VERSION} is`)
+  const fields = new ByteReader(payload)
+  return {
+    head: { sequence: fields.varint(), first: fields.varint(), horizon: fields.varint(), writer: fields.string() },
+    end: SEGMENT_HEAD_BYTES + length,
+  }
+}
+
+/** Covers the version: a flipped bit in it must not pass for a newer format. */
+function headChecksum(version: number, payload: Uint8Array): number {
+  return crc32c(payload, 0, payload.length, crc32c(Uint8Array.of(version)))
+}
+
+/** The bytes in front of a record's body; the body follows them as it is, uncopied. */
+export function encodeRecordHead(record: JournalRecord): Uint8Array {
+  const out = new ByteWriter(64 + record.verdict.length)
+  out.u8(RECORD_MAGIC_0)
+  out.u8(RECORD_MAGIC_1)
+  out.u32(0)
+  out.u32(0)
+  out.varint(record.position)
+  out.varint(record.count)
+  out.varint(record.at)
+  out.u8(DOORS.indexOf(record.door))
+  out.string(record.tenant)
+  out.block(record.verdict)
+  out.patchU32(2, out.pos - RECORD_HEAD_BYTES + record.body.length)
+  const head = crc32c(out.buf, RECORD_HEAD_BYTES, out.pos)
+  out.patchU32(6, crc32c(record.body, 0, record.body.length, head))
+  return out.take()
+}
+
+/** Length of the payload that follows at `at`, or undefined when no record begins there. */
+export function recordLength(bytes: Uint8Array, at: number): number | undefined {
+  if (bytes[at] !== RECORD_MAGIC_0 || bytes[at + 1] !== RECORD_MAGIC_1 || at + RECORD_HEAD_BYTES > bytes.length)
+    return undefined
+  const length = new ByteReader(bytes, at + 2).u32()
+  return length <= RECORD_BYTES_MAX ? length : undefined
+}
+
+/** The record at `at`, or undefined when its bytes are cut off or changed. Body and verdict are views into `bytes`. */
+export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRecord; end: number } | undefined {
+  const length = recordLength(bytes, at)
+  if (length === undefined) return undefined
+  const start = at + RECORD_HEAD_BYTES
+  const end = start + length
+  if (end > bytes.length || crc32c(bytes, start, end) !== new ByteReader(bytes, at + 6).u32()) return undefined
+  try {
+    const r = new ByteReader(bytes, start, end)
+    const position = r.varint()
+    const count = r.varint()
+    const arrival = r.varint()
+    const door = DOORS[r.u8()]
+    if (door === undefined) return undefined
+    const tenant = r.string()
+    const verdict = r.block()
+    return { record: { position, count, at: arrival, door, tenant, verdict, body: r.bytes(r.left) }, end }
+  } catch (error) {
+    if (error instanceof WireError) return undefined
+    throw error
+  }
+}
+
+/** Position and count as a damaged record states them, unproved; undefined when not even that can be read. */
+export function peekRange(bytes: Uint8Array, at: number): { position: number; count: number } | undefined {
+  if (recordLength(bytes, at) === undefined) return undefined
+  try {
+    const r = new ByteReader(bytes, at + RECORD_HEAD_BYTES)
+    return { position: r.varint(), count: r.varint() }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Looks at a journal's directory at the start: which records are sound, which are missing, what is left of a write that
+ * did not end.
+ *
+ *     sound record          kept, handed to the visitor once and in order
+ *     gap in positions      that many samples are lost; counted exactly
+ *     unreadable bytes      copied to quarantine/, passed over
+ *     cut-off last write    cut away: nobody was told that it is kept
+ *     record at or behind a later segment's first position: left of a failed write that could not be cut away. Void.
+ */
+import { join } from 'node:path'
+import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import { WireError } from '../../proto/wire/wire-error.ts'
+import type { Files } from './files.ts'
+import type { JournalRecord } from './record.ts'
+import { decodeRecord, decodeSegmentHead, peekRange, RECORD_HEAD_BYTES, recordLength } from './record.ts'
+
+/** What was found. */
+export interface Recovery {
+  /** Accepted samples that are missing. */
+  lost: number
+  /** Bytes that were no sound record, copied to quarantine. */
+  quarantined: number
+  /** Bytes of writes that nobody was told to be kept. */
+  torn: number
+}
+
+/** A file of the journal. */
+export interface Segment {
+  /** Ascending in the order of writing; a copied file has that of its original. */
+  readonly sequence: number
+  readonly path: string
+  /** Position of its first record. */
+  readonly first: number
+  /** Where the first record begins, bytes. */
+  readonly start: number
+  /** Position behind its last record. */
+  end: number
+  /** What of the file is to be read. */
+  bytes: number
+  /** Arrival of the newest record up to its end, µs. */
+  lastAt: number
+  /** Open while it is written to or read from. */
+  fd: number | undefined
+}
+
+export interface Recovered {
+  readonly segments: Segment[]
+  readonly sequence: number
+  readonly end: number
+  readonly lastAt: number
+  readonly recovery: Recovery
+}
+
+const SEGMENT_NAME = /^([0-9a-f]{8})\.seg$/
+const HEAD_BYTES_MAX = 4096
+
+/** The name of the file with a sequence number. */
+export function segmentName(sequence: number): string {
+  return `${sequence.toString(16).padStart(8, '0')}.seg`
+}
+
+/**
+ * @param cursor position up to which everything is stored, undefined when that is not known
+ * @throws FleetmeterError `FM_DIRECTORY` when a segment is of a newer version
+ */
+export function recoverJournal(
+  files: Files,
+  directory: string,
+  quarantine: string,
+  cursor: number | undefined,
+  visit: (record: JournalRecord) => void,
+): Recovered {
+  files.makeDirectory(directory)
+  files.makeDirectory(quarantine)
+  const names = files.list(directory).filter((name) => SEGMENT_NAME.test(name))
+  const segments = names
+    .map((name) => openSegment(files, directory, name))
+    .sort((a, b) => a.sequence - b.sequence || a.path.localeCompare(b.path))
+  const scan = new Scan(files, quarantine, visit, cursor)
+  for (const [i, segment] of segments.entries()) {
+    const later = segments.slice(i + 1).filter((other) => other.sequence > segment.sequence && other.start > 0)
+    const bound = Math.min(...later.map((other) => other.first))
+    scan.segment(segment, bound, i === segments.length - 1)
+  }
+  const sequence = Math.max(0, ...segments.map((s) => s.sequence), ...names.map((name) => Number.parseInt(name, 16)))
+  return {
+    segments,
+    sequence,
+    end: Math.max(scan.expected ?? 0, cursor ?? 0),
+    lastAt: scan.lastAt,
+    recovery: scan.recovery,
+  }
+}
+
+/** The whole content of a segment, as far as it is to be read. */
+export function loadSegment(files: Files, segment: Pick<Segment, 'path' | 'bytes'>): Uint8Array {
+  const fd = files.open(segment.path)
+  try {
+    const bytes = new Uint8Array(segment.bytes)
+    let at = 0
+    while (at < bytes.length) {
+      const n = files.read(fd, bytes.subarray(at), at)
+      if (n === 0) break
+      at += n
+    }
+    return bytes.subarray(0, at)
+  } finally {
+    files.close(fd)
+  }
+}
+
+/** A segment by its head; one whose head is damaged has `start` 0 and its name for a sequence number. */
+function openSegment(files: Files, directory: string, name: string): Segment {
+  const path = join(directory, name)
+  const bytes = files.size(path)
+  const unread: Segment = {
+    sequence: Number.parseInt(name, 16),
+    path,
+    first: 0,
+    start: 0,
+    end: 0,
+    bytes,
+    lastAt: 0,
+    fd: undefined,
+  }
+  try {
+    const { head, end } = decodeSegmentHead(loadSegment(files, { path, bytes: Math.min(bytes, HEAD_BYTES_MAX) }))
+    return { ...unread, sequence: head.sequence, first: head.first, start: end, end: head.first, lastAt: head.horizon }
+  } catch (error) {
+    if (error instanceof WireError && error.code !== 'unsupported') return unread
+    throw new FleetmeterError(
+      'FM_DIRECTORY',
+      `Cannot read the journal in "${directory}": ${messageOf(error)}. It was written by a newer version: use that one to drain it.`,
+    )
+  }
+}
+
+class Scan {
+  readonly recovery: Recovery = { lost: 0, quarantined: 0, torn: 0 }
+  /** Position that the next record should have; undefined until the first one says it. */
+  expected: number | undefined
+  lastAt = 0
+  readonly #files: Files
+  readonly #quarantine: string
+  readonly #visit: (record: JournalRecord) => void
+
+  constructor(files: Files, quarantine: string, visit: (record: JournalRecord) => void, cursor: number | undefined) {
+    this.#files = files
+    this.#quarantine = quarantine
+    this.#visit = visit
+    this.expected = cursor
+  }
+
+  /** @param bound records at or behind this position are void */
+  segment(segment: Segment, bound: number, isLast: boolean): void {
+    const bytes = loadSegment(this.#files, segment)
+    if (segment.start > 0) this.expected ??= segment.first
+    let damagedFrom: number | undefined
+    let offset = segment.start
+    while (offset < bytes.length) {
+      const found = decodeRecord(bytes, offset)
+      if (found === undefined) {
+        damagedFrom ??= offset
+        offset++
+        continue
+      }
+      if (found.record.position >= bound) {
+        this.#drop(segment, bytes, damagedFrom ?? offset)
+        damagedFrom = undefined
+        break
+      }
+      if (damagedFrom !== undefined) this.#keepAside(segment, bytes, damagedFrom, offset)
+      damagedFrom = undefined
+      offset = found.end
+      this.#record(segment, found.record)
+    }
+    if (damagedFrom !== undefined) this.#tail(segment, bytes, damagedFrom, isLast)
+    this.lastAt = Math.max(this.lastAt, segment.lastAt)
+    segment.lastAt = this.lastAt
+  }
+
+  #record(segment: Segment, record: JournalRecord): void {
+    const end = record.position + record.count
+    segment.end = Math.max(segment.end, end)
+    segment.lastAt = Math.max(segment.lastAt, record.at)
+    this.expected ??= record.position
+    // A copied segment repeats positions: they have been seen, and nothing is lost.
+    if (record.position < this.expected) return
+    this.recovery.lost += record.position - this.expected
+    this.expected = end
+    this.#visit(record)
+  }
+
+  /** Unreadable bytes reach to the end of a segment. */
+  #tail(segment: Segment, bytes: Uint8Array, from: number, isLast: boolean): void {
+    if (isLast && isCutOff(bytes, from)) {
+      this.#drop(segment, bytes, from)
+      return
+    }
+    this.#keepAside(segment, bytes, from, bytes.length)
+    // At the very end no later record shows the gap: the damaged one's own count is believed where its position fits.
+    const last = isLast ? peekRange(bytes, from) : undefined
+    if (last === undefined || last.position !== this.expected) return
+    this.recovery.lost += last.count
+    this.expected += last.count
+    segment.end = this.expected
+  }
+
+  #drop(segment: Segment, bytes: Uint8Array, from: number): void {
+    this.recovery.torn += bytes.length - from
+    segment.bytes = from
+    const fd = this.#files.open(segment.path)
+    try {
+      this.#files.truncate(fd, from)
+    } catch {
+      // They stay, are void, and are looked at again at the next start.
+    } finally {
+      this.#files.close(fd)
+    }
+  }
+
+  #keepAside(segment: Segment, bytes: Uint8Array, from: number, to: number): void {
+    this.#files.write(join(this.#quarantine, `${segmentName(segment.sequence)}-${from}.bin`), bytes.subarray(from, to))
+    this.recovery.quarantined += to - from
+  }
+}
+
+/** Whether the bytes from here to the end look like a write that was cut short: a beginning without its end. */
+function isCutOff(bytes: Uint8Array, at: number): boolean {
+  if (bytes.length - at < RECORD_HEAD_BYTES) return true
+  const length = recordLength(bytes, at)
+  return length !== undefined && at + RECORD_HEAD_BYTES + length > bytes.length
+}

@@ -1,0 +1,198 @@
+/**
+ * The collector, along the path of a sample:
+ *
+ *     receive ──▶ take ──▶ shard thread (decode, judge, journal, batch) ──▶ forward ──▶ aggregator
+ *     host sampler ──▶┘
+ *
+ * Listed in that order below; started from the end, stopped from the front.
+ */
+import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { Access, findToken, Networks } from '../proto/runtime/access.ts'
+import { readOrCreate } from '../proto/runtime/atomic-file.ts'
+import { systemClock } from '../proto/runtime/clock.ts'
+import { loadConfig } from '../proto/runtime/config.ts'
+import { lockDirectory } from '../proto/runtime/directory-lock.ts'
+import { faultsFrom } from '../proto/runtime/fault.ts'
+import { HttpService } from '../proto/runtime/http-server.ts'
+import { createLogger } from '../proto/runtime/log.ts'
+import { Metrics } from '../proto/runtime/metrics.ts'
+import { OwnState } from '../proto/runtime/own-state.ts'
+import type { Program } from '../proto/runtime/program.ts'
+import { runProgram } from '../proto/runtime/program.ts'
+import { sharedSection } from '../proto/runtime/shared-config.ts'
+import { Supervisor } from '../proto/runtime/supervisor.ts'
+import type { CollectorConfig } from './config.ts'
+import { collectorSection } from './config.ts'
+import { ForwardService } from './forward/forward-service.ts'
+import { Link } from './forward/link.ts'
+import { HostSampler } from './host/host-sampler.ts'
+import { registerCollectorMetrics } from './metrics.ts'
+import { DoorRequests } from './receive/doors.ts'
+import { PassThrough } from './receive/pass-through.ts'
+import { collectorRoutes } from './receive/routes.ts'
+import type { ShardOptions } from './shard/shard-core.ts'
+import { ShardThread } from './shard/shard-thread.ts'
+import { TakeService } from './shard/take-service.ts'
+
+const WRITERS = 1000 // the last three digits of an arrival
+
+async function build(): Promise<Program | { print: string }> {
+  const { shared, own, print } = loadConfig('collector', sharedSection, collectorSection, ['aggregator'], {
+    argv: process.argv.slice(2),
+    env: process.env,
+  })
+  if (print !== undefined) return { print }
+  const log = createLogger('collector', shared.logLevel)
+  const clock = systemClock
+  const directory = join(shared.dataDir, 'collector')
+  const lock = lockDirectory(directory)
+  const token = findToken(shared.token, shared.dataDir)
+  const access = new Access({ ...shared, token: token.token })
+  const id = own.id === '' ? readOrCreate(join(directory, 'id'), randomUUID).content : own.id
+  const session = randomBytes(8).toString('hex')
+
+  const shards = own.shards === 0 ? defaultShards() : own.shards
+  const journals = join(directory, 'journal')
+  const left = leftOver(journals, shards)
+  const threads: ShardThread[] = []
+  const links: Link[] = []
+  const forwards: ForwardService[] = []
+  for (const shard of [...Array(shards).keys(), ...left]) {
+    const options = shardOptions(own, { journals, id, session, shard, shards: shards + left.length })
+    const thread = new ShardThread({ shard: options, fault: shared.fault, clock, log })
+    const link = new Link({
+      urls: shared.aggregatorUrl,
+      token: token.token,
+      timeoutMs: own.forwardTimeoutMs,
+      backoffMaxMs: own.backoffMaxMs,
+      log,
+      random: Math.random,
+    })
+    threads.push(thread)
+    links.push(link)
+    forwards.push(
+      new ForwardService(thread, link, {
+        intervalMs: own.batchIntervalMs,
+        batchesMax: own.inFlightBatchesMax,
+        bytesMax: own.inFlightBytesMax,
+        faults: faultsFrom(shared.fault),
+        log,
+      }),
+    )
+  }
+  const bounds = { bodies: own.waitingBodiesMax, bytes: own.waitingBytesMax }
+  const takes = threads
+    .slice(0, shards)
+    .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.poke()))
+  const host = own.host
+    ? new HostSampler(takes[0]!, {
+        intervalMs: own.hostIntervalMs,
+        instance: own.hostName,
+        tenant: shared.tenant,
+        clock,
+        log,
+      })
+    : undefined
+
+  const metrics = new Metrics('collector')
+  const requests = new DoorRequests()
+  registerCollectorMetrics(metrics, { threads, takes, forwards, links, requests, host })
+  const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
+  const passThrough = new PassThrough(shared.aggregatorUrl)
+  const context = {
+    access,
+    openWrites: new Networks(shared.openWrites, 'open_writes'),
+    shards: takes,
+    tenant: shared.tenant,
+    bodyBytesMax: own.bodyBytesMax,
+    counts: requests,
+  }
+  const receive = new HttpService({
+    name: 'receive',
+    listen: own.listen,
+    log,
+    handler: collectorRoutes(context, ownState, passThrough),
+  })
+  const supervisor = new Supervisor(
+    [receive, ...(host === undefined ? [] : [host]), ...takes, ...forwards, ...threads],
+    { log, stopDeadlineMs: own.stopDeadlineMs },
+  )
+
+  return {
+    log,
+    supervisor,
+    started: () => {
+      log.info(
+        { url: receive.url, aggregator: shared.aggregatorUrl, id, shards, tokenFile: token.file },
+        'collector is ready',
+      )
+      process.stdout.write(`collector ready at ${receive.url}\n`)
+    },
+    stopped: () => {
+      passThrough.close()
+      for (const link of links) link.close()
+      lock.release()
+    },
+  }
+}
+
+/** A host has better things to do: one thread for four processors. */
+function defaultShards(): number {
+  return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 4)))
+}
+
+/** Journals of an earlier start with more shards: nothing comes in there any more, what is there is sent. */
+function leftOver(journals: string, shards: number): number[] {
+  let names: string[] = []
+  try {
+    names = readdirSync(journals)
+  } catch {
+    return [] // the first start
+  }
+  return names
+    .map((name) => /^samples-(\d+)$/.exec(name)?.[1])
+    .filter((digits) => digits !== undefined)
+    .map(Number)
+    .filter(
+      (shard) =>
+        shard >= shards && readdirSync(join(journals, `samples-${shard}`)).some((file) => file.endsWith('.seg')),
+    )
+    .sort((a, b) => a - b)
+}
+
+interface ShardPlace {
+  readonly journals: string
+  readonly id: string
+  readonly session: string
+  readonly shard: number
+  readonly shards: number
+}
+
+function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
+  const { journals, id, session, shard, shards } = place
+  return {
+    directory: join(journals, `samples-${shard}`),
+    origin: { collector: id, session, shard, shards },
+    // Writers of one collector never tie; those of two seldom do, and only for one sample that reached both in one ms.
+    writer: (createHash('sha256').update(id).digest().readUInt32LE() + shard) % WRITERS,
+    limits: {
+      seriesMax: own.seriesMax,
+      labelCountMax: own.labelCountMax,
+      labelNameBytesMax: own.labelNameBytesMax,
+      labelValueBytesMax: own.labelValueBytesMax,
+      decodedBytesMax: own.decodedBytesMax,
+    },
+    futureMaxMs: own.futureMaxMs,
+    lateMaxMs: own.lateMaxHours * 3_600_000,
+    journalBytesMax: own.journalBytesMax,
+    segmentBytes: own.journalSegmentBytes,
+    syncEveryWrite: own.journalSync === 'write',
+    batchBytes: own.batchBytes,
+    seed: randomInt(2 ** 32),
+  }
+}
+
+await runProgram('collector', build)

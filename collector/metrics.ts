@@ -1,0 +1,216 @@
+/** Every metric of the collector, in one place. All are read from the services' own counts at the scrape. */
+import type { Metrics, Reading } from '../proto/runtime/metrics.ts'
+import type { ForwardService } from './forward/forward-service.ts'
+import type { Link } from './forward/link.ts'
+import type { HostSampler } from './host/host-sampler.ts'
+import { DOORS } from './journal/record.ts'
+import type { DoorRequests } from './receive/doors.ts'
+import { REFUSAL_CODES } from './shard/refusals.ts'
+import type { DoorCounts } from './shard/shard-counts.ts'
+import { waiting } from './shard/shard-counts.ts'
+import type { ShardSnapshot, ShardThread } from './shard/shard-thread.ts'
+import type { TakeService } from './shard/take-service.ts'
+
+export interface Measured {
+  readonly threads: readonly ShardThread[]
+  readonly takes: readonly TakeService[]
+  readonly forwards: readonly ForwardService[]
+  readonly links: readonly Link[]
+  readonly requests: DoorRequests
+  readonly host: HostSampler | undefined
+}
+
+/**
+ * The sum that always holds, for each source (a shard's door):
+ * received + recovered = refused + duplicate + replaced + stored + waiting.
+ */
+export function registerCollectorMetrics(metrics: Metrics, measured: Measured): void {
+  const { threads, takes, forwards, links } = measured
+  const perDoor = (read: (counts: DoorCounts) => number) => (): Reading[] =>
+    threads.flatMap((thread) =>
+      DOORS.map((door) => ({
+        labels: { shard: thread.name, door },
+        value: thread.snapshot === undefined ? 0 : read(thread.snapshot.counts.doors[door]),
+      })),
+    )
+  const perShard = (read: (snapshot: ShardSnapshot) => number) => (): Reading[] =>
+    threads.flatMap((thread) =>
+      thread.snapshot === undefined ? [] : [{ labels: { shard: thread.name }, value: read(thread.snapshot) }],
+    )
+  const source = ['shard', 'door']
+
+  metrics.counter(
+    'samples_received_total',
+    'Samples in bodies that could be read.',
+    source,
+    perDoor((c) => c.received),
+  )
+  metrics.counter(
+    'samples_recovered_total',
+    'Samples accepted by an earlier process and not known to be stored at the start.',
+    source,
+    perDoor((c) => c.recovered),
+  )
+  metrics.counter(
+    'samples_duplicate_total',
+    'Samples equal to the last one of their series.',
+    source,
+    perDoor((c) => c.duplicate),
+  )
+  metrics.counter(
+    'samples_replaced_total',
+    'Samples superseded in the same write by a later one for the same instant.',
+    source,
+    perDoor((c) => c.replaced),
+  )
+  metrics.counter(
+    'samples_stored_total',
+    'Samples that an aggregator has stored.',
+    source,
+    perDoor((c) => c.stored),
+  )
+  metrics.gauge('samples_waiting', 'Samples in the journal that are not stored yet.', source, perDoor(waiting))
+  metrics.counter('samples_refused_total', 'Samples not taken, by reason.', [...source, 'reason'], () =>
+    threads.flatMap((thread) =>
+      DOORS.flatMap((door) =>
+        REFUSAL_CODES.map((reason, i) => ({
+          labels: { shard: thread.name, door, reason },
+          value: thread.snapshot?.counts.doors[door].refused[i] ?? 0,
+        })),
+      ),
+    ),
+  )
+  metrics.counter(
+    'bodies_undecodable_total',
+    'Bodies that could not be read at all.',
+    source,
+    perDoor((c) => c.undecodable),
+  )
+  metrics.counter('requests_total', 'Requests at the doors, by outcome.', ['door', 'outcome'], () =>
+    measured.requests.readings(),
+  )
+  metrics.counter(
+    'host_rounds_dropped_total',
+    "Rounds of this host's own figures that found the shard full.",
+    [],
+    () => [{ value: measured.host?.dropped ?? 0 }],
+  )
+
+  metrics.gauge(
+    'series',
+    'Series that a shard knows.',
+    ['shard'],
+    perShard((s) => s.series),
+  )
+  metrics.gauge(
+    'journal_bytes',
+    'Disk that the journal takes.',
+    ['shard'],
+    perShard((s) => s.journalBytes),
+  )
+  metrics.gauge(
+    'journal_segments',
+    'Files of the journal.',
+    ['shard'],
+    perShard((s) => s.journalSegments),
+  )
+  metrics.counter(
+    'journal_append_failures_total',
+    'Writes that were not taken since the journal could not be written.',
+    ['shard'],
+    perShard((s) => s.counts.appendFailures),
+  )
+  metrics.counter(
+    'journal_sync_failures_total',
+    'Syncs of the journal that failed.',
+    ['shard'],
+    perShard((s) => s.counts.syncFailures),
+  )
+  metrics.counter(
+    'journal_lost_samples_total',
+    'Accepted samples found missing in the journal at the start.',
+    ['shard'],
+    perShard((s) => s.recovery.lost),
+  )
+  metrics.counter(
+    'journal_quarantined_bytes_total',
+    'Damaged bytes of the journal kept aside at the start.',
+    ['shard'],
+    perShard((s) => s.recovery.quarantined),
+  )
+  metrics.counter(
+    'journal_unreadable_samples_total',
+    'Samples in sound records that this version cannot read.',
+    ['shard'],
+    perShard((s) => s.counts.unreadable),
+  )
+
+  const mailboxes = (read: (take: TakeService) => number) => (): Reading[] =>
+    takes.map((take) => ({ labels: { mailbox: take.name }, value: read(take) }))
+  metrics.counter(
+    'mailbox_pushed_total',
+    'Messages that went into a mailbox.',
+    ['mailbox'],
+    mailboxes((t) => t.mailbox.counts.pushed),
+  )
+  metrics.counter(
+    'mailbox_popped_total',
+    'Messages that came out of it.',
+    ['mailbox'],
+    mailboxes((t) => t.mailbox.counts.popped),
+  )
+  metrics.counter(
+    'mailbox_full_total',
+    'Messages that found it full.',
+    ['mailbox'],
+    mailboxes((t) => t.mailbox.counts.refused),
+  )
+
+  const sent = (read: (counts: ForwardService['counts']) => number) => (): Reading[] =>
+    forwards.map((f) => ({ labels: { shard: f.name }, value: read(f.counts) }))
+  metrics.counter(
+    'batches_sent_total',
+    'Batches given to the link.',
+    ['shard'],
+    sent((c) => c.batches),
+  )
+  metrics.counter(
+    'batch_bytes_sent_total',
+    'Their bytes.',
+    ['shard'],
+    sent((c) => c.bytes),
+  )
+  metrics.counter(
+    'batch_samples_sent_total',
+    'Their samples.',
+    ['shard'],
+    sent((c) => c.samples),
+  )
+  metrics.counter(
+    'batch_samples_unreadable_total',
+    'Samples in batches that the aggregator could not read and kept aside.',
+    ['shard'],
+    sent((c) => c.unreadable),
+  )
+  metrics.gauge(
+    'batches_in_flight',
+    'Batches sent and not yet stored.',
+    ['shard'],
+    sent((c) => c.inFlight),
+  )
+  const attempts = (read: (counts: Link['counts']) => number) => (): Reading[] => [
+    { value: links.reduce((n, link) => n + read(link.counts), 0) },
+  ]
+  metrics.counter(
+    'forward_attempts_total',
+    'Requests to aggregators.',
+    [],
+    attempts((c) => c.attempts),
+  )
+  metrics.counter(
+    'forward_failures_total',
+    'Requests to aggregators that brought no answer, or "not now".',
+    [],
+    attempts((c) => c.failures),
+  )
+}

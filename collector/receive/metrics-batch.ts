@@ -1,0 +1,59 @@
+/**
+ * `POST /v1/metrics/batch`: metric points as JSON, xtrace's door, and what nebula's nodes call each heartbeat.
+ *
+ *     200  written: `{"message":"Request Successful."}`, with `rejected` where single points were not
+ *     400, 422  nothing usable: not JSON; JSON of another shape     415  not JSON by its Content-Type
+ *     413  body over the limit     503  try again     401  wrong or missing token
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { mediaType, readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
+import type { Outcome } from '../../proto/runtime/outcome.ts'
+import { REFUSALS } from '../shard/refusals.ts'
+import type { Taken } from '../shard/shard-core.ts'
+import type { DoorContext } from './doors.ts'
+import { admitted, answerFailure, shardOf } from './doors.ts'
+
+const DOOR = 'metrics_batch'
+
+export async function receiveMetricsBatch(
+  context: DoorContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const caller = admitted(context, DOOR, false, request, response)
+  if (caller === undefined) return
+  const { type } = mediaType(request.headers['content-type'])
+  if (type !== 'application/json' && !type.endsWith('+json')) {
+    context.counts.add(DOOR, 'unsupported')
+    request.resume()
+    sendError(response, 415, 'BAD_REQUEST', `Content-Type "${type}" is not supported: expected application/json`)
+    return
+  }
+  const body = await readBody(request, context.bodyBytesMax)
+  const outcome = await shardOf(context, caller, request).take({ door: DOOR, tenant: context.tenant, body })
+  context.counts.add(DOOR, outcome.kind === 'ok' ? 'ok' : outcome.code)
+  answer(response, outcome)
+}
+
+function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
+  if (outcome.kind !== 'ok') {
+    answerFailure(response, outcome, outcome.kind === 'reject' && outcome.code === 'invalid' ? 422 : 400)
+    return
+  }
+  const { samples, refused, badPoints } = outcome.value
+  const others = refused
+    .filter(({ reason }) => reason !== 'bad_point')
+    .map(({ reason, count, example }) => ({ reason: `${reason}: ${REFUSALS[reason]}`, count, example }))
+  const count = refused.reduce((n, r) => n + r.count, 0)
+  if (count === 0) sendJson(response, 200, { message: 'Request Successful.' })
+  else if (count < samples)
+    sendJson(response, 200, { message: 'Request Successful.', rejected: [...badPoints, ...others] })
+  else {
+    // Nothing is usable: of the wrong shape is 422, as the original answers; outside of limits is 400.
+    const shape = badPoints.length > 0
+    const first = shape
+      ? `metrics[${badPoints[0]!.index}].${badPoints[0]!.reason}`
+      : `${others[0]!.reason} (${others[0]!.example})`
+    sendJson(response, shape ? 422 : 400, { message: first, code: 'BAD_REQUEST', rejected: [...badPoints, ...others] })
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * Decides about every sample of a write, against the series' last samples and against each other.
+ *
+ *     refused     the series or the time is not allowed
+ *     duplicate   equal, bit for bit, to the series' last sample, or to one of this write for the same instant
+ *     replaced    another value for the same instant follows in the same write: they would have one arrival
+ *     accepted    everything else, also what is older than the last sample: the store makes repeats harmless by identity
+ *
+ * Last samples are set while judging, so that a write is judged against itself; `undo` puts them back.
+ */
+
+import { REFUSAL_CODES } from './refusals.ts'
+import type { Scratch } from './scratch.ts'
+import { refusalOf } from './scratch.ts'
+import type { SeriesTable } from './series-table.ts'
+import type { DoorCounts } from './shard-counts.ts'
+
+const ACCEPTED = 0
+const DUPLICATE = 1
+const REPLACED = 2
+/** Verdicts from here on are refusals: REFUSED + number of the reason. */
+const REFUSED = 3
+const TOO_OLD = REFUSED + REFUSAL_CODES.indexOf('too_old')
+const TOO_NEW = REFUSED + REFUSAL_CODES.indexOf('too_new')
+const NO_ITEM = -1
+
+export interface Tally {
+  accepted: number
+  duplicate: number
+  replaced: number
+  /** By number of the reason: how many, and which item was the first. */
+  refused: Map<number, { count: number; first: number }>
+}
+
+export class Judge {
+  readonly #scratch: Scratch
+  #verdicts = new Uint8Array(4096)
+  #write = 0
+  /** Series touched in this write, with their last samples before it. */
+  #undoCount = 0
+  #undoSeries = new Int32Array(4096)
+  #undoTimes = new Float64Array(4096)
+  #undoWords = new Uint32Array(8192)
+  /** Items of this write by series and time; made only when a series goes back in time within a write. */
+  #instants: Map<string, number> | undefined
+
+  constructor(scratch: Scratch) {
+    this.#scratch = scratch
+  }
+
+  /** Judges all samples in the scratch columns. @param bounds times that are allowed, ms, inclusive */
+  judge(table: SeriesTable, bounds: { readonly oldest: number; readonly newest: number }): void {
+    const { count, series, times } = this.#scratch
+    if (this.#verdicts.length < count) this.#verdicts = new Uint8Array(this.#scratch.times.length)
+    this.#write = (this.#write % 0xffffffff) + 1
+    this.#undoCount = 0
+    this.#instants = undefined
+    for (let i = 0; i < count; i++) {
+      const s = series[i]!
+      const time = times[i]!
+      this.#verdicts[i] =
+        s < 0
+          ? REFUSED + refusalOf(s)
+          : time < bounds.oldest
+            ? TOO_OLD
+            : time > bounds.newest
+              ? TOO_NEW
+              : this.#compare(table, s, time, i)
+    }
+  }
+
+  /** Puts the last samples back as they were before the write. */
+  undo(table: SeriesTable): void {
+    for (let u = 0; u < this.#undoCount; u++) {
+      const s = this.#undoSeries[u]!
+      table.lastTime[s] = this.#undoTimes[u]!
+      table.lastWords[2 * s] = this.#undoWords[2 * u]!
+      table.lastWords[2 * s + 1] = this.#undoWords[2 * u + 1]!
+      table.touchedBy[s] = 0
+    }
+  }
+
+  isAccepted(item: number): boolean {
+    return this.#verdicts[item] === ACCEPTED
+  }
+
+  /** How many of the items [start, end) are accepted. */
+  accepted(start: number, end: number): number {
+    let n = 0
+    for (let i = start; i < end; i++) if (this.#verdicts[i] === ACCEPTED) n++
+    return n
+  }
+
+  tally(start: number, end: number): Tally {
+    const tally: Tally = { accepted: 0, duplicate: 0, replaced: 0, refused: new Map() }
+    for (let i = start; i < end; i++) {
+      const verdict = this.#verdicts[i]!
+      if (verdict === ACCEPTED) tally.accepted++
+      else if (verdict === DUPLICATE) tally.duplicate++
+      else if (verdict === REPLACED) tally.replaced++
+      else {
+        const reason = tally.refused.get(verdict - REFUSED)
+        if (reason === undefined) tally.refused.set(verdict - REFUSED, { count: 1, first: i })
+        else reason.count++
+      }
+    }
+    return tally
+  }
+
+  /** Adds the items [start, end) to a door's counters. */
+  count(start: number, end: number, counts: DoorCounts): void {
+    counts.received += end - start
+    for (let i = start; i < end; i++) {
+      const verdict = this.#verdicts[i]!
+      if (verdict === ACCEPTED) counts.accepted++
+      else if (verdict === DUPLICATE) counts.duplicate++
+      else if (verdict === REPLACED) counts.replaced++
+      else counts.refused[verdict - REFUSED]!++
+    }
+  }
+
+  /** Sets the verdicts of this item and, where it is superseded, of an earlier one. */
+  #compare(table: SeriesTable, s: number, time: number, item: number): number {
+    const last = table.lastTime[s]!
+    const { words } = this.#scratch
+    if (time === last) {
+      if (table.lastWords[2 * s] === words[2 * item] && table.lastWords[2 * s + 1] === words[2 * item + 1])
+        return DUPLICATE
+      if (table.touchedBy[s] === this.#write && table.lastItem[s] !== NO_ITEM)
+        this.#verdicts[table.lastItem[s]!] = REPLACED
+      this.#setLast(table, s, time, item)
+      this.#instants?.set(`${s}:${time}`, item)
+      return ACCEPTED
+    }
+    if (!(time < last)) {
+      this.#setLast(table, s, time, item)
+      this.#instants?.set(`${s}:${time}`, item)
+      return ACCEPTED
+    }
+    if (table.touchedBy[s] !== this.#write) {
+      this.#touch(table, s)
+      table.lastItem[s] = NO_ITEM
+      this.#instants?.set(`${s}:${time}`, item)
+      return ACCEPTED
+    }
+    return this.#compareWithWrite(s, time, item)
+  }
+
+  /** The series has gone back in time within this write: has the write this instant already? */
+  #compareWithWrite(s: number, time: number, item: number): number {
+    const { series, times, words } = this.#scratch
+    if (this.#instants === undefined) {
+      this.#instants = new Map()
+      for (let i = 0; i < item; i++)
+        if (this.#verdicts[i] === ACCEPTED) this.#instants.set(`${series[i]}:${times[i]}`, i)
+    }
+    const key = `${s}:${time}`
+    const earlier = this.#instants.get(key)
+    if (earlier !== undefined) {
+      if (words[2 * earlier] === words[2 * item] && words[2 * earlier + 1] === words[2 * item + 1]) return DUPLICATE
+      this.#verdicts[earlier] = REPLACED
+    }
+    this.#instants.set(key, item)
+    return ACCEPTED
+  }
+
+  #setLast(table: SeriesTable, s: number, time: number, item: number): void {
+    if (table.touchedBy[s] !== this.#write) this.#touch(table, s)
+    table.lastTime[s] = time
+    table.lastWords[2 * s] = this.#scratch.words[2 * item]!
+    table.lastWords[2 * s + 1] = this.#scratch.words[2 * item + 1]!
+    table.lastItem[s] = item
+  }
+
+  /** Notes the last sample before this write, once a series. */
+  #touch(table: SeriesTable, s: number): void {
+    table.touchedBy[s] = this.#write
+    const u = this.#undoCount++
+    if (u === this.#undoSeries.length) this.#growUndo()
+    this.#undoSeries[u] = s
+    this.#undoTimes[u] = table.lastTime[s]!
+    this.#undoWords[2 * u] = table.lastWords[2 * s]!
+    this.#undoWords[2 * u + 1] = table.lastWords[2 * s + 1]!
+  }
+
+  #growUndo(): void {
+    const { length } = this.#undoSeries
+    const series = new Int32Array(length * 2)
+    const times = new Float64Array(length * 2)
+    const words = new Uint32Array(length * 4)
+    series.set(this.#undoSeries)
+    times.set(this.#undoTimes)
+    words.set(this.#undoWords)
+    this.#undoSeries = series
+    this.#undoTimes = times
+    this.#undoWords = words
+  }
+}

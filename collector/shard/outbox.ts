@@ -1,0 +1,171 @@
+/**
+ * What of the journal is on its way to an aggregator, and how far it is stored.
+ *
+ *     0 ──── cursor ──▓▓──── builtFrom ════════ builtTo ──── end of the journal
+ *      stored      given out in batches   in the builder    only in the journal ("behind")
+ *
+ * While the outbox keeps up, samples go from the write that took them straight into the builder. When the aggregator is
+ * slow or away the builder reaches its bound: its content is dropped (it is in the journal), the outbox is behind, and
+ * batches are made from the journal until its end is reached again.
+ */
+import type { BatchHeader, SeriesDefinition } from '../../proto/wire/batch.ts'
+import { BatchBuilder } from '../../proto/wire/batch.ts'
+import { decimalExponent, decimalMantissa, RAW_FLOAT } from '../../proto/wire/decimal.ts'
+import type { Door } from '../journal/record.ts'
+import { DOORS } from '../journal/record.ts'
+import { Progress } from './progress.ts'
+import type { Scratch } from './scratch.ts'
+import type { SeriesTable } from './series-table.ts'
+
+/** A batch ready to be sent: the samples (from, to] of the journal. */
+export interface OutgoingBatch {
+  readonly from: number
+  readonly to: number
+  readonly samples: number
+  readonly bytes: Uint8Array<ArrayBuffer>
+}
+
+/** What a batch says of its origin that does not change from one to the next. */
+export type BatchOrigin = Pick<BatchHeader, 'collector' | 'session' | 'shard' | 'shards'>
+
+export class Outbox {
+  readonly #origin: BatchOrigin
+  readonly #batchBytes: number
+  readonly #builder = new BatchBuilder()
+  readonly #progress: Progress
+  #builtFrom: number
+  #builtTo: number
+  #builtDoors = noSamples()
+  #behind = true
+  /** Batches given out and not stored, by their first position: how many samples of each door. */
+  readonly #sent = new Map<number, { readonly to: number; readonly doors: readonly number[] }>()
+
+  /**
+   * @param cursor everything up to here is stored
+   * @param batchBytes a batch is closed at about this size
+   */
+  constructor(origin: BatchOrigin, cursor: number, batchBytes: number) {
+    this.#origin = origin
+    this.#batchBytes = batchBytes
+    this.#progress = new Progress(cursor)
+    this.#builtFrom = cursor
+    this.#builtTo = cursor
+  }
+
+  /** Everything up to here is stored. */
+  get cursor(): number {
+    return this.#progress.cursor
+  }
+
+  /** Samples must be read from the journal; those just taken are not to be put here. */
+  get behind(): boolean {
+    return this.#behind
+  }
+
+  /** Where reading goes on. */
+  get builtTo(): number {
+    return this.#builtTo
+  }
+
+  get full(): boolean {
+    return this.#builder.bytes >= this.#batchBytes
+  }
+
+  /** Called before samples are put from memory: the copy is given up when nobody fetches it. */
+  shed(table: SeriesTable): void {
+    if (!this.#behind && this.#builder.bytes >= 2 * this.#batchBytes) this.#fallBehind(table)
+  }
+
+  /** Puts sample i of the scratch columns into the batch. @param define makes the definition of a series not described yet */
+  put(
+    table: SeriesTable,
+    scratch: Scratch,
+    i: number,
+    arrival: number,
+    define: (series: number) => SeriesDefinition,
+  ): void {
+    const series = scratch.series[i]!
+    if (table.described[series] === 0) {
+      table.described[series] = 1
+      this.#builder.define(define(series))
+    }
+    const value = scratch.values[i]!
+    const exponent = decimalExponent(value, table.exponent[series]!)
+    if (exponent === RAW_FLOAT) {
+      this.#builder.float(
+        table.ref[series]!,
+        scratch.times[i]!,
+        arrival,
+        scratch.words[2 * i]!,
+        scratch.words[2 * i + 1]!,
+      )
+      return
+    }
+    table.exponent[series] = exponent
+    this.#builder.decimal(table.ref[series]!, scratch.times[i]!, arrival, exponent, decimalMantissa(value, exponent))
+  }
+
+  /** A record that is stored already: after a rewind, the batch reaches over it without its samples. */
+  passes(from: number, to: number): boolean {
+    if (!this.#progress.has(from, to)) return false
+    this.#builtTo = to
+    return true
+  }
+
+  /** The samples of a record were put: the batch now reaches to `to`. */
+  reach(door: Door, samples: number, to: number): void {
+    this.#builtDoors[DOORS.indexOf(door)]! += samples
+    this.#builtTo = to
+  }
+
+  /** The journal's end is reached: from now on samples come from memory. */
+  caughtUp(end: number): void {
+    this.#behind = false
+    this.#builtTo = end
+  }
+
+  /**
+   * Closes the batch, or answers undefined when there is nothing in it.
+   * @param watermark everything that arrived before this time (ms) is in this batch or an earlier one; 0 when not known
+   */
+  cut(watermark: number, urgent: boolean): OutgoingBatch | undefined {
+    if (this.#builtTo === this.#builtFrom) return undefined
+    const from = this.#builtFrom
+    const to = this.#builtTo
+    const samples = this.#builder.count
+    const bytes = this.#builder.finish({ ...this.#origin, from, to, cursor: this.cursor, now: watermark, urgent })
+    this.#sent.set(from, { to, doors: this.#builtDoors })
+    this.#builtDoors = noSamples()
+    this.#builtFrom = to
+    return { from, to, samples, bytes }
+  }
+
+  /** An aggregator has stored (from, to]. Calls `count` with how many samples of each door that settles. */
+  stored(from: number, to: number, count: (door: Door, samples: number) => void): void {
+    this.#progress.stored(from, to)
+    const sent = this.#sent.get(from)
+    if (sent?.to !== to) return
+    this.#sent.delete(from)
+    for (const [i, door] of DOORS.entries()) count(door, sent.doors[i]!)
+  }
+
+  /** Batches from here on cannot be sent as they are: they are made again. Answers to them must not be reported any more. */
+  rewind(from: number, table: SeriesTable): void {
+    for (const first of this.#sent.keys()) if (first >= from) this.#sent.delete(first)
+    this.#builtFrom = Math.min(this.#builtFrom, from)
+    this.#fallBehind(table)
+  }
+
+  /** Gives up the copy in memory; definitions in it are given again with the samples. */
+  #fallBehind(table: SeriesTable): void {
+    this.#builder.clear()
+    this.#builtDoors = noSamples()
+    this.#builtTo = this.#builtFrom
+    table.described.fill(0)
+    this.#behind = true
+  }
+}
+
+function noSamples(): number[] {
+  return DOORS.map(() => 0)
+}

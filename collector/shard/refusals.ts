@@ -1,0 +1,20 @@
+/**
+ * Why a sample is not taken. The list is closed: each reason is the label of a counter and has a sentence for the sender.
+ * It is the sender's fault each time; what is ours is answered 503 and refuses nothing.
+ */
+export const REFUSALS = {
+  no_metric_name: 'the series has no metric name (label __name__)',
+  empty_label_name: 'a label has an empty name',
+  duplicate_label: 'a label name stands twice',
+  too_many_labels: 'the series has more labels than limits allow (label_count_max)',
+  label_too_long: 'a label name or value is longer than limits allow (label_name_bytes_max, label_value_bytes_max)',
+  malformed_labels: 'the labels are not readable or not UTF-8',
+  series_limit: 'the shard knows as many series as it may (series_max)',
+  too_old: 'the timestamp is older than late samples may be (late_max_hours)',
+  too_new: 'the timestamp is further in the future than clocks may differ (future_max_ms)',
+  bad_point: 'the point is not of the form that is expected',
+} as const
+
+export type Refusal = keyof typeof REFUSALS
+
+export const REFUSAL_CODES = Object.keys(REFUSALS) as Refusal[]

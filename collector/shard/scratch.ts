@@ -1,0 +1,49 @@
+/** The samples of the bodies of one write, in columns; the memory is used again for the next write. */
+export class Scratch {
+  count = 0
+  /** Number in the series table; below 0: refused, see {@link refusedSeries}. */
+  series: Int32Array = new Int32Array(4096)
+  /** Sample times, ms. */
+  times: Float64Array = new Float64Array(4096)
+  /** Bits of the values, two words a sample, low first. */
+  words: Uint32Array = new Uint32Array(8192)
+  /** The same memory as float64s. */
+  values: Float64Array = new Float64Array(this.words.buffer)
+
+  push(series: number, time: number, low: number, high: number): void {
+    const i = this.count
+    if (i === this.times.length) this.#grow()
+    this.series[i] = series
+    this.times[i] = time
+    this.words[2 * i] = low
+    this.words[2 * i + 1] = high
+    this.count = i + 1
+  }
+
+  pushValue(series: number, time: number, value: number): void {
+    this.push(series, time, 0, 0)
+    this.values[this.count - 1] = value
+  }
+
+  #grow(): void {
+    const capacity = this.times.length * 2
+    const { series, times, words } = this
+    this.series = new Int32Array(capacity)
+    this.series.set(series)
+    this.times = new Float64Array(capacity)
+    this.times.set(times)
+    this.words = new Uint32Array(capacity * 2)
+    this.words.set(words)
+    this.values = new Float64Array(this.words.buffer)
+  }
+}
+
+/** How a scratch column says that a sample's series is refused for the reason with this number. */
+export function refusedSeries(reason: number): number {
+  return -1 - reason
+}
+
+/** The number of the reason again. */
+export function refusalOf(series: number): number {
+  return -1 - series
+}

@@ -1,0 +1,208 @@
+/**
+ * A shard seen from the main thread: messages to its thread and their replies; the only file that imports `piscina`.
+ *
+ * The thread is a pool of one. When it fails (a bug, out of memory) the call that saw it rejects, the next one starts a new
+ * thread, and that replays the journal: what was acknowledged is on disk. `generation` tells the two apart, since answers
+ * to batches of the old thread mean nothing to the new one.
+ */
+import { Piscina } from 'piscina'
+import type { Clock } from '../../proto/runtime/clock.ts'
+import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import type { Logger } from '../../proto/runtime/log.ts'
+import type { Outcome } from '../../proto/runtime/outcome.ts'
+import type { Health, Service } from '../../proto/runtime/service.ts'
+import { workerPath } from '../../proto/runtime/worker-url.ts'
+import type { Recovery } from '../journal/recovery.ts'
+import type { OutgoingBatch } from './outbox.ts'
+import type { IncomingBody, ShardOptions, Taken, Tick } from './shard-core.ts'
+import type { CountsSnapshot } from './shard-counts.ts'
+
+export type ShardTask =
+  | { readonly kind: 'open'; readonly options: ShardOptions; readonly fault: string }
+  | { readonly kind: 'take'; readonly now: number; readonly bodies: readonly IncomingBody[] }
+  | { readonly kind: 'tick'; readonly tick: Tick }
+  | { readonly kind: 'rewind'; readonly from: number }
+  | { readonly kind: 'describe'; readonly refs: readonly number[] }
+  | { readonly kind: 'close'; readonly now: number }
+
+/** A shard's figures, all of one moment. */
+export interface ShardSnapshot {
+  readonly counts: CountsSnapshot
+  readonly journalBytes: number
+  readonly journalSegments: number
+  /** Samples accepted since the journal was made, and how many of them are stored without a gap. */
+  readonly end: number
+  readonly cursor: number
+  readonly series: number
+  readonly state: string | undefined
+  readonly due: boolean
+  readonly recovery: Recovery
+}
+
+interface Replies {
+  open: ShardSnapshot
+  take: { readonly outcomes: Outcome<Taken>[]; readonly due: boolean; readonly state: string | undefined }
+  tick: { readonly batches: OutgoingBatch[]; readonly snapshot: ShardSnapshot }
+  rewind: undefined
+  describe: { readonly found: number; readonly section: Uint8Array<ArrayBuffer> }
+  close: ShardSnapshot
+}
+export type ShardReply<K extends ShardTask['kind']> = Replies[K]
+
+/** Tasks that may wait inside the thread: several let it go on without being woken for each. */
+const TASKS_IN_THREAD = 8
+
+export interface ShardThreadOptions {
+  readonly shard: ShardOptions
+  readonly fault: string
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+export class ShardThread implements Service {
+  readonly name: string
+  readonly #options: ShardThreadOptions
+  #pool: Piscina | undefined
+  #generation = 0
+  #failure: string | undefined
+  #snapshot: ShardSnapshot | undefined
+  #state: string | undefined
+  #opening: Promise<Piscina> | undefined
+
+  constructor(options: ShardThreadOptions) {
+    this.#options = options
+    this.name = `shard-${options.shard.origin.shard}`
+  }
+
+  /** Grows whenever the thread is a new one. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** The latest figures; undefined before the first start. */
+  get snapshot(): ShardSnapshot | undefined {
+    return this.#snapshot
+  }
+
+  async start(): Promise<void> {
+    await this.#opened()
+    const recovery = this.#snapshot?.recovery
+    if (recovery !== undefined && (recovery.lost > 0 || recovery.quarantined > 0)) {
+      this.#options.log.error({ shard: this.name, ...recovery }, 'journal was damaged')
+    }
+  }
+
+  async stop(): Promise<void> {
+    const pool = this.#pool
+    if (pool === undefined) return
+    try {
+      this.#snapshot = await this.#run(pool, { kind: 'close', now: this.#options.clock.now() })
+    } finally {
+      this.#pool = undefined
+      await pool.destroy()
+    }
+  }
+
+  health(): Health {
+    const problem = this.#failure ?? this.#state
+    if (problem !== undefined) return { ready: false, detail: problem }
+    return this.#snapshot === undefined ? { ready: false, detail: 'replaying the journal' } : { ready: true }
+  }
+
+  /** Takes bodies; their memory is given away. @throws FleetmeterError `FM_SHARD` when the thread fails */
+  async take(bodies: readonly IncomingBody[]): Promise<ShardReply<'take'>> {
+    const pool = await this.#opened()
+    const reply = await this.#run(
+      pool,
+      { kind: 'take', now: this.#options.clock.now(), bodies },
+      bodies.map((b) => b.body.buffer as ArrayBuffer),
+    )
+    this.#state = reply.state
+    return reply
+  }
+
+  async tick(tick: Omit<Tick, 'now'>): Promise<ShardReply<'tick'>> {
+    const reply = await this.#run(await this.#opened(), {
+      kind: 'tick',
+      tick: { ...tick, now: this.#options.clock.now() },
+    })
+    this.#snapshot = reply.snapshot
+    this.#state = reply.snapshot.state
+    return reply
+  }
+
+  async rewind(from: number): Promise<void> {
+    await this.#run(await this.#opened(), { kind: 'rewind', from })
+  }
+
+  async describe(refs: readonly number[]): Promise<ShardReply<'describe'>> {
+    return this.#run(await this.#opened(), { kind: 'describe', refs })
+  }
+
+  /** The running pool, or a new one; concurrent callers share the start. */
+  #opened(): Promise<Piscina> {
+    if (this.#pool !== undefined) return Promise.resolve(this.#pool)
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined
+    })
+    return this.#opening
+  }
+
+  async #open(): Promise<Piscina> {
+    const pool = new Piscina({
+      filename: workerPath('./shard.worker', import.meta.url),
+      minThreads: 1,
+      maxThreads: 1,
+      concurrentTasksPerWorker: TASKS_IN_THREAD,
+      atomics: 'sync',
+      recordTiming: false,
+    })
+    pool.on('error', (error: unknown) => this.#failed(pool, error))
+    try {
+      this.#snapshot = await (pool.run({
+        kind: 'open',
+        options: this.#options.shard,
+        fault: this.#options.fault,
+      }) as Promise<ShardSnapshot>)
+    } catch (error) {
+      await pool.destroy()
+      this.#failure = messageOf(error)
+      throw asShardError(error)
+    }
+    this.#pool = pool
+    this.#generation++
+    this.#failure = undefined
+    this.#state = this.#snapshot.state
+    return pool
+  }
+
+  async #run<T extends ShardTask>(
+    pool: Piscina,
+    task: T,
+    transferList: ArrayBuffer[] = [],
+  ): Promise<ShardReply<T['kind']>> {
+    try {
+      return (await pool.run(task, { transferList })) as ShardReply<T['kind']>
+    } catch (error) {
+      this.#failed(pool, error)
+      throw asShardError(error)
+    }
+  }
+
+  /** The thread cannot be trusted any more: the next call gets a new one. */
+  #failed(pool: Piscina, error: unknown): void {
+    if (pool !== this.#pool) return
+    this.#pool = undefined
+    this.#failure = messageOf(error)
+    this.#options.log.error(
+      { shard: this.name, error: messageOf(error), stack: (error as Error).stack },
+      'shard thread failed',
+    )
+    void pool.destroy()
+  }
+}
+
+/** Errors lose their class and code on the way between threads; the message arrives. */
+function asShardError(error: unknown): FleetmeterError {
+  return new FleetmeterError('FM_SHARD', `The shard's thread failed: ${messageOf(error)}`, { cause: error })
+}

@@ -1,0 +1,79 @@
+/**
+ * The way into a shard: bodies wait here for its thread, and go in together while it is busy. One write, one hand-off, one
+ * answer each: under load a hand-off carries dozens of heartbeats.
+ *
+ * Full: the door answers 503, and the sender has its body still.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../../proto/runtime/clock.ts'
+import { messageOf } from '../../proto/runtime/errors.ts'
+import { Mailbox } from '../../proto/runtime/mailbox.ts'
+import type { Outcome } from '../../proto/runtime/outcome.ts'
+import { retry } from '../../proto/runtime/outcome.ts'
+import type { Health, MailboxService } from '../../proto/runtime/service.ts'
+import type { IncomingBody, Taken } from './shard-core.ts'
+import type { ShardThread } from './shard-thread.ts'
+
+interface Waiting {
+  readonly incoming: IncomingBody
+  readonly answer: (outcome: Outcome<Taken>) => void
+}
+
+/** Arrivals have a resolution of 1 ms and are never equal: more writes a second than this would run ahead of the clock. */
+const WRITE_EVERY_MS = 1
+const BODIES_AT_ONCE = 256
+const BYTES_AT_ONCE = 4 * 1024 * 1024
+
+export class TakeService implements MailboxService<Waiting> {
+  readonly name: string
+  readonly mailbox: Mailbox<Waiting>
+  readonly batch: MailboxService<Waiting>['batch'] = { messages: BODIES_AT_ONCE, weight: BYTES_AT_ONCE }
+  readonly #thread: ShardThread
+  readonly #clock: Clock
+  readonly #due: () => void
+  #lastWrite = 0
+
+  /** @param due called when the shard has enough for a batch */
+  constructor(
+    thread: ShardThread,
+    bounds: { readonly bodies: number; readonly bytes: number },
+    clock: Clock,
+    due: () => void,
+  ) {
+    this.name = `take-${thread.name}`
+    this.#thread = thread
+    this.#clock = clock
+    this.#due = due
+    this.mailbox = new Mailbox(bounds.bodies, bounds.bytes)
+  }
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {}
+
+  health(): Health {
+    return { ready: true }
+  }
+
+  /** What became of a body. Its memory is given away. Never rejects. */
+  take(incoming: IncomingBody): Promise<Outcome<Taken>> {
+    return new Promise((answer) => {
+      const taken = this.mailbox.offer({ incoming, answer }, incoming.body.length)
+      if (!taken)
+        answer(retry(this.mailbox.closed ? 'stopping' : 'busy', 'More is waiting than may wait: send this again'))
+    })
+  }
+
+  async handle(waiting: readonly Waiting[]): Promise<void> {
+    const pause = this.#lastWrite + WRITE_EVERY_MS - this.#clock.monotonic()
+    if (pause > 0) await sleep(Math.ceil(pause))
+    this.#lastWrite = this.#clock.monotonic()
+    try {
+      const { outcomes, due } = await this.#thread.take(waiting.map((w) => w.incoming))
+      for (const [i, w] of waiting.entries()) w.answer(outcomes[i]!)
+      if (due) this.#due()
+    } catch (error) {
+      for (const w of waiting) w.answer(retry('unavailable', messageOf(error)))
+    }
+  }
+}

@@ -1,0 +1,285 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { JournalOptions } from '../../../collector/journal/journal.ts'
+import { Journal } from '../../../collector/journal/journal.ts'
+import type { JournalRecord } from '../../../collector/journal/record.ts'
+import { encodeSegmentHead } from '../../../collector/journal/record.ts'
+import { crc32c } from '../../../proto/wire/crc32c.ts'
+import type { AppendFault } from '../../support/memory-files.ts'
+import { MemoryFiles } from '../../support/memory-files.ts'
+
+const options: JournalOptions = {
+  directory: '/j',
+  quarantine: '/j/quarantine',
+  writer: 'test',
+  segmentBytes: 400,
+  bytesMax: 1e9,
+}
+
+/** Magic, length, checksum, position and count of a record. */
+const LAST_HEAD_BYTES = 12
+
+const open = (files: MemoryFiles, cursor?: number, overrides: Partial<JournalOptions> = {}) => {
+  const seen: JournalRecord[] = []
+  const journal = Journal.open(files, { ...options, ...overrides }, cursor, (record) =>
+    seen.push({ ...record, body: record.body.slice(), verdict: record.verdict.slice() }),
+  )
+  return { journal, seen }
+}
+
+const record = (position: number, count: number, bodyLength = 20): JournalRecord => ({
+  position,
+  count,
+  at: 1_761_991_200_000_000 + position,
+  door: 'remote_write',
+  tenant: 'default',
+  verdict: new Uint8Array(0),
+  body: new Uint8Array(bodyLength).fill(position % 251),
+})
+
+/** Appends records of these counts, one write each. */
+function fill(journal: Journal, counts: readonly number[], bodyLength = 20): JournalRecord[] {
+  return counts.map((count) => {
+    const r = record(journal.end, count, bodyLength)
+    journal.append([r])
+    return r
+  })
+}
+
+const readAll = (journal: Journal, from: number, step = 1e9): JournalRecord[] => {
+  const out: JournalRecord[] = []
+  for (let at = from; ; ) {
+    const some = journal.read(at, step)
+    if (some.length === 0) return out
+    out.push(...some)
+    at = some.at(-1)!.position + some.at(-1)!.count
+  }
+}
+
+const segmentsOf = (files: MemoryFiles) => [...files.content.keys()].filter((name) => name.endsWith('.seg')).sort()
+
+test('Journal: what is appended is read back, also after a restart, in whatever steps', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 50 }), fc.nat(300)), { maxLength: 20 }),
+      fc.integer({ min: 1, max: 500 }),
+      (writes, step) => {
+        const files = new MemoryFiles()
+        const { journal } = open(files)
+        const written = writes.map(([count, length]) => {
+          const r = record(journal.end, count, length)
+          journal.append([r])
+          return r
+        })
+        assert.deepEqual(readAll(journal, 0, step), written)
+        files.kill()
+        const again = open(files, 0)
+        assert.deepEqual(again.seen, written)
+        assert.equal(again.journal.end, journal.end)
+        assert.equal(again.journal.lastAt, written.at(-1)?.at ?? 0)
+        assert.deepEqual(readAll(again.journal, 0, step), written)
+        assert.deepEqual(again.journal.recovery, { lost: 0, quarantined: 0, torn: 0 })
+      },
+    ),
+  )
+})
+
+test('Journal: a failed append leaves nothing behind, and the next one works', () => {
+  for (const fault of ['full', 'short', 'short and stuck', 'io'] satisfies AppendFault[]) {
+    for (let failAt = 0; failAt < 12; failAt++) {
+      const files = new MemoryFiles()
+      const { journal } = open(files)
+      const kept: JournalRecord[] = []
+      for (let i = 0; i < 12; i++) {
+        if (i === failAt) files.nextAppend = fault
+        const r = record(journal.end, 3)
+        const code = fault === 'io' ? 'FM_JOURNAL_IO' : 'FM_JOURNAL_FULL'
+        if (i === failAt) assert.throws(() => journal.append([r]), { code })
+        else {
+          journal.append([r])
+          kept.push(r)
+        }
+      }
+      assert.deepEqual(readAll(journal, 0), kept, `${fault} at ${failAt}`)
+      files.kill()
+      assert.deepEqual(open(files, 0).seen, kept, `${fault} at ${failAt}, after a restart`)
+    }
+  }
+})
+
+test('Journal.append() refuses what is over the bound on all segments', () => {
+  const files = new MemoryFiles()
+  const { journal } = open(files, undefined, { bytesMax: 500 })
+  fill(journal, [1, 1, 1])
+  assert.throws(() => fill(journal, Array(20).fill(1)), { code: 'FM_JOURNAL_FULL' })
+  journal.release(journal.end)
+  assert.ok(journal.bytes <= 500)
+})
+
+test('Journal.sync(): a file whose sync failed is never synced or written again', () => {
+  const files = new MemoryFiles()
+  const { journal } = open(files)
+  const before = fill(journal, [2])
+  files.nextSync = 'io'
+  assert.throws(() => journal.sync(), { code: 'FM_JOURNAL_IO' })
+  journal.sync()
+  const after = fill(journal, [2])
+  assert.equal(segmentsOf(files).length, 2)
+  assert.deepEqual(readAll(journal, 0), [...before, ...after])
+})
+
+test('Journal.release() removes whole segments before the position and never the active one', () => {
+  const files = new MemoryFiles()
+  const { journal } = open(files)
+  const written = fill(journal, Array(30).fill(2))
+  const before = segmentsOf(files).length
+  journal.release(31)
+  assert.ok(segmentsOf(files).length < before)
+  assert.deepEqual(
+    readAll(journal, 40),
+    written.filter((r) => r.position >= 40),
+  )
+  journal.release(journal.end)
+  assert.equal(segmentsOf(files).length, 1)
+  files.kill()
+  const again = open(files, journal.end)
+  assert.equal(again.journal.end, 60)
+  assert.equal(again.journal.lastAt, written.at(-1)?.at)
+})
+
+test('Journal: arrival and position survive when every sample is stored and every old segment is gone', () => {
+  const files = new MemoryFiles()
+  const { journal } = open(files)
+  const written = fill(journal, [5, 5, 5])
+  files.kill()
+  // A new process begins a new segment; the old ones are released.
+  const second = open(files, 15).journal
+  fill(second, [1])
+  second.release(16)
+  assert.equal(segmentsOf(files).length, 1)
+  const third = open(files, 16).journal
+  assert.equal(third.end, 16)
+  assert.ok(third.lastAt >= written.at(-1)!.at)
+})
+
+test('Journal: a torn last write is cut off and counts as torn, at every length', () => {
+  const whole = new MemoryFiles()
+  const written = fill(open(whole).journal, [4, 4, 4])
+  const [name] = segmentsOf(whole) as [string]
+  const bytes = whole.content.get(name)!
+  const lastStart = bytes.length - (bytes.length - 0) + findLastRecord(bytes)
+  for (let cut = lastStart + 1; cut < bytes.length; cut++) {
+    const files = new MemoryFiles()
+    files.content.set(name, bytes.slice(0, cut))
+    const { journal, seen } = open(files, 0)
+    assert.deepEqual(seen, written.slice(0, 2))
+    assert.deepEqual(journal.recovery, { lost: 0, quarantined: 0, torn: cut - lastStart })
+    const more = fill(journal, [7])
+    assert.deepEqual(readAll(journal, 0), [...written.slice(0, 2), ...more])
+  }
+})
+
+test('Journal: one flipped bit loses at most the record that it is in, and counts it exactly', () => {
+  const whole = new MemoryFiles()
+  const written = fill(open(whole).journal, [3, 5, 7, 2, 9])
+  const names = segmentsOf(whole)
+  fc.assert(
+    fc.property(fc.nat(), fc.nat(), (which, at) => {
+      const files = new MemoryFiles()
+      for (const [name, bytes] of whole.content) files.content.set(name, bytes.slice())
+      const bytes = files.content.get(names[which % names.length]!)!
+      const bit = at % (bytes.length * 8)
+      bytes[bit >> 3]! ^= 1 << (bit & 7)
+      const { journal, seen } = open(files, 0)
+      const missing = written.filter((r) => !seen.some((s) => s.position === r.position))
+      assert.ok(missing.length <= 1)
+      // The head of the very last record is the one place where nothing else tells how many samples it held.
+      const inLastHead =
+        missing[0] === written.at(-1) &&
+        (bit >> 3) - findLastRecord(whole.content.get(names.at(-1)!)!) < LAST_HEAD_BYTES
+      if (!inLastHead)
+        assert.equal(
+          journal.recovery.lost,
+          missing.reduce((n, r) => n + r.count, 0),
+        )
+      assert.deepEqual(readAll(journal, 0), seen)
+      const more = fill(journal, [1])
+      assert.deepEqual(readAll(journal, 0), [...seen, ...more])
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('Journal: a missing segment is counted exactly, a repeated one changes nothing', () => {
+  const whole = new MemoryFiles()
+  const written = fill(
+    open(whole).journal,
+    Array.from({ length: 20 }, (_, i) => i + 1),
+  )
+  const names = segmentsOf(whole)
+  assert.ok(names.length >= 3)
+  const gone = new MemoryFiles()
+  for (const [name, bytes] of whole.content) if (name !== names[1]) gone.content.set(name, bytes)
+  const { journal, seen } = open(gone, 0)
+  const missing = written.filter((r) => !seen.some((s) => s.position === r.position))
+  assert.equal(
+    journal.recovery.lost,
+    missing.reduce((n, r) => n + r.count, 0),
+  )
+  assert.ok(missing.length > 0)
+
+  const twice = new MemoryFiles()
+  for (const [name, bytes] of whole.content) twice.content.set(name, bytes)
+  twice.content.set('/j/000000ff.seg', whole.content.get(names[0]!)!)
+  const repeated = open(twice, 0)
+  assert.deepEqual(repeated.seen, written)
+  assert.equal(repeated.journal.recovery.lost, 0)
+  assert.deepEqual(readAll(repeated.journal, 0), written)
+})
+
+test('Journal: segments before the first kept one are not lost when no cursor says that they were needed', () => {
+  const files = new MemoryFiles()
+  const { journal } = open(files)
+  fill(journal, Array(20).fill(2))
+  journal.release(20)
+  files.kill()
+  assert.equal(open(files, undefined).journal.recovery.lost, 0)
+  assert.equal(open(files, 20).journal.recovery.lost, 0)
+})
+
+test('Journal: a cursor beyond the data goes on from the cursor', () => {
+  const files = new MemoryFiles()
+  fill(open(files).journal, [5])
+  files.kill()
+  const { journal } = open(files, 12)
+  assert.equal(journal.end, 12)
+  fill(journal, [1])
+  assert.equal(journal.end, 13)
+})
+
+test('Journal: files stay closed that nobody reads or writes', () => {
+  const files = new MemoryFiles()
+  const { journal } = open(files)
+  fill(journal, Array(40).fill(1))
+  readAll(journal, 0)
+  assert.ok(files.openFiles <= 2, `${files.openFiles} files are open`)
+  journal.close()
+  assert.equal(files.openFiles, 0)
+})
+
+test('Journal refuses segments of a newer version and says what to do', () => {
+  const files = new MemoryFiles()
+  fill(open(files).journal, [5])
+  const [name] = segmentsOf(files) as [string]
+  const head = encodeSegmentHead({ sequence: 1, first: 0, horizon: 0, writer: 'test' })
+  head[3] = 9
+  new DataView(head.buffer).setUint32(8, crc32c(head, 12, head.length, crc32c(Uint8Array.of(9))), true)
+  files.content.set(name, head)
+  assert.throws(() => open(files), { code: 'FM_DIRECTORY', message: /segment version 9 is not known.*newer version/ })
+})
+
+function findLastRecord(bytes: Uint8Array): number {
+  for (let at = bytes.length - 1; at >= 0; at--) if (bytes[at] === 0xf1 && bytes[at + 1] === 0xe7) return at
+  throw new Error('no record')
+}

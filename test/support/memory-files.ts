@@ -1,0 +1,120 @@
+import type { Files } from '../../collector/journal/files.ts'
+
+/** What the next append does instead of succeeding. */
+export type AppendFault = 'full' | 'short' | 'short and stuck' | 'io'
+
+/**
+ * A file system in memory that keeps what was written over a kill, as a page cache does, and fails when told to.
+ * "short": half of the bytes are written; "stuck": the cut back to the good length fails too.
+ */
+export class MemoryFiles implements Files {
+  readonly content: Map<string, Uint8Array> = new Map()
+  readonly #open = new Map<number, string>()
+  #fd = 100
+  #stuck = false
+  nextAppend: AppendFault | undefined
+  nextSync: 'io' | undefined
+  nextReplace: 'full' | undefined
+
+  get openFiles(): number {
+    return this.#open.size
+  }
+
+  makeDirectory(): void {}
+
+  list(path: string): string[] {
+    return [...this.content.keys()]
+      .filter((name) => name.startsWith(`${path}/`) && !name.slice(path.length + 1).includes('/'))
+      .map((name) => name.slice(path.length + 1))
+  }
+
+  size(path: string): number {
+    return this.#bytes(path).length
+  }
+
+  open(path: string): number {
+    if (!this.content.has(path)) this.content.set(path, new Uint8Array(0))
+    const fd = this.#fd++
+    this.#open.set(fd, path)
+    return fd
+  }
+
+  close(fd: number): void {
+    if (!this.#open.delete(fd)) throw new Error(`EBADF: ${fd} is not open`)
+  }
+
+  append(fd: number, parts: readonly Uint8Array[]): number {
+    const fault = this.nextAppend
+    this.nextAppend = undefined
+    if (fault === 'full') throw errno('ENOSPC')
+    if (fault === 'io') throw errno('EIO')
+    const whole = Buffer.concat(parts)
+    const written = fault === undefined ? whole : whole.subarray(0, whole.length >> 1)
+    this.#stuck = fault === 'short and stuck'
+    const path = this.#path(fd)
+    this.content.set(path, Uint8Array.from(Buffer.concat([this.#bytes(path), written])))
+    return written.length
+  }
+
+  read(fd: number, into: Uint8Array, at: number): number {
+    const from = this.#bytes(this.#path(fd)).subarray(at, at + into.length)
+    into.set(from)
+    return from.length
+  }
+
+  truncate(fd: number, bytes: number): void {
+    if (this.#stuck) throw errno('EIO')
+    const path = this.#path(fd)
+    this.content.set(path, this.#bytes(path).slice(0, bytes))
+  }
+
+  sync(): void {
+    const fault = this.nextSync
+    this.nextSync = undefined
+    if (fault !== undefined) throw errno('EIO')
+  }
+
+  syncDirectory(): void {}
+
+  remove(path: string): void {
+    if (!this.content.delete(path)) throw errno('ENOENT')
+  }
+
+  write(path: string, content: Uint8Array): void {
+    this.content.set(path, content.slice())
+  }
+
+  readText(path: string): string | undefined {
+    const bytes = this.content.get(path)
+    return bytes === undefined ? undefined : Buffer.from(bytes).toString()
+  }
+
+  replaceText(path: string, content: string): void {
+    const fault = this.nextReplace
+    this.nextReplace = undefined
+    if (fault !== undefined) throw errno('ENOSPC')
+    this.content.set(path, Uint8Array.from(Buffer.from(content)))
+  }
+
+  /** The process is gone: its descriptors are closed, the content stays. */
+  kill(): void {
+    this.#open.clear()
+    this.#stuck = false
+  }
+
+  #path(fd: number): string {
+    const path = this.#open.get(fd)
+    if (path === undefined) throw new Error(`EBADF: ${fd} is not open`)
+    return path
+  }
+
+  #bytes(path: string): Uint8Array {
+    const bytes = this.content.get(path)
+    if (bytes === undefined) throw errno('ENOENT')
+    return bytes
+  }
+}
+
+function errno(code: string): Error {
+  return Object.assign(new Error(`${code}: on purpose`), { code })
+}
