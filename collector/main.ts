@@ -124,6 +124,7 @@ async function build(): Promise<Program | { print: string }> {
   return {
     log,
     supervisor,
+    stopWithParent: shared.stopWithParent,
     started: () => {
       log.info(
         { url: receive.url, aggregator: shared.aggregatorUrl, id, shards, tokenFile: token.file },

@@ -37,7 +37,7 @@ export class ForwardService implements Service {
   readonly #link: Link
   readonly #options: ForwardOptions
   readonly #often: RateLimitedLog
-  readonly #inFlight = new Map<number, InFlight>()
+  readonly #inFlight = new Set<InFlight>()
   #bytesInFlight = 0
   #stored: { from: number; to: number }[] = []
   #generation = 0
@@ -99,7 +99,7 @@ export class ForwardService implements Service {
       void this.#link.flush(deadline)
       await this.#anyAnswer(deadline)
     }
-    for (const { abort } of this.#inFlight.values()) abort.abort()
+    for (const { abort } of this.#inFlight) abort.abort()
   }
 
   health(): Health {
@@ -159,7 +159,8 @@ export class ForwardService implements Service {
 
   async #send(batch: OutgoingBatch): Promise<void> {
     const abort = new AbortController()
-    this.#inFlight.set(batch.from, { batch, abort })
+    const flight: InFlight = { batch, abort }
+    this.#inFlight.add(flight)
     this.#bytesInFlight += batch.bytes.length
     this.#sentBatches++
     this.#sentBytes += batch.bytes.length
@@ -172,10 +173,7 @@ export class ForwardService implements Service {
       if (!abort.signal.aborted)
         this.#options.log.error({ service: this.name, error: messageOf(error) }, 'batch is not sent')
     } finally {
-      if (this.#inFlight.get(batch.from)?.abort === abort) {
-        this.#inFlight.delete(batch.from)
-        this.#bytesInFlight -= batch.bytes.length
-      }
+      if (this.#inFlight.delete(flight)) this.#bytesInFlight -= batch.bytes.length
       this.#answered()
     }
   }
@@ -208,11 +206,11 @@ export class ForwardService implements Service {
 
   /** Forgets the batches from a position on; what is known to be stored of them is not reported any more. */
   #drop(from: number): void {
-    for (const [first, { batch, abort }] of this.#inFlight) {
-      if (first < from) continue
-      this.#inFlight.delete(first)
-      this.#bytesInFlight -= batch.bytes.length
-      abort.abort()
+    for (const flight of this.#inFlight) {
+      if (flight.batch.from < from) continue
+      this.#inFlight.delete(flight)
+      this.#bytesInFlight -= flight.batch.bytes.length
+      flight.abort.abort()
     }
     this.#stored = this.#stored.filter((range) => range.from < from)
   }

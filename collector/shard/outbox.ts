@@ -140,6 +140,13 @@ export class Outbox {
     return { from, to, samples, bytes }
   }
 
+  /** A batch without samples, so that an aggregator knows how far an idle shard is. */
+  sign(watermark: number): OutgoingBatch {
+    const at = this.#builtFrom
+    const header = { ...this.#origin, from: at, to: at, cursor: this.cursor, now: watermark, urgent: false }
+    return { from: at, to: at, samples: 0, bytes: new BatchBuilder().finish(header) }
+  }
+
   /** An aggregator has stored (from, to]. Calls `count` with how many samples of each door that settles. */
   stored(from: number, to: number, count: (door: Door, samples: number) => void): void {
     this.#progress.stored(from, to)

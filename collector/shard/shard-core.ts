@@ -87,6 +87,8 @@ export interface Tick {
 
 const MICROS = 1000
 const SYNC_EVERY_MS = 1000
+/** An idle shard says how far it is this often. */
+const SIGN_OF_LIFE_MS = 5000
 /** Last values are restored from this much of the journal's end: they only save sending repeats. */
 const REPLAY_BYTES = 16 * 1024 * 1024
 /** A series that sent nothing for this long may be forgotten when the table is nearly full, looked at once in a while. */
@@ -110,6 +112,7 @@ export class ShardCore {
   readonly #tenants: string[] = []
   #lastAtMs: number
   #lastSync = 0
+  #lastBatch = 0
   #cursorWritten: number
   #cursorWrittenAt = 0
   #compactedAt = 0
@@ -204,6 +207,11 @@ export class ShardCore {
       if (batch === undefined) break
       batches.push(batch)
       bytes += batch.bytes.length
+    }
+    if (batches.length > 0) this.#lastBatch = tick.now
+    else if (tick.roomBatches > 0 && !this.#outbox.behind && Math.abs(tick.now - this.#lastBatch) >= SIGN_OF_LIFE_MS) {
+      this.#lastBatch = tick.now
+      batches.push(this.#outbox.sign(tick.now))
     }
     return batches
   }

@@ -9,6 +9,8 @@ export interface ChildOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** stdout is piped when its lines are wanted; stderr always goes to ours. */
   readonly stdout: 'pipe' | 'inherit'
+  /** A process group of its own: Ctrl-C in a terminal then reaches only us, and we decide who stops when. */
+  readonly ownGroup?: boolean
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * Exit codes: 0 stopped as asked, 78 the configuration is wrong or the directory is in use, 70 it could not start or failed.
  */
+import { exitWithParent } from './child-process.ts'
 import { FleetmeterError, messageOf } from './errors.ts'
 import type { Logger } from './log.ts'
 import { createLogger } from './log.ts'
@@ -15,6 +16,8 @@ const EXIT_CONFIG = 78
 export interface Program {
   readonly log: Logger
   readonly supervisor: Supervisor
+  /** Somebody started this program as a child: stop when they are gone. */
+  readonly stopWithParent: boolean
   /** Called when everything has started: says where it listens. */
   readonly started: () => void
   /** Called after the last service has stopped. */
@@ -38,7 +41,8 @@ export async function runProgram(
   })
   let stopping = false
   const stop = (signal: string): void => {
-    if (stopping) process.exit(1)
+    if (stopping && signal !== 'stdin closed') process.exit(1)
+    if (stopping) return
     stopping = true
     log.info({ signal }, 'stopping')
     void supervisor.stop().then(() => {
@@ -49,6 +53,7 @@ export async function runProgram(
   }
   process.on('SIGTERM', () => stop('SIGTERM'))
   process.on('SIGINT', () => stop('SIGINT'))
+  if (program.stopWithParent) exitWithParent(() => stop('stdin closed'))
   await attempt(name, () => supervisor.start())
   if (!stopping) program.started()
 }

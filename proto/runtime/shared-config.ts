@@ -1,6 +1,6 @@
 /** The settings that collector and aggregator share: where data lies, who may ask, what is logged. */
 import type { Section } from './config.ts'
-import { list, oneOf, text } from './config.ts'
+import { flag, list, oneOf, text } from './config.ts'
 import type { LogLevel } from './log.ts'
 
 export interface SharedConfig {
@@ -13,6 +13,7 @@ export interface SharedConfig {
   readonly tenant: string
   readonly aggregatorUrl: readonly string[]
   readonly logLevel: LogLevel
+  readonly stopWithParent: boolean
   readonly fault: string
 }
 
@@ -47,6 +48,7 @@ export const sharedSection: Section<SharedConfig> = {
       'info',
       'Least important log lines that are written to stderr.',
     ),
+    stopWithParent: flag(false, 'Stop when stdin closes: set by whoever starts this program as a child.'),
     fault: text('', 'For tests only: the process kills itself at a named place, `point:count`.'),
   },
 }

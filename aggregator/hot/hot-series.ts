@@ -1,0 +1,158 @@
+/**
+ * Recent points in memory: what a router asks for.
+ *
+ *     ……… in ClickHouse ………│ floor ──── complete in memory ──── newest
+ *            late points ▪ ▪ │         (age and byte bound; only stored points are given up)
+ *
+ * From `floor` on, memory holds every point there is. A point older than that is kept aside ("late") until it is stored,
+ * since nowhere else can a query find it. So a reader takes memory first: from the floor on as it is, and below it
+ * ClickHouse's points together with the late ones. There is no seam that a point could fall through.
+ */
+import { PointChains } from './point-chains.ts'
+
+export interface HotBounds {
+  /** How far back memory reaches, ms. */
+  readonly ageMs: number
+  /** Most memory for points, bytes. */
+  readonly bytesMax: number
+}
+
+/** A batch's points on their way to ClickHouse. */
+export interface Pending {
+  /** Oldest of its points that stand in memory; they are not given up before they are stored. */
+  oldest: number
+  readonly late: LatePoint[]
+}
+
+export interface LatePoint {
+  readonly slot: number
+  readonly time: number
+  readonly value: number
+  readonly arrival: number
+}
+
+/** When over the byte bound, give up this share of the time held, again and again. */
+const SHED = 1 / 16
+
+export class HotSeries {
+  readonly #chains = new PointChains()
+  readonly #bounds: HotBounds
+  readonly #pending = new Set<Pending>()
+  #floor: number
+  /** Points before this time were given up though not stored; 0 when none. */
+  #unseenBefore = 0
+  #pins = 0
+
+  /** @param floor memory is complete from here on, ms since the epoch */
+  constructor(bounds: HotBounds, floor: number) {
+    this.#bounds = bounds
+    this.#floor = floor
+  }
+
+  get bytes(): number {
+    return this.#chains.bytes
+  }
+
+  get floor(): number {
+    return this.#floor
+  }
+
+  /**
+   * Until when points may be missing from answers: the engine was away for so long that memory gave up points which are
+   * not stored yet. 0 when none are.
+   */
+  get unseenBefore(): number {
+    return this.#unseenBefore
+  }
+
+  /** Begins a batch; its points are kept until {@link stored}. */
+  begin(): Pending {
+    const pending: Pending = { oldest: Number.POSITIVE_INFINITY, late: [] }
+    this.#pending.add(pending)
+    return pending
+  }
+
+  /** Adds a point; visible at once. @param time ms; @param arrival µs */
+  add(pending: Pending, slot: number, time: number, value: number, arrival: number): void {
+    if (time < this.#floor) {
+      pending.late.push({ slot, time, value, arrival })
+      return
+    }
+    if (time < pending.oldest) pending.oldest = time
+    this.#chains.add(slot, time, value, arrival)
+  }
+
+  /** Adds a point that is stored already, before anything else is. */
+  fill(slot: number, time: number, value: number, arrival: number): void {
+    this.#chains.add(slot, time, value, arrival)
+  }
+
+  /** The batch's points are in ClickHouse. */
+  stored(pending: Pending): void {
+    this.#pending.delete(pending)
+    if (this.#pending.size === 0 || this.#unseenBefore <= this.#oldestPending()) this.#unseenBefore = 0
+  }
+
+  /** The batch was not taken over by the store: its points stay visible, and it will come again. */
+  dropped(pending: Pending): void {
+    this.stored(pending)
+  }
+
+  /** Visits the points of a series with max(from, floor) ≤ time ≤ to in the order of time. */
+  read(slot: number, from: number, to: number, visit: (time: number, value: number, arrival: number) => void): void {
+    this.#chains.read(slot, Math.max(from, this.#floor), to, visit)
+  }
+
+  /** Points below the floor that are not stored yet. */
+  late(from: number, to: number): LatePoint[] {
+    const found: LatePoint[] = []
+    for (const pending of this.#pending) {
+      for (const point of pending.late) if (point.time >= from && point.time <= to) found.push(point)
+    }
+    return found
+  }
+
+  isEmpty(slot: number): boolean {
+    return this.#chains.isEmpty(slot)
+  }
+
+  /** Whether a query reads at the moment. */
+  get pinned(): boolean {
+    return this.#pins > 0
+  }
+
+  /** A query reads: nothing is given up until it is done. */
+  pin(): () => void {
+    this.#pins++
+    return () => {
+      this.#pins--
+    }
+  }
+
+  /**
+   * Gives up what is too old, and the oldest where memory is over its bound.
+   * @param slots all slots are below this number
+   */
+  evict(now: number, slots: number): void {
+    if (this.#pins > 0) return
+    const kept = this.#oldestPending()
+    this.#raise(Math.min(now - this.#bounds.ageMs, kept), slots)
+    while (this.#chains.bytes > this.#bounds.bytesMax && this.#floor < now) {
+      const next = this.#floor + Math.max(1000, (now - this.#floor) * SHED)
+      if (next > kept) this.#unseenBefore = next
+      this.#raise(next, slots)
+    }
+  }
+
+  #raise(floor: number, slots: number): void {
+    if (floor <= this.#floor) return
+    this.#floor = floor
+    for (let slot = 0; slot < slots; slot++) this.#chains.dropBefore(slot, floor)
+  }
+
+  #oldestPending(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const pending of this.#pending) if (pending.oldest < oldest) oldest = pending.oldest
+    return oldest
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * The series that this aggregator knows, each under a number (its slot): identity, name and labels once, whoever sends it.
+ *
+ *     (tenant, id) ──▶ slot ──▶ name, labels
+ *     (tenant, name) ──▶ slots, for queries
+ *
+ * A slot is free again when nothing refers to it: no recent points, no collector's dictionary.
+ */
+import { LRUCache } from 'lru-cache'
+import type { Label, SeriesId } from '../../proto/wire/labels.ts'
+
+export interface SeriesInfo {
+  readonly tenant: string
+  readonly id: SeriesId
+  readonly name: string
+  /** In canonical order. */
+  readonly labels: readonly Label[]
+}
+
+/** Texts kept to be shared: the same label names and values stand on thousands of series. */
+const SHARED_TEXTS = 200_000
+
+export class SeriesRegistry {
+  readonly #slots: (SeriesInfo | undefined)[] = []
+  /** Labels as JSON, made when first asked for. */
+  readonly #json: (string | undefined)[] = []
+  readonly #free: number[] = []
+  readonly #byKey = new Map<string, number>()
+  readonly #byName = new Map<string, Map<string, Set<number>>>()
+  readonly #texts = new LRUCache<string, string>({ max: SHARED_TEXTS })
+  #collisions = 0
+
+  /** Series known. */
+  get count(): number {
+    return this.#byKey.size
+  }
+
+  /** Slots ever in use at a time; every slot is below. */
+  get slots(): number {
+    return this.#slots.length
+  }
+
+  /** Series with equal ids and different labels: cannot happen, and is counted so that it would be seen. */
+  get collisions(): number {
+    return this.#collisions
+  }
+
+  /** The slot of a series; it gets one when it is new. */
+  slotOf(info: SeriesInfo): number {
+    const key = keyOf(info.tenant, info.id)
+    const known = this.#byKey.get(key)
+    if (known !== undefined) {
+      if (!sameSeries(this.#slots[known]!, info)) this.#collisions++
+      return known
+    }
+    const slot = this.#free.pop() ?? this.#slots.length
+    const share = (text: string): string => this.#share(text)
+    const stored: SeriesInfo = {
+      tenant: share(info.tenant),
+      id: info.id,
+      name: share(info.name),
+      labels: info.labels.map(([k, v]): Label => [share(k), share(v)]),
+    }
+    this.#slots[slot] = stored
+    this.#byKey.set(key, slot)
+    this.#slotsOf(stored, true)!.add(slot)
+    return slot
+  }
+
+  /** @param slot in use */
+  get(slot: number): SeriesInfo {
+    return this.#slots[slot]!
+  }
+
+  /** The labels of a slot as compact JSON: what answers are ordered by. */
+  labelsJson(slot: number): string {
+    this.#json[slot] ??= labelsJson(this.get(slot).labels)
+    return this.#json[slot]
+  }
+
+  has(slot: number): boolean {
+    return this.#slots[slot] !== undefined
+  }
+
+  /** Slots of a metric whose labels hold all of `filter`. */
+  matching(tenant: string, name: string, filter: readonly Label[]): number[] {
+    const slots = this.#byName.get(tenant)?.get(name)
+    if (slots === undefined) return []
+    if (filter.length === 0) return [...slots]
+    const out: number[] = []
+    for (const slot of slots) if (holds(this.#slots[slot]!.labels, filter)) out.push(slot)
+    return out
+  }
+
+  /** Names of metrics with at least one series. */
+  names(tenant: string): string[] {
+    return [...(this.#byName.get(tenant)?.keys() ?? [])]
+  }
+
+  release(slot: number): void {
+    const info = this.#slots[slot]
+    if (info === undefined) return
+    this.#byKey.delete(keyOf(info.tenant, info.id))
+    const slots = this.#slotsOf(info, false)
+    slots?.delete(slot)
+    if (slots?.size === 0) this.#byName.get(info.tenant)?.delete(info.name)
+    this.#slots[slot] = undefined
+    this.#json[slot] = undefined
+    this.#free.push(slot)
+  }
+
+  #slotsOf(info: SeriesInfo, make: boolean): Set<number> | undefined {
+    let names = this.#byName.get(info.tenant)
+    if (names === undefined) {
+      if (!make) return undefined
+      names = new Map()
+      this.#byName.set(info.tenant, names)
+    }
+    let slots = names.get(info.name)
+    if (slots === undefined && make) {
+      slots = new Set()
+      names.set(info.name, slots)
+    }
+    return slots
+  }
+
+  #share(text: string): string {
+    const shared = this.#texts.get(text)
+    if (shared !== undefined) return shared
+    this.#texts.set(text, text)
+    return text
+  }
+}
+
+/** Whether labels contain each of the wanted ones. */
+export function holds(labels: readonly Label[], wanted: readonly Label[]): boolean {
+  return wanted.every(([key, value]) => labels.some(([k, v]) => k === key && v === value))
+}
+
+/** The order in which answers list series: byte order of the labels as compact JSON. */
+export function labelsJson(labels: readonly Label[]): string {
+  return `{${labels.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`
+}
+
+function keyOf(tenant: string, id: SeriesId): string {
+  return String.fromCharCode(...id) + tenant
+}
+
+function sameSeries(a: SeriesInfo, b: SeriesInfo): boolean {
+  return (
+    a.name === b.name &&
+    a.labels.length === b.labels.length &&
+    a.labels.every(([k, v], i) => k === b.labels[i]![0] && v === b.labels[i]![1])
+  )
+}

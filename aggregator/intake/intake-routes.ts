@@ -1,0 +1,80 @@
+/**
+ * `POST /intake/v1/batches`: a batch in, answered when it is stored.
+ *
+ *     200  stored                       409  {"need":[…]}: describe these series and send it again
+ *     400  changed on the way           422  unreadable, kept aside: go on
+ *     426  of a newer version           503  no room: later
+ *
+ * `POST /intake/v1/flush`: store at once what is here; the collector is stopping and waits.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Access } from '../../proto/runtime/access.ts'
+import { readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
+import type { IntakeService } from './intake-service.ts'
+
+/** A collector's largest batch: one write of many bodies may go over its usual half megabyte. */
+const BATCH_BYTES_MAX = 256 * 1024 * 1024
+
+export interface IntakeRoutes {
+  readonly access: Access
+  readonly intake: IntakeService
+  readonly flush: () => void
+}
+
+export function isIntakePath(path: string): boolean {
+  return path.startsWith('/intake/v1/')
+}
+
+export async function handleIntake(
+  { access, intake, flush }: IntakeRoutes,
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  if (access.caller(request.headers.authorization).kind !== 'known') {
+    request.resume()
+    sendError(response, 401, 'UNAUTHORIZED', 'Unauthorized')
+  } else if (request.method !== 'POST') {
+    request.resume()
+    sendError(response, 405, 'BAD_REQUEST', `${request.method} is not allowed on ${path}: expected POST`, {
+      Allow: 'POST',
+    })
+  } else if (path === '/intake/v1/flush') {
+    request.resume()
+    flush()
+    sendJson(response, 200, { flushing: true })
+  } else if (path === '/intake/v1/batches') {
+    await receive(intake, await readBody(request, BATCH_BYTES_MAX), response)
+  } else {
+    request.resume()
+    sendError(response, 404, 'NOT_FOUND', `There is nothing at ${path}`)
+  }
+}
+
+async function receive(intake: IntakeService, body: Uint8Array, response: ServerResponse): Promise<void> {
+  const answer = await intake.receive(body)
+  switch (answer.kind) {
+    case 'stored':
+      sendJson(response, 200, { stored: true })
+      return
+    case 'need':
+      sendJson(response, 409, { need: answer.refs })
+      return
+    case 'damaged':
+      sendError(response, 400, 'BAD_REQUEST', answer.reason)
+      return
+    case 'unreadable':
+      sendError(response, 422, 'BAD_REQUEST', answer.reason)
+      return
+    case 'newer':
+      sendError(response, 426, 'BAD_REQUEST', answer.reason)
+      return
+    case 'full':
+      sendError(response, 503, 'SERVICE_UNAVAILABLE', 'ClickHouse does not take rows fast enough: send this again', {
+        'Retry-After': '1',
+      })
+      return
+    default:
+      answer satisfies never
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * Batches of collectors come in here: made visible at once, stored, and answered when they are.
+ *
+ *     bytes ──▶ decode ──▶ series known? ──▶ hot series (visible) ──▶ store ──▶ answer "stored"
+ *                              │ no: the answer says which, the collector describes them
+ *
+ * Sending a batch again, in any cut, changes nothing: a point is (tenant, series, time), the larger arrival wins.
+ */
+import { mkdirSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../../proto/runtime/clock.ts'
+import type { Logger } from '../../proto/runtime/log.ts'
+import type { Batch, BatchHeader, SampleColumns } from '../../proto/wire/batch.ts'
+import { decodeBatch } from '../../proto/wire/batch.ts'
+import { decimalValue, RAW_FLOAT } from '../../proto/wire/decimal.ts'
+import { WireError } from '../../proto/wire/wire-error.ts'
+import type { HotSeries, Pending } from '../hot/hot-series.ts'
+import type { SeriesRegistry } from '../hot/series-registry.ts'
+import type { Store } from '../store/store.ts'
+import { Dictionary } from './dictionary.ts'
+import type { Watermarks } from './watermarks.ts'
+
+/** How a batch is answered. */
+export type IntakeAnswer =
+  | { readonly kind: 'stored' }
+  | { readonly kind: 'need'; readonly refs: readonly number[] }
+  /** Not as it was sent: bits were changed on the way. */
+  | { readonly kind: 'damaged'; readonly reason: string }
+  /** As it was sent, and not readable: kept aside. */
+  | { readonly kind: 'unreadable'; readonly reason: string }
+  /** Of a newer version. */
+  | { readonly kind: 'newer'; readonly reason: string }
+  /** No room: later. */
+  | { readonly kind: 'full' }
+
+export interface IntakeOptions {
+  readonly quarantine: string
+  /** Points older than this are about to expire and are not stored, ms. */
+  readonly lateMaxMs: number
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Of samples: received = stored + refused (answered "later") + expired + waiting, at any moment. */
+export interface IntakeCounts {
+  received: number
+  expired: number
+  stored: number
+  refused: number
+  /** Of batches. */
+  batches: number
+  bytes: number
+  needs: number
+  unreadable: number
+}
+
+const TWO_32 = 4294967296
+const NEED_MAX = 100_000
+const SWEEP_EVERY_MS = 600_000
+/** A session or page that nobody used for this long is forgotten. */
+const IDLE_MS = 3_600_000
+
+export class Intake {
+  readonly #registry: SeriesRegistry
+  readonly #hot: HotSeries
+  readonly #store: Store
+  readonly #marks: { readonly visible: Watermarks; readonly stored: Watermarks }
+  readonly #options: IntakeOptions
+  readonly #sessions = new Map<string, Dictionary>()
+  #sweptAt: number
+  readonly #counts: IntakeCounts = {
+    received: 0,
+    expired: 0,
+    stored: 0,
+    refused: 0,
+    batches: 0,
+    bytes: 0,
+    needs: 0,
+    unreadable: 0,
+  }
+  #quarantined = 0
+
+  constructor(
+    registry: SeriesRegistry,
+    hot: HotSeries,
+    store: Store,
+    marks: { readonly visible: Watermarks; readonly stored: Watermarks },
+    options: IntakeOptions,
+  ) {
+    this.#marks = marks
+    this.#registry = registry
+    this.#hot = hot
+    this.#store = store
+    this.#options = options
+    this.#sweptAt = options.clock.now()
+    mkdirSync(options.quarantine, { recursive: true })
+  }
+
+  get counts(): Readonly<IntakeCounts> {
+    return this.#counts
+  }
+
+  get sessions(): number {
+    return this.#sessions.size
+  }
+
+  /** Takes a batch. Resolves when its rows are stored, or at once when they will not be. */
+  async receive(bytes: Uint8Array): Promise<IntakeAnswer> {
+    let batch: Batch
+    try {
+      batch = decodeBatch(bytes)
+    } catch (error) {
+      if (error instanceof WireError) return this.#undecodable(bytes, error)
+      throw error
+    }
+    const now = this.#options.clock.now()
+    this.#counts.batches++
+    this.#counts.bytes += bytes.length
+    const { header, definitions, samples } = batch
+    const dictionary = this.#session(header)
+    for (const definition of definitions) dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
+    const slots = new Int32Array(samples.count)
+    const unknown = dictionary.translate(samples.refs, slots, now)
+    if (unknown.length > 0) {
+      this.#counts.needs++
+      return { kind: 'need', refs: unknown.slice(0, NEED_MAX) }
+    }
+    if (samples.count === 0) {
+      this.#marks.visible.received(header, now)
+      this.#marks.stored.received(header, now)
+      return { kind: 'stored' }
+    }
+    this.#counts.received += samples.count
+    const pending = this.#hot.begin()
+    const stored = this.#take(samples, slots, pending, now)
+    if (stored === undefined) {
+      this.#hot.dropped(pending)
+      this.#counts.refused += samples.count
+      return { kind: 'full' }
+    }
+    this.#marks.visible.received(header, now)
+    if (header.urgent) this.#store.flush()
+    await stored.done
+    this.#counts.stored += stored.rows
+    this.#hot.stored(pending)
+    this.#marks.stored.received(header, now)
+    return { kind: 'stored' }
+  }
+
+  /** Every point into memory and into the store's buffer, in one pass. */
+  #take(
+    samples: SampleColumns,
+    slots: Int32Array,
+    pending: Pending,
+    now: number,
+  ): { readonly done: Promise<void>; readonly rows: number } | undefined {
+    const { count, times, arrivals, exponents, words } = samples
+    const floats = new Float64Array(words.buffer)
+    const oldest = now - this.#options.lateMaxMs
+    let expired = 0
+    const toHot = (i: number): void => {
+      const exponent = exponents[i]!
+      const value =
+        exponent === RAW_FLOAT ? floats[i]! : decimalValue((words[2 * i + 1]! | 0) * TWO_32 + words[2 * i]!, exponent)
+      this.#hot.add(pending, slots[i]!, times[i]!, value, arrivals[i]!)
+    }
+    const done = this.#store.add(count, (rows, uses) => {
+      let before = -1
+      for (let i = 0; i < count; i++) {
+        const time = times[i]!
+        if (time < oldest) {
+          expired++
+          continue
+        }
+        const slot = slots[i]!
+        const series = this.#registry.get(slot)
+        if (slot !== before) uses(slot, series)
+        before = slot
+        toHot(i)
+        rows.push(series.tenant, series.id, time, exponents[i]!, words[2 * i]!, words[2 * i + 1]!, arrivals[i]!)
+      }
+    })
+    if (done === undefined) {
+      // The engine is away for long. What comes stays visible, and will come again.
+      for (let i = 0; i < count; i++) if (times[i]! >= oldest) toHot(i)
+      return undefined
+    }
+    this.#counts.expired += expired
+    return { done, rows: count - expired }
+  }
+
+  /** Forgets sessions, references and series that nobody has used for an hour. */
+  sweep(now: number): void {
+    if (now - this.#sweptAt < SWEEP_EVERY_MS || this.#hot.pinned) return
+    this.#sweptAt = now
+    const used = new Uint8Array(this.#registry.slots)
+    for (const [key, dictionary] of this.#sessions) {
+      if (dictionary.usedAt < now - IDLE_MS) this.#sessions.delete(key)
+      else dictionary.sweep(now - IDLE_MS, used)
+    }
+    for (let slot = 0; slot < used.length; slot++) {
+      if (used[slot] === 1 || !this.#registry.has(slot) || !this.#hot.isEmpty(slot)) continue
+      this.#registry.release(slot)
+      this.#store.forget(slot)
+    }
+  }
+
+  #session({ collector, session, shard }: BatchHeader): Dictionary {
+    const key = `${collector}/${session}/${shard}`
+    let dictionary = this.#sessions.get(key)
+    if (dictionary === undefined) {
+      dictionary = new Dictionary()
+      this.#sessions.set(key, dictionary)
+    }
+    return dictionary
+  }
+
+  #undecodable(bytes: Uint8Array, error: WireError): IntakeAnswer {
+    if (error.code === 'unsupported') return { kind: 'newer', reason: error.message }
+    if (error.code === 'checksum') return { kind: 'damaged', reason: error.message }
+    this.#counts.unreadable++
+    const file = join(this.#options.quarantine, `batch-${this.#options.clock.now()}-${this.#quarantined++}.bin`)
+    this.#options.log.error({ file, reason: error.message }, 'batch cannot be read, kept aside')
+    void writeFile(file, bytes).catch((cause: Error) =>
+      this.#options.log.error({ file, error: cause.message }, 'batch cannot be kept aside'),
+    )
+    return { kind: 'unreadable', reason: error.message }
+  }
+}

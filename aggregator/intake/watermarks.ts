@@ -1,0 +1,74 @@
+/**
+ * Up to when everything of a collector has come in. Each batch names the range of its journal that it holds, where storing
+ * has got to, and a time before which everything is in it or an earlier batch; ranges joined from the cursor give the mark.
+ */
+import type { BatchHeader } from '../../proto/wire/batch.ts'
+
+interface ShardMark {
+  session: string
+  /** Everything up to this position has come in. */
+  joined: number
+  /** … and with it everything that arrived before this time, ms. */
+  mark: number
+  /** Ranges beyond `joined`, by their start. */
+  readonly islands: Map<number, { readonly to: number; readonly now: number }>
+}
+
+export interface CollectorMark {
+  readonly collector: string
+  /** Smallest mark over its shards, ms; 0 while one of them has none. */
+  readonly mark: number
+  readonly seenAt: number
+}
+
+const ISLANDS_MAX = 10_000
+
+export class Watermarks {
+  readonly #collectors = new Map<string, { shards: number; seenAt: number; readonly marks: Map<number, ShardMark> }>()
+
+  received(header: BatchHeader, now: number): void {
+    const { collector, session, shard, shards, from, to, cursor } = header
+    let known = this.#collectors.get(collector)
+    if (known === undefined) {
+      known = { shards, seenAt: now, marks: new Map() }
+      this.#collectors.set(collector, known)
+    }
+    known.shards = shards
+    known.seenAt = now
+    let shardMark = known.marks.get(shard)
+    if (shardMark === undefined || shardMark.session !== session) {
+      shardMark = { session, joined: cursor, mark: 0, islands: new Map() }
+      known.marks.set(shard, shardMark)
+    }
+    shardMark.joined = Math.max(shardMark.joined, cursor)
+    if (shardMark.islands.size < ISLANDS_MAX) shardMark.islands.set(from, { to, now: header.now })
+    join(shardMark)
+  }
+
+  get all(): CollectorMark[] {
+    return [...this.#collectors].map(([collector, { shards, seenAt, marks }]) => {
+      const each = Array.from({ length: shards }, (_, shard) => marks.get(shard)?.mark ?? 0)
+      return { collector, mark: Math.min(...each), seenAt }
+    })
+  }
+
+  markOf(collector: string): number {
+    return this.all.find((c) => c.collector === collector)?.mark ?? 0
+  }
+}
+
+function join(mark: ShardMark): void {
+  for (;;) {
+    let grown = false
+    for (const [from, { to, now }] of mark.islands) {
+      if (from > mark.joined) continue
+      mark.islands.delete(from)
+      if (to >= mark.joined) {
+        mark.joined = to
+        mark.mark = Math.max(mark.mark, now)
+      }
+      grown = true
+    }
+    if (!grown) return
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * The aggregator, along the path of a batch:
+ *
+ *     http ──▶ intake ──▶ hot series (visible)
+ *                │  └───▶ store ──▶ ClickHouse (embedded engine, or a server) ◀── roller
+ *              queries: hot series and ClickHouse
+ *
+ * Listed in that order below; started from the end, stopped from the front.
+ */
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { Access, findToken, Networks } from '../proto/runtime/access.ts'
+import { systemClock } from '../proto/runtime/clock.ts'
+import { loadConfig } from '../proto/runtime/config.ts'
+import { lockDirectory } from '../proto/runtime/directory-lock.ts'
+import { faultsFrom } from '../proto/runtime/fault.ts'
+import { HttpService, pathOf, sendError } from '../proto/runtime/http-server.ts'
+import { createLogger } from '../proto/runtime/log.ts'
+import { Metrics } from '../proto/runtime/metrics.ts'
+import { OwnState } from '../proto/runtime/own-state.ts'
+import type { Program } from '../proto/runtime/program.ts'
+import { runProgram } from '../proto/runtime/program.ts'
+import { sharedSection } from '../proto/runtime/shared-config.ts'
+import { Supervisor } from '../proto/runtime/supervisor.ts'
+import { aggregatorSection } from './config.ts'
+import { EngineProcess } from './engine/engine-process.ts'
+import { HotService } from './hot/hot-service.ts'
+import { SeriesRegistry } from './hot/series-registry.ts'
+import { handleIntake, isIntakePath } from './intake/intake-routes.ts'
+import { IntakeService } from './intake/intake-service.ts'
+import { registerAggregatorMetrics } from './metrics.ts'
+import { Limiter } from './query/limiter.ts'
+import type { MetricQueryContext } from './query/metric-query.ts'
+import { queryRoutes } from './query/routes.ts'
+import { StoredSeries } from './query/stored-series.ts'
+import { ClickHouseMarkTable } from './rollup/mark-table.ts'
+import { Marks } from './rollup/marks.ts'
+import { ClickHouseRollups } from './rollup/recompute.ts'
+import { Roller } from './rollup/roller.ts'
+import { ClickHouse } from './store/clickhouse.ts'
+import { DatabaseService } from './store/database-service.ts'
+import { Store } from './store/store.ts'
+import { mergeSettledDays } from './store/upkeep.ts'
+
+const DAY_MS = 86_400_000
+/** Paths that take samples: here they are told where to go. */
+const COLLECTOR_DOORS: ReadonlySet<string> = new Set(['/api/v1/write', '/v1/metrics/batch'])
+
+async function build(): Promise<Program | { print: string }> {
+  const { shared, own, print } = loadConfig('aggregator', sharedSection, aggregatorSection, ['collector'], {
+    argv: process.argv.slice(2),
+    env: process.env,
+  })
+  if (print !== undefined) return { print }
+  const log = createLogger('aggregator', shared.logLevel)
+  const clock = systemClock
+  const directory = join(shared.dataDir, 'aggregator')
+  const lock = lockDirectory(directory)
+  const token = findToken(shared.token, shared.dataDir)
+  const access = new Access({ ...shared, token: token.token })
+  const database = own.clickhouseDatabase
+  const lateMaxMs = (own.pointsDays - 1) * DAY_MS
+
+  const db = new ClickHouse()
+  const embedded = own.clickhouseUrl === ''
+  const engine = embedded
+    ? new EngineProcess(
+        {
+          directory: join(directory, 'engine'),
+          spool: join(directory, 'spool'),
+          memoryBytesMax: own.engineMemoryBytes,
+          env: process.env,
+          log,
+        },
+        ({ url, password }) => db.connect({ url, username: 'default', password }),
+      )
+    : undefined
+  if (!embedded) db.connect({ url: own.clickhouseUrl, username: own.clickhouseUser, password: own.clickhousePassword })
+  const databaseService = new DatabaseService(db, database, own, log)
+
+  const registry = new SeriesRegistry()
+  const bounds = { ageMs: own.hotMinutes * 60_000, bytesMax: own.hotBytes }
+  const hot = new HotService(db, registry, { bounds, database, clock, log, evicted: (now) => intake.sweep(now) })
+  const markTable = new ClickHouseMarkTable(db, database)
+  const marks = new Marks(markTable, embedded, () => clock.now())
+  const store = new Store(db, marks, {
+    database,
+    insertRows: own.insertRows,
+    insertAfterMs: own.insertAfterMs,
+    insertFewAfterMs: own.insertFewAfterMs,
+    rowsMax: own.waitingRowsMax,
+    clock,
+    faults: faultsFrom(shared.fault),
+    log,
+  })
+  const roller = new Roller(marks, new ClickHouseRollups(db, database), {
+    intervalMs: own.rollupIntervalMs,
+    graceMs: own.rollupGraceMs,
+    lateMaxMs,
+    clock,
+    log,
+    upkeep: async (now) => {
+      await markTable.dropCleared(new Date(now - DAY_MS).toISOString().slice(0, 10))
+      await mergeSettledDays(db, database, now)
+    },
+  })
+  const intake = new IntakeService(registry, hot, store, {
+    quarantine: join(directory, 'quarantine'),
+    collectorsFile: join(directory, 'collectors.json'),
+    lateMaxMs,
+    clock,
+    log,
+  })
+
+  const limiter = new Limiter({ perSecond: own.rateLimitQps, burst: own.rateLimitBurst, now: () => clock.monotonic() })
+  const metrics = new Metrics('aggregator')
+  const observed = registerAggregatorMetrics(metrics, { intake, hot, store, roller, limiter, engine })
+  const context: MetricQueryContext = {
+    get hot() {
+      return hot.series
+    },
+    registry,
+    stored: new StoredSeries(db, database),
+    dirtyHours: async () => new Set((await marks.open()).filter((mark) => mark.level === 1).map((mark) => mark.start)),
+    flush: () => store.flush(),
+    now: () => clock.now(),
+    pointsMs: own.pointsDays * DAY_MS,
+    lateMaxMs,
+    pointsPerSeriesMax: own.pointsMax,
+    seriesScannedMax: own.seriesScannedMax,
+  }
+  const app = queryRoutes({
+    access,
+    limiter,
+    limiterPerSecond: own.rateLimitQps,
+    limiterBurst: own.rateLimitBurst,
+    context,
+    tenant: shared.tenant,
+    seriesDefault: own.seriesDefault,
+    seriesMax: own.seriesMax,
+    pointsMax: own.pointsMax,
+    notReady: () => intake.notReady,
+    clock,
+    log,
+    observe: observed.query,
+  })
+  const answer = getRequestListener(app.fetch)
+  const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
+  const http = new HttpService({
+    name: 'http',
+    listen: own.listen,
+    log,
+    handler: async (request, response) => {
+      const path = pathOf(request)
+      if (isIntakePath(path))
+        await handleIntake({ access, intake, flush: () => store.flush() }, path, request, response)
+      else if (ownState.serves(path)) await ownState.handle(path, request, response)
+      else if (COLLECTOR_DOORS.has(path)) {
+        request.resume()
+        sendError(
+          response,
+          404,
+          'NOT_FOUND',
+          `Samples go to a collector, which keeps them on disk until they are stored here: POST ${path} on its address, port 8742 by default`,
+        )
+      } else await answer(request, response)
+    },
+  })
+  const supervisor = new Supervisor(
+    [http, intake, roller, store, hot, databaseService, ...(engine === undefined ? [] : [engine])],
+    { log, stopDeadlineMs: own.stopDeadlineMs },
+  )
+
+  return {
+    log,
+    supervisor,
+    stopWithParent: shared.stopWithParent,
+    started: () => {
+      log.info(
+        { url: http.url, engine: embedded ? 'embedded' : own.clickhouseUrl, tokenFile: token.file },
+        'aggregator is listening',
+      )
+      process.stdout.write(`aggregator ready at ${http.url}\n`)
+    },
+    stopped: () => lock.release(),
+  }
+}
+
+await runProgram('aggregator', build)

@@ -1,0 +1,223 @@
+/**
+ * Rows of all collectors and tenants on their way into ClickHouse, in few large inserts.
+ *
+ *     add ──▶ [ buffer ] ──▶ definitions ──▶ rows ──▶ marks of roll-up windows ──▶ "stored"
+ *              fills while the one before is written
+ *
+ * The order is what makes an answer true: when a batch is answered, its series are described, its rows are in, and every
+ * window that they fall into will be rolled up again. A crash anywhere between means no answer, and the same rows again.
+ * An insert that fails is tried again without end. Full: batches are refused with "later", collectors keep them.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../../proto/runtime/clock.ts'
+import { messageOf } from '../../proto/runtime/errors.ts'
+import type { Faults } from '../../proto/runtime/fault.ts'
+import type { Logger } from '../../proto/runtime/log.ts'
+import { RateLimitedLog } from '../../proto/runtime/log.ts'
+import type { Health, Service } from '../../proto/runtime/service.ts'
+import type { SeriesInfo } from '../hot/series-registry.ts'
+import type { Marks } from '../rollup/marks.ts'
+import type { Database } from './clickhouse.ts'
+import { insertSeries } from './insert-series.ts'
+import { RowBuffer, SAMPLE_COLUMNS } from './row-buffer.ts'
+
+export interface StoreOptions {
+  readonly database: string
+  /** An insert is due when this many rows wait … */
+  readonly insertRows: number
+  /** … or the oldest waits this long, ms … */
+  readonly insertAfterMs: number
+  /** … or this long while there are only a few. */
+  readonly insertFewAfterMs: number
+  /** Most rows that wait; a batch that finds more is refused. */
+  readonly rowsMax: number
+  readonly clock: Clock
+  readonly faults: Faults
+  readonly log: Logger
+}
+
+/** Rows written by the caller, and what waits for them. */
+interface Filling {
+  readonly rows: RowBuffer
+  readonly definitions: Map<number, SeriesInfo>
+  readonly waiting: (() => void)[]
+  /** When the first batch came, ms of the monotonic clock. */
+  readonly since: number
+}
+
+const FEW_ROWS = 2000
+const RETRY_PAUSE_MS = 200
+const RETRY_PAUSE_MAX_MS = 5000
+const DAY_MS = 86_400_000
+
+export class Store implements Service {
+  readonly name = 'store'
+  readonly #db: Database
+  readonly #marks: Marks
+  readonly #options: StoreOptions
+  readonly #often: RateLimitedLog
+  #filling: Filling | undefined
+  #writing = 0
+  #urgent = false
+  #stopped = false
+  #wake: (() => void) | undefined
+  #loop: Promise<void> | undefined
+  #problem: string | undefined
+  /** Day on which the definition of a slot was stored last, days since the epoch. */
+  readonly #described = new Map<number, number>()
+  #counts = { stored: 0, inserts: 0, failures: 0, refused: 0 }
+
+  constructor(db: Database, marks: Marks, options: StoreOptions) {
+    this.#db = db
+    this.#marks = marks
+    this.#options = options
+    this.#often = new RateLimitedLog(10_000, () => options.clock.monotonic())
+  }
+
+  get counts(): Readonly<{ stored: number; inserts: number; failures: number; refused: number }> {
+    return this.#counts
+  }
+
+  /** Rows that were taken and are not stored yet. */
+  get waiting(): number {
+    return this.#writing + (this.#filling?.rows.count ?? 0)
+  }
+
+  async start(): Promise<void> {
+    this.#loop = this.#run()
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#stopped = true
+    this.flush()
+    await Promise.race([
+      this.#loop,
+      new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve(), { once: true })),
+    ])
+  }
+
+  health(): Health {
+    return this.#problem === undefined ? { ready: true } : { ready: false, detail: this.#problem }
+  }
+
+  /**
+   * Takes a batch.
+   * @param fill writes its rows and says which series they are of
+   * @returns when everything is stored; undefined when there is no room, and then nothing was taken
+   */
+  add(
+    rows: number,
+    fill: (buffer: RowBuffer, uses: (slot: number, series: SeriesInfo) => void) => void,
+  ): Promise<void> | undefined {
+    if (this.#stopped || (this.waiting > 0 && this.waiting + rows > this.#options.rowsMax)) {
+      this.#counts.refused += rows
+      return undefined
+    }
+    this.#filling ??= {
+      rows: new RowBuffer(Math.max(rows, 1024)),
+      definitions: new Map(),
+      waiting: [],
+      since: this.#options.clock.monotonic(),
+    }
+    const { rows: buffer, definitions, waiting } = this.#filling
+    const today = Math.floor(this.#options.clock.now() / DAY_MS)
+    fill(buffer, (slot, series) => {
+      if (this.#described.get(slot) !== today) definitions.set(slot, series)
+    })
+    const stored = new Promise<void>((resolve) => waiting.push(resolve))
+    if (buffer.count >= this.#options.insertRows) this.#awake()
+    return stored
+  }
+
+  /** Somebody waits: insert at once what is there. */
+  flush(): void {
+    this.#urgent = true
+    this.#awake()
+  }
+
+  /** A slot was given back: it may be another series next time. */
+  forget(slot: number): void {
+    this.#described.delete(slot)
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      await this.#due()
+      const filling = this.#filling
+      this.#filling = undefined
+      this.#urgent = false
+      if (filling === undefined) {
+        if (this.#stopped) return
+        continue
+      }
+      this.#writing = filling.rows.count
+      await this.#write(filling)
+      this.#writing = 0
+      this.#counts.stored += filling.rows.count
+      for (const answer of filling.waiting) answer()
+    }
+  }
+
+  /** Waits until an insert is worth its price, or somebody waits for it. */
+  async #due(): Promise<void> {
+    while (!this.#urgent && !this.#stopped) {
+      const filling = this.#filling
+      let pause = this.#options.insertFewAfterMs
+      if (filling !== undefined) {
+        const rows = filling.rows.count
+        const after =
+          rows >= this.#options.insertRows
+            ? 0
+            : rows >= FEW_ROWS
+              ? this.#options.insertAfterMs
+              : this.#options.insertFewAfterMs
+        pause = filling.since + after - this.#options.clock.monotonic()
+        if (pause <= 0) return
+        // What is few now may be many soon.
+        pause = Math.min(pause, this.#options.insertAfterMs)
+      }
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pause)
+        this.#wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+      this.#wake = undefined
+    }
+  }
+
+  async #write({ rows, definitions }: Filling): Promise<void> {
+    const { database, faults } = this.#options
+    const today = Math.floor(this.#options.clock.now() / DAY_MS)
+    await this.#insist('definitions', () => insertSeries(this.#db, database, [...definitions.values()], today))
+    for (const slot of definitions.keys()) this.#described.set(slot, today)
+    if (rows.count > 0)
+      await this.#insist('rows', () => this.#db.insert(`${database}.samples`, SAMPLE_COLUMNS, rows.block()))
+    faults('store.rows.after')
+    await this.#insist('marks', () => this.#marks.afterRows(rows.hours))
+    this.#counts.inserts++
+  }
+
+  /** Until it works: what is being written was not answered, and must not be given up. */
+  async #insist(what: string, action: () => Promise<void>): Promise<void> {
+    for (let pause = RETRY_PAUSE_MS; ; pause = Math.min(pause * 2, RETRY_PAUSE_MAX_MS)) {
+      try {
+        await action()
+        this.#problem = undefined
+        return
+      } catch (error) {
+        this.#counts.failures++
+        this.#problem = messageOf(error)
+        this.#often.once(what, (held) =>
+          this.#options.log.warn({ what, error: messageOf(error), held }, 'insert failed, trying again'),
+        )
+        await sleep(pause)
+      }
+    }
+  }
+
+  #awake(): void {
+    this.#wake?.()
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * `npm start`: collector and aggregator on one machine, as two processes that talk HTTP, exactly as apart.
+ *
+ *     start   aggregator, then collector            crash   started again after a pause that doubles
+ *     stop    collector (sends what it has), then aggregator (stores it)
+ */
+import type { ChildProcess } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { findToken } from '../runtime/access.ts'
+import { exited, spawnProgram } from '../runtime/child-process.ts'
+import { loadConfig } from '../runtime/config.ts'
+import { FleetmeterError, messageOf } from '../runtime/errors.ts'
+import type { SharedConfig } from '../runtime/shared-config.ts'
+import { sharedSection } from '../runtime/shared-config.ts'
+import { workerPath } from '../runtime/worker-url.ts'
+
+const RESTART_PAUSE_MS = 200
+const RESTART_PAUSE_MAX_MS = 10_000
+const STABLE_MS = 30_000
+/** Together below fifteen seconds. */
+const STOP_COLLECTOR_MS = 8500
+const STOP_AGGREGATOR_MS = 6000
+const EXIT_CONFIG = 78
+
+/** One of the two programs: started, watched, started again. */
+class Child {
+  readonly #name: string
+  readonly #path: string
+  readonly #env: Record<string, string | undefined>
+  #process: ChildProcess | undefined
+  #stopping = false
+
+  constructor(name: string, path: string, env: Record<string, string | undefined>) {
+    this.#name = name
+    this.#path = path
+    this.#env = env
+  }
+
+  /** Resolves with the address once it listens. Exits this process when it never does. */
+  async start(): Promise<string> {
+    const url = await this.#launch()
+    if (url === undefined) return process.exit(this.#process?.exitCode ?? 1)
+    void this.#watch()
+    return url
+  }
+
+  async stop(deadlineMs: number): Promise<void> {
+    this.#stopping = true
+    const child = this.#process
+    if (child === undefined) return
+    child.kill('SIGTERM')
+    await Promise.race([exited(child), sleep(deadlineMs, undefined, { ref: false }).then(() => child.kill('SIGKILL'))])
+  }
+
+  async #launch(): Promise<string | undefined> {
+    const args = process.argv.slice(2)
+    const child = spawnProgram(this.#path, {
+      args,
+      env: { ...this.#env, FLEETMETER_STOP_WITH_PARENT: 'true' },
+      stdout: 'pipe',
+      ownGroup: true,
+    })
+    this.#process = child
+    const lines = createInterface({ input: child.stdout! })
+    for await (const line of lines) {
+      const url = / ready at (\S+)$/.exec(line)?.[1]
+      if (url === undefined) continue
+      child.stdout!.resume()
+      return url
+    }
+    await exited(child)
+    return undefined
+  }
+
+  async #watch(): Promise<void> {
+    let pause = RESTART_PAUSE_MS
+    for (;;) {
+      const since = performance.now()
+      const how = await exited(this.#process!)
+      if (this.#stopping) return
+      if (performance.now() - since > STABLE_MS) pause = RESTART_PAUSE_MS
+      process.stderr.write(`fleetmeter: the ${this.#name} ended (${how}), starting it again in ${pause} ms\n`)
+      await sleep(pause)
+      pause = Math.min(pause * 2, RESTART_PAUSE_MAX_MS)
+      if (this.#stopping) return
+      await this.#launch()
+    }
+  }
+}
+
+function configuration(): { shared: SharedConfig; print: string | undefined } {
+  try {
+    return loadConfig('fleetmeter', sharedSection, { name: 'standalone', settings: {} }, ['collector', 'aggregator'], {
+      argv: process.argv.slice(2),
+      env: process.env,
+    })
+  } catch (error) {
+    if (!(error instanceof FleetmeterError)) throw error
+    process.stderr.write(`fleetmeter: ${messageOf(error)}\n`)
+    return process.exit(EXIT_CONFIG)
+  }
+}
+
+function welcome(collector: string, aggregator: string, token: ReturnType<typeof findToken>): string {
+  const secret = token.file === undefined ? '$FLEETMETER_TOKEN' : `$(cat ${token.file})`
+  return `
+fleetmeter is running: a collector and an aggregator with the embedded engine.
+
+  collector    ${collector}    Prometheus remote write: ${collector}/api/v1/write
+  aggregator   ${aggregator}    queries, also through the collector's address
+  token        ${token.file === undefined ? 'as configured' : `${token.file}${token.created ? ' (made just now)' : ''}`}
+
+This host's own figures, as soon as they are in:
+
+  curl -s -H "Authorization: Bearer ${secret}" '${collector}/api/public/metrics/query?name=node_load1&step=60s&agg=last'
+`
+}
+
+const { shared, print } = configuration()
+if (print !== undefined) {
+  process.stdout.write(
+    `${print}\n\nThe settings of the two programs: npm run collector -- --help, npm run aggregator -- --help\n`,
+  )
+  process.exit(0)
+}
+const token = findToken(shared.token, shared.dataDir)
+const aggregator = new Child('aggregator', workerPath('../../aggregator/main', import.meta.url), process.env)
+const aggregatorUrl = await aggregator.start()
+const collector = new Child('collector', workerPath('../../collector/main', import.meta.url), {
+  FLEETMETER_AGGREGATOR_URL: aggregatorUrl,
+  ...process.env,
+})
+const collectorUrl = await collector.start()
+process.stdout.write(welcome(collectorUrl, aggregatorUrl, token))
+
+let stopping = false
+async function stop(): Promise<void> {
+  if (stopping) process.exit(1)
+  stopping = true
+  await collector.stop(STOP_COLLECTOR_MS)
+  await aggregator.stop(STOP_AGGREGATOR_MS)
+  process.exit(0)
+}
+process.on('SIGTERM', () => void stop())
+process.on('SIGINT', () => void stop())
