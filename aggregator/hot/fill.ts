@@ -43,14 +43,14 @@ export async function fillHot(
   registry: SeriesRegistry,
 ): Promise<number> {
   const since = `toStartOfHour(ts) >= toStartOfHour(${time(hot.floor)}) AND ts >= ${time(hot.floor)}`
-  const series = await db.rows<{ tenant: string; name: string; hex: string; kv: string[] }>(
-    `SELECT tenant, name, hex(reinterpretAsFixedString(series)) AS hex, any(kv) AS kv FROM ${database}.series
+  const series = await db.rows<{ tenant: string; name: string; hex: string; labels: string[] }>(
+    `SELECT tenant, name, hex(reinterpretAsFixedString(series)) AS hex, any(kv) AS labels FROM ${database}.series
      WHERE series IN (SELECT series FROM ${database}.samples WHERE ${since}) GROUP BY tenant, name, series`,
   )
   const slots = new Map<string, number>()
-  for (const { tenant, name, hex, kv } of series) {
+  for (const { tenant, name, hex, labels } of series) {
     const id = Uint8Array.from(Buffer.from(hex.padEnd(32, '0'), 'hex'))
-    slots.set(`${hex.padEnd(32, '0')}${tenant}`, registry.slotOf({ tenant, id, name, labels: kv.map(decodeLabel) }))
+    slots.set(`${hex.padEnd(32, '0')}${tenant}`, registry.slotOf({ tenant, id, name, labels: labels.map(decodeLabel) }))
   }
   let points = 0
   for (const tenant of new Set(series.map((s) => s.tenant))) {

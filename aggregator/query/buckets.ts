@@ -15,8 +15,8 @@ export interface Bucket {
   lastTime: number
   lastArrival: number
   values: number[] | undefined
-  /** The quantile that is asked for, where somebody else has computed it over all samples of the bucket. */
-  quantile: number | undefined
+  /** The values next to the rank that is asked for, where somebody else has found them among all samples of the bucket. */
+  neighbours: readonly [low: number, high: number] | undefined
 }
 
 /** Which percentile an aggregate is; undefined for the others. */
@@ -91,7 +91,7 @@ export class Buckets {
     }
     if (bucket.values !== undefined && other.values !== undefined)
       for (const value of other.values) bucket.values.push(value)
-    bucket.quantile = other.quantile
+    bucket.neighbours = other.neighbours
     if (other.lastTime > this.#latest) this.#latest = other.lastTime
   }
 
@@ -112,7 +112,7 @@ export class Buckets {
         lastTime: Number.NEGATIVE_INFINITY,
         lastArrival: Number.NEGATIVE_INFINITY,
         values: this.#keepValues ? [] : undefined,
-        quantile: undefined,
+        neighbours: undefined,
       }
       this.#buckets.set(start, bucket)
     }
@@ -134,17 +134,24 @@ export function aggregate(bucket: Bucket, agg: Aggregate): number {
     case 'last':
       return bucket.last
     default:
-      return bucket.quantile ?? quantile(bucket.values ?? [], quantileOf(agg) ?? 0.5)
+      return bucketQuantile(bucket, quantileOf(agg) ?? 0.5)
   }
+}
+
+function bucketQuantile({ count, values, neighbours }: Bucket, p: number): number {
+  if (neighbours === undefined) return quantile(values ?? [], p)
+  const rank = p * (count - 1)
+  return interpolate(neighbours[0], neighbours[1], rank - Math.floor(rank))
 }
 
 /** Linear interpolation between the closest ranks: rank = p × (n - 1). */
 export function quantile(values: number[], p: number): number {
   const sorted = Float64Array.from(values).sort()
   const rank = p * (sorted.length - 1)
-  const low = sorted[Math.floor(rank)]!
-  const high = sorted[Math.ceil(rank)]!
-  const share = rank - Math.floor(rank)
+  return interpolate(sorted[Math.floor(rank)]!, sorted[Math.ceil(rank)]!, rank - Math.floor(rank))
+}
+
+function interpolate(low: number, high: number, share: number): number {
   const difference = high - low
   return Number.isFinite(difference) ? low + difference * share : low * (1 - share) + high * share
 }

@@ -188,7 +188,7 @@ class Run {
       groupBy,
       quantile: quantileOf(agg),
       openStarts: [...openStarts],
-      bucketsMax: pointsPerSeriesMax,
+      bucketsMax: pointsPerSeriesMax + 1, // one more than is shown tells that there are more
     }
     // Of an instant that both have, the larger arrival counts; its value is what memory adds.
     const there = await stored.at(this.#selection, request.without)

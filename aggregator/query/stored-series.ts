@@ -1,6 +1,7 @@
 /**
  * What ClickHouse knows of a metric: its series, and their buckets over a time that memory does not reach back to.
- * All values travel as parameters; numbers written into statements are our own.
+ * All values travel as parameters; numbers written into statements are our own. Results never have the name of a column: in
+ * ClickHouse a WHERE would then mean the result.
  */
 import type { Label } from '../../proto/wire/labels.ts'
 import type { Database, Parameters } from '../store/clickhouse.ts'
@@ -68,11 +69,11 @@ export class StoredSeries {
 
   /** Labels of the series that match, by id. @param max one more than this many are never read */
   async labels(selection: Selection, max: number): Promise<Map<string, Label[]>> {
-    const rows = await this.#db.rows<{ series: string; kv: string[] }>(
-      `SELECT toString(series) AS series, any(kv) AS kv FROM ${this.#database}.series WHERE ${this.#describes(selection)} GROUP BY series LIMIT ${max + 1}`,
+    const rows = await this.#db.rows<{ id: string; labels: string[] }>(
+      `SELECT toString(series) AS id, any(kv) AS labels FROM ${this.#database}.series WHERE ${this.#describes(selection)} GROUP BY series LIMIT ${max + 1}`,
       parametersOf(selection),
     )
-    return new Map(rows.map((row) => [row.series, row.kv.map(decodeLabel)]))
+    return new Map(rows.map((row) => [row.id, row.labels.map(decodeLabel)]))
   }
 
   /** Newest finite sample of each series in the segments, ms. */
@@ -94,11 +95,11 @@ export class StoredSeries {
       )
     }
     if (parts.length === 0) return new Map()
-    const rows = await this.#db.rows<{ series: string; t: string }>(
-      `SELECT toString(series) AS series, toString(toUnixTimestamp64Milli(max(t))) AS t FROM (${parts.join(' UNION ALL ')}) GROUP BY series ${EXACT}`,
+    const rows = await this.#db.rows<{ id: string; newest: string }>(
+      `SELECT toString(series) AS id, toString(toUnixTimestamp64Milli(max(t))) AS newest FROM (${parts.join(' UNION ALL ')}) GROUP BY series ${EXACT}`,
       parametersOf(selection),
     )
-    return new Map(rows.map((row) => [row.series, Number(row.t)]))
+    return new Map(rows.map((row) => [row.id, Number(row.newest)]))
   }
 
   /** Buckets of the segments, grouped, unordered. */
@@ -111,7 +112,7 @@ export class StoredSeries {
         parts.push(this.#rollupBuckets(selection, request, span, span === segments.exact ? request.dirtyHours : []))
     }
     if (parts.length === 0) return []
-    const quantiles = quantile === undefined ? '' : ', any(q) AS quantile, any(vs) AS values'
+    const quantiles = quantile === undefined ? '' : ', any(ql) AS low, any(qh) AS high, any(vs) AS values'
     const rows = await this.#db.rows<BucketRow>(
       `SELECT g, k, toString(sum(n)) AS count, sum(s) AS total, min(lo) AS least, max(hi) AS most, argMax(la, (lt, lat)) AS last,
          toString(toUnixTimestamp64Milli(max(lt))) AS last_time, toString(toUnixTimestamp64Micro(argMax(lat, (lt, lat)))) AS last_arrival ${quantiles}
@@ -128,21 +129,26 @@ export class StoredSeries {
   ): Promise<Map<string, { value: number; arrival: number }>> {
     if (instants.length === 0) return new Map()
     const span = { from: Math.min(...instants.map((i) => i.time)), to: Math.max(...instants.map((i) => i.time)) }
-    const rows = await this.#db.rows<{ series: string; t: string; x: number | string; a: string }>(
-      `SELECT toString(series) AS series, toString(toUnixTimestamp64Milli(ts)) AS t, ${VALUE_SQL} AS x, toString(toUnixTimestamp64Micro(at)) AS a
+    const rows = await this.#db.rows<{ id: string; time: string; value: number | string; arrival: string }>(
+      `SELECT toString(series) AS id, toString(toUnixTimestamp64Milli(ts)) AS time, ${VALUE_SQL} AS value, toString(toUnixTimestamp64Micro(at)) AS arrival
        FROM ${this.#database}.samples FINAL WHERE ${this.#within(selection, span)} AND (series, ts) IN (${instantsSql(instants)}) ${EXACT}`,
       parametersOf(selection),
     )
-    return new Map(rows.map((row) => [`${row.series}@${row.t}`, { value: Number(row.x), arrival: Number(row.a) }]))
+    return new Map(
+      rows.map((row) => [`${row.id}@${row.time}`, { value: Number(row.value), arrival: Number(row.arrival) }]),
+    )
   }
 
   #pointBuckets(selection: Selection, request: BucketRequest): string {
     const { stepMs, quantile, openStarts } = request
     const open = openStarts.length === 0 ? '0' : `k IN (${openStarts.map((start) => start / stepMs).join(', ')})`
+    // The two neighbours of the rank; interpolating is done in one place for memory and ClickHouse.
+    const rank = `${quantile} * (length(sorted) - 1)`
     const quantiles =
       quantile === undefined
         ? ''
-        : `, quantileExactInclusive(${quantile})(x) AS q, groupArrayIf(${QUANTILE_VALUES_MAX + 1})(x, ${open}) AS vs`
+        : `, arraySort(groupArray(x)) AS sorted, sorted[toUInt32(floor(${rank})) + 1] AS ql, sorted[toUInt32(ceil(${rank})) + 1] AS qh,
+        groupArrayIf(${QUANTILE_VALUES_MAX + 1})(x, ${open}) AS vs`
     return `SELECT ${this.#group(request)} AS g, toInt64(intDiv(toUnixTimestamp64Milli(ts), ${stepMs})) AS k, count() AS n, sum(x) AS s, min(x) AS lo, max(x) AS hi,
         argMax(x, (ts, at)) AS la, max(ts) AS lt, argMax(at, (ts, at)) AS lat ${quantiles}
       FROM (${this.#points(selection, request)}) AS p ${this.#join(selection, request)} WHERE isFinite(x) GROUP BY g, k`
@@ -212,7 +218,8 @@ interface BucketRow {
   readonly last: number | string
   readonly last_time: string
   readonly last_arrival: string
-  readonly quantile?: number | string
+  readonly low?: number | string
+  readonly high?: number | string
   readonly values?: readonly (number | string)[]
 }
 
@@ -229,7 +236,7 @@ function bucketOf(row: BucketRow, stepMs: number, grouped: boolean): StoredBucke
     lastTime: Number(row.last_time),
     lastArrival: Number(row.last_arrival),
     values: values.length === 0 ? undefined : values,
-    quantile: values.length === 0 && row.quantile !== undefined ? Number(row.quantile) : undefined,
+    neighbours: values.length === 0 && row.low !== undefined ? [Number(row.low), Number(row.high)] : undefined,
   }
 }
 

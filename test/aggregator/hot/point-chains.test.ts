@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { BLOCK_BYTES, PointChains } from '../../../aggregator/hot/point-chains.ts'
+
+type Op = readonly [kind: 'add' | 'read' | 'drop', slot: number, time: number, x: number]
+
+const op: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 20, arbitrary: fc.tuple(fc.constant('add' as const), fc.nat(2), fc.nat(60), fc.nat(1000)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant('read' as const), fc.nat(2), fc.nat(60), fc.nat(60)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('drop' as const), fc.nat(2), fc.nat(60), fc.constant(0)) },
+)
+
+test('PointChains keep, for each instant from the floor on, the value with the larger arrival, in order of time', () => {
+  fc.assert(
+    fc.property(fc.array(op, { maxLength: 250, size: 'max' }), (ops) => {
+      const chains = new PointChains()
+      const model = [0, 1, 2].map(() => new Map<number, number>())
+      const floor = [0, 0, 0]
+      for (const [kind, slot, time, x] of ops) {
+        if (kind === 'add') {
+          // The arrival is the value: a larger one replaces.
+          chains.add(slot, time, x, x)
+          model[slot]!.set(time, Math.max(x, model[slot]!.get(time) ?? -1))
+        } else if (kind === 'drop') {
+          chains.dropBefore(slot, time)
+          floor[slot] = Math.max(floor[slot]!, time)
+        } else {
+          const got: [number, number][] = []
+          chains.read(slot, Math.max(time, floor[slot]!), time + x, (t, value) => got.push([t, value]))
+          const wanted = [...model[slot]!]
+            .filter(([t]) => t >= Math.max(time, floor[slot]!) && t <= time + x)
+            .sort((a, b) => a[0] - b[0])
+          assert.deepEqual(got, wanted)
+        }
+      }
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('PointChains give memory back with the points', () => {
+  const chains = new PointChains()
+  for (let i = 0; i < 10_000; i++) chains.add(i % 10, i, i, i)
+  assert.ok(chains.bytes >= (10_000 / 16) * BLOCK_BYTES)
+  for (let slot = 0; slot < 10; slot++) chains.dropBefore(slot, 1e9)
+  assert.equal(chains.bytes, 0)
+  assert.ok(chains.isEmpty(3))
+})
+
+test('PointChains tell an empty series from one that was never there', () => {
+  const chains = new PointChains()
+  assert.ok(chains.isEmpty(5_000_000))
+  chains.read(5_000_000, 0, 1, () => assert.fail())
+})

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { SeriesInfo } from '../../../aggregator/hot/series-registry.ts'
+import { SeriesRegistry } from '../../../aggregator/hot/series-registry.ts'
+import { sha256 } from '../../../proto/runtime/sha256.ts'
+import type { Label } from '../../../proto/wire/labels.ts'
+import { SeriesIds } from '../../../proto/wire/labels.ts'
+
+const ids = new SeriesIds(sha256)
+const info = (name: string, labels: Label[], tenant = 'default'): SeriesInfo => ({
+  tenant,
+  id: ids.of(name, labels),
+  name,
+  labels,
+})
+
+test('SeriesRegistry gives one slot to a series, whoever sends it, and another to each tenant', () => {
+  const registry = new SeriesRegistry()
+  const slot = registry.slotOf(info('up', [['a', '1']]))
+  assert.equal(registry.slotOf(info('up', [['a', '1']])), slot)
+  assert.notEqual(registry.slotOf(info('up', [['a', '1']], 'other')), slot)
+  assert.equal(registry.count, 2)
+  assert.deepEqual(registry.names('other'), ['up'])
+})
+
+test('SeriesRegistry.matching() is containment', () => {
+  const registry = new SeriesRegistry()
+  const one = registry.slotOf(
+    info('up', [
+      ['a', '1'],
+      ['b', '2'],
+    ]),
+  )
+  const two = registry.slotOf(info('up', [['a', '1']]))
+  assert.deepEqual(registry.matching('default', 'up', []), [one, two])
+  assert.deepEqual(
+    registry.matching('default', 'up', [
+      ['a', '1'],
+      ['b', '2'],
+    ]),
+    [one],
+  )
+  assert.deepEqual(registry.matching('default', 'up', [['a', '2']]), [])
+  assert.deepEqual(registry.matching('default', 'down', []), [])
+  assert.deepEqual(registry.matching('other', 'up', []), [])
+})
+
+test('SeriesRegistry.release() forgets the series and uses its slot again', () => {
+  const registry = new SeriesRegistry()
+  const slot = registry.slotOf(info('up', []))
+  assert.equal(registry.labelsJson(slot), '{}')
+  registry.release(slot)
+  registry.release(slot)
+  assert.equal(registry.count, 0)
+  assert.deepEqual(registry.names('default'), [])
+  const next = registry.slotOf(info('other', [['k', 'v']]))
+  assert.equal(next, slot)
+  assert.equal(registry.labelsJson(next), '{"k":"v"}')
+})
+
+test('SeriesRegistry counts two series under one id', () => {
+  const registry = new SeriesRegistry()
+  const first = info('up', [['a', '1']])
+  registry.slotOf(first)
+  registry.slotOf({ ...first, labels: [['a', '2']] })
+  assert.equal(registry.collisions, 1)
+})

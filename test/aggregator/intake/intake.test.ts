@@ -1,0 +1,129 @@
+/** The intake on the real engine: what is answered to sound, strange and hostile batches. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { after, before, test } from 'node:test'
+import { encodeDefinitions, withSection } from '../../../proto/wire/batch.ts'
+import { crc32c } from '../../../proto/wire/crc32c.ts'
+import { batchOf, definition } from '../../support/batches.ts'
+import type { TestEngine } from '../../support/engine.ts'
+import { startEngine } from '../../support/engine.ts'
+import type { Rig } from '../../support/intake.ts'
+import { startRig } from '../../support/intake.ts'
+import { eventually } from '../../support/programs.ts'
+
+let directory: string
+let engine: TestEngine
+before(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'fleetmeter-'))
+  engine = await startEngine(join(directory, 'engine'))
+})
+after(async () => {
+  await engine.stop()
+  rmSync(directory, { recursive: true, force: true })
+})
+
+let databases = 0
+async function rigOn(t: TestContext, rowsMax?: number): Promise<Rig & { count: () => Promise<number> }> {
+  const database = `intake${databases++}`
+  const rig = await startRig(engine.db, database, join(directory, 'quarantine'), Date.now() - 900_000, rowsMax)
+  t.after(() => rig.stop())
+  return {
+    ...rig,
+    count: async () =>
+      Number((await engine.db.rows<{ n: string }>(`SELECT toString(count()) AS n FROM ${database}.points`))[0]!.n),
+  }
+}
+
+const series = [definition(1, 'up', { a: '1' }), definition(2, 'up', { a: '2' })]
+const now = Date.now()
+const points = [
+  { ref: 1, time: now, at: 1000, value: 1 },
+  { ref: 2, time: now, at: 1000, value: 2 },
+]
+
+test('a batch whose series are not known is asked for them, and nothing of it is taken', async (t) => {
+  const rig = await rigOn(t)
+  assert.deepEqual(await rig.intake.receive(batchOf(points, [series[0]!])), { kind: 'need', refs: [2] })
+  assert.equal(rig.intake.counts.received, 0)
+  const described = withSection(batchOf(points, []), encodeDefinitions([series[1]!]))
+  assert.deepEqual(await rig.intake.receive(described), { kind: 'stored' })
+  assert.equal(await rig.count(), 2)
+})
+
+test('references of one session mean nothing in another, nor in another shard', async (t) => {
+  const rig = await rigOn(t)
+  await rig.intake.receive(batchOf(points, series))
+  for (const header of [{ session: 'other' }, { shard: 1 }, { collector: 'other' }]) {
+    assert.equal((await rig.intake.receive(batchOf(points, [], header))).kind, 'need')
+  }
+})
+
+test('the same samples by two collectors, in other cuts and twice, are there once, with the larger arrival', async (t) => {
+  const rig = await rigOn(t)
+  await rig.intake.receive(batchOf(points, series))
+  await rig.intake.receive(batchOf(points, series))
+  await rig.intake.receive(batchOf([{ ref: 1, time: now, at: 2000, value: 7 }], series, { collector: 'other' }))
+  await rig.intake.receive(batchOf([{ ref: 1, time: now, at: 1500, value: 8 }], series, { collector: 'third' }))
+  assert.equal(await rig.count(), 2)
+  const values: number[] = []
+  rig.hot.read(rig.registry.matching('default', 'up', [['a', '1']])[0]!, 0, 1e15, (_, value) => values.push(value))
+  assert.deepEqual(values, [7])
+})
+
+test('a batch is visible before it is stored', async (t) => {
+  const rig = await rigOn(t)
+  const answer = rig.intake.receive(batchOf(points, series, { urgent: false }))
+  assert.equal(rig.registry.matching('default', 'up', []).filter((slot) => !rig.hot.isEmpty(slot)).length, 2)
+  assert.deepEqual(await answer, { kind: 'stored' })
+})
+
+test('changed bytes are "damaged", nonsense with a sound checksum is "unreadable" and kept aside, a newer version is named', async (t) => {
+  const rig = await rigOn(t)
+  const bytes = batchOf(points, series)
+  const flipped = bytes.slice()
+  flipped[flipped.length - 1]! ^= 1
+  assert.equal((await rig.intake.receive(flipped)).kind, 'damaged')
+  const newer = bytes.slice()
+  newer[3] = 9
+  assert.equal((await rig.intake.receive(newer)).kind, 'newer')
+  // A header section whose payload is cut to nothing, with a checksum that fits.
+  const nonsense = Uint8Array.of(0x46, 0x4d, 0x42, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+  new DataView(nonsense.buffer).setUint32(9, crc32c(new Uint8Array(0)), true)
+  assert.equal((await rig.intake.receive(nonsense)).kind, 'unreadable')
+  await eventually('it is kept aside', () => readdirSync(join(directory, 'quarantine')).length === 1)
+  assert.equal(rig.intake.counts.unreadable, 1)
+})
+
+test('samples that are about to expire are counted and not stored, their neighbours are', async (t) => {
+  const rig = await rigOn(t)
+  const old = { ref: 1, time: now - 29.5 * 86_400_000, at: 1000, value: 1 }
+  assert.deepEqual(await rig.intake.receive(batchOf([old, points[1]!], series)), { kind: 'stored' })
+  assert.deepEqual([rig.intake.counts.expired, rig.intake.counts.stored, await rig.count()], [1, 1, 1])
+})
+
+test('with no room the batch is refused, and its points are visible all the same', async (t) => {
+  const rig = await rigOn(t, 2)
+  const first = rig.intake.receive(batchOf(points, series, { urgent: false }))
+  const more = [{ ref: 1, time: now + 1, at: 1001, value: 3 }]
+  assert.deepEqual(await rig.intake.receive(batchOf(more, series)), { kind: 'full' })
+  const values: number[] = []
+  rig.hot.read(rig.registry.matching('default', 'up', [['a', '1']])[0]!, 0, 1e15, (_, value) => values.push(value))
+  assert.deepEqual(values, [1, 3])
+  await first
+  const { received, stored, refused, expired } = rig.intake.counts
+  assert.equal(received, stored + refused + expired)
+})
+
+test('an answer of the engine that is away comes when it is back, and the rows are there once', async (t) => {
+  const rig = await rigOn(t)
+  const pid = engine.process.pid!
+  process.kill(pid, 'SIGKILL')
+  const answer = rig.intake.receive(batchOf(points, series))
+  assert.equal(rig.store.waiting, 2)
+  assert.deepEqual(await answer, { kind: 'stored' })
+  await eventually('the engine is back', () => engine.process.health().ready)
+  assert.equal(await rig.count(), 2)
+})

@@ -1,0 +1,60 @@
+/** Builders for batches, as a collector makes them. */
+
+import { sha256 } from '../../proto/runtime/sha256.ts'
+import type { BatchHeader, SeriesDefinition } from '../../proto/wire/batch.ts'
+import { BatchBuilder } from '../../proto/wire/batch.ts'
+import { decimalExponent, decimalMantissa, RAW_FLOAT } from '../../proto/wire/decimal.ts'
+import type { Label } from '../../proto/wire/labels.ts'
+import { SeriesIds, sortLabels } from '../../proto/wire/labels.ts'
+
+const ids = new SeriesIds(sha256)
+
+export interface BatchPoint {
+  readonly ref: number
+  /** ms */
+  readonly time: number
+  /** µs */
+  readonly at: number
+  readonly value: number
+}
+
+export function definition(
+  ref: number,
+  name: string,
+  labels: Readonly<Record<string, string>>,
+  tenant = 'default',
+): SeriesDefinition {
+  const sorted = sortLabels(Object.entries(labels) as Label[])
+  return { ref, tenant, id: ids.of(name, sorted), name, labels: sorted }
+}
+
+const BITS = new Uint32Array(2)
+const FLOAT = new Float64Array(BITS.buffer)
+
+export function batchOf(
+  points: readonly BatchPoint[],
+  definitions: readonly SeriesDefinition[],
+  header: Partial<BatchHeader> = {},
+): Uint8Array<ArrayBuffer> {
+  const builder = new BatchBuilder()
+  for (const d of definitions) builder.define(d)
+  for (const { ref, time, at, value } of points) {
+    const e = decimalExponent(value, 0)
+    if (e === RAW_FLOAT) {
+      FLOAT[0] = value
+      builder.float(ref, time, at, BITS[0]!, BITS[1]!)
+    } else builder.decimal(ref, time, at, e, decimalMantissa(value, e))
+  }
+  return builder.finish({
+    collector: 'c',
+    session: 's',
+    shard: 0,
+    shards: 1,
+    from: 0,
+    to: points.length,
+    cursor: 0,
+    now: 0,
+    urgent: true,
+    ...header,
+  })
+}
