@@ -70,7 +70,10 @@ export class Supervisor {
   async stop(): Promise<void> {
     if (this.#phase === 'stopping' || this.#phase === 'stopped') return
     this.#phase = 'stopping'
-    const deadline = AbortSignal.timeout(this.#stopDeadlineMs)
+    // A timer that holds the process: AbortSignal.timeout() would let it end with nothing else to wait for.
+    const abort = new AbortController()
+    const timer = setTimeout(() => abort.abort(), this.#stopDeadlineMs)
+    const deadline = abort.signal
     for (const service of this.#services) {
       try {
         if (hasMailbox(service)) {
@@ -82,6 +85,7 @@ export class Supervisor {
         this.#log.error({ service: service.name, error: messageOf(error) }, 'service does not stop cleanly')
       }
     }
+    clearTimeout(timer)
     this.#phase = 'stopped'
   }
 

@@ -87,7 +87,7 @@ function enter(reader: Reader, outerEnd: number): number {
   if (end > outerEnd)
     throw new WireError(
       'truncated',
-      `a message at offset ${reader.pos} states ${length} bytes, ${outerEnd - reader.pos} are left`,
+      `write request: a message at offset ${reader.pos} states ${length} bytes, ${outerEnd - reader.pos} are left`,
     )
   reader.len = end
   return end
@@ -173,7 +173,8 @@ function readInt64(reader: Reader): number {
   let low = 0
   let high = 0
   for (let i = 0; i < 10; i++) {
-    if (pos >= reader.len) throw new WireError('truncated', `a varint at offset ${reader.pos} has no end`)
+    if (pos >= reader.len)
+      throw new WireError('truncated', `write request: a varint at offset ${reader.pos} has no end`)
     const byte = buf[pos++]!
     // Groups 0-3 fill bits 0-27; group 4 straddles the halves.
     if (i < 4) low |= (byte & 127) << (7 * i)
@@ -186,14 +187,17 @@ function readInt64(reader: Reader): number {
       return high * 4294967296 + (low >>> 0)
     }
   }
-  throw new WireError('malformed', `a varint at offset ${reader.pos} is longer than 10 bytes`)
+  throw new WireError('malformed', `write request: a varint at offset ${reader.pos} is longer than 10 bytes`)
 }
 
 /** Skips a field that we do not know; a known field number under another wire type is an error, as in every decoder. */
 function skipUnknown(reader: Reader, field: number, ...known: number[]): void {
   for (const expected of known) {
     if (field >>> 3 === expected >>> 3)
-      throw new WireError('malformed', `field ${field >>> 3} at offset ${reader.pos} has wire type ${field & 7}`)
+      throw new WireError(
+        'malformed',
+        `write request: field ${field >>> 3} at offset ${reader.pos} has wire type ${field & 7}`,
+      )
   }
   reader.skipType(field & 7, 0, field >>> 3)
 }
@@ -255,7 +259,7 @@ export interface SeriesToWrite {
 
 /** Encodes a request body (before snappy). */
 export function encodeWriteRequest(series: Iterable<SeriesToWrite>): Uint8Array {
-  const writer = Writer.create()
+  const writer = new Writer() // Writer.create() would give a Buffer in Node, whose slice() is no copy
   for (const { labels, samples } of series) {
     writer.uint32(REQUEST_TIMESERIES).fork()
     for (const [name, value] of labels) {

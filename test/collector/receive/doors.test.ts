@@ -1,0 +1,273 @@
+/** The doors of a real collector, with no aggregator anywhere: every status, and bodies that nobody should send. */
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { after, before, test } from 'node:test'
+import { encodeWriteRequest } from '../../../proto/wire/remote-write.ts'
+import { portableSnappy } from '../../../proto/wire/snappy.ts'
+import type { Running } from '../../support/programs.ts'
+import { authorized, kill, scrape, start, temporaryDirectory, total } from '../../support/programs.ts'
+import { Random, testSeed } from '../../support/random.ts'
+import { remoteWriteBody } from '../../support/write-request.ts'
+
+let collector: Running
+const cleanups: (() => void)[] = []
+before(async () => {
+  collector = await start('collector', {
+    FLEETMETER_DATA_DIR: temporaryDirectory({ after: (f) => void cleanups.push(f) }),
+    FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
+    FLEETMETER_AGGREGATOR_URL: 'http://127.0.0.1:9',
+    FLEETMETER_COLLECTOR_HOST: 'false',
+    FLEETMETER_COLLECTOR_BODY_BYTES_MAX: '200KiB',
+    FLEETMETER_COLLECTOR_DECODED_BYTES_MAX: '1MiB',
+    FLEETMETER_LOG_LEVEL: 'error',
+  })
+})
+after(async () => {
+  await kill(collector)
+  for (const f of cleanups) f()
+})
+
+const snappy = { 'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy' }
+const now = Date.now()
+
+async function write(
+  body: BodyInit,
+  headers: Record<string, string> = snappy,
+  method = 'POST',
+): Promise<{ status: number; text: string; headers: Headers }> {
+  const response = await fetch(`${collector.url}/api/v1/write`, {
+    method,
+    headers,
+    ...(method === 'POST' ? { body } : {}),
+    ...(body instanceof ReadableStream ? { duplex: 'half' } : {}),
+  } as RequestInit)
+  return { status: response.status, text: await response.text(), headers: response.headers }
+}
+
+const good = (value = 1) => remoteWriteBody([{ name: 'up', labels: { job: 'test' }, time: now, value }])
+const raw = (labels: [string, string][], time = now) =>
+  Uint8Array.from(portableSnappy.compress(encodeWriteRequest([{ labels, samples: [{ timestamp: time, value: 1 }] }])))
+
+test('a sound request is answered 204 with no body, and so is the same again', async () => {
+  for (let i = 0; i < 2; i++) {
+    const { status, text, headers } = await write(good())
+    assert.deepEqual([status, text], [204, ''])
+    assert.equal(headers.get('x-prometheus-remote-write-samples-written'), null, '1.0 answers claim nothing')
+  }
+})
+
+test('content types and encodings: 1.0 in every spelling, everything else 415 before the body is read', async () => {
+  for (const type of [
+    'application/x-protobuf',
+    'application/x-protobuf;proto=prometheus.WriteRequest',
+    'Application/X-Protobuf; proto=prometheus.WriteRequest',
+    'application/x-protobuf; foo=bar',
+  ]) {
+    assert.equal((await write(good(), { ...snappy, 'Content-Type': type })).status, 204, type)
+  }
+  for (const [headers, reason] of [
+    [{ ...snappy, 'Content-Type': 'application/json' }, /application\/json/],
+    [
+      { ...snappy, 'Content-Type': 'application/x-protobuf;proto=io.prometheus.write.v2.Request' },
+      /io\.prometheus\.write\.v2\.Request/,
+    ],
+    [{ ...snappy, 'Content-Encoding': 'gzip' }, /gzip/],
+    [{ ...snappy, 'Content-Encoding': 'snappy, gzip' }, /snappy, gzip/],
+  ] as const) {
+    const { status, text } = await write('not even snappy', headers)
+    assert.equal(status, 415)
+    assert.match(text, reason)
+  }
+})
+
+test('a wrong token is 401 although the network is open; other methods are 405', async () => {
+  assert.equal((await write(good(), { ...snappy, Authorization: 'Bearer wrong' })).status, 401)
+  assert.equal((await write(good(), { ...snappy, ...authorized })).status, 204)
+  const get = await write('', {}, 'GET')
+  assert.deepEqual([get.status, get.headers.get('allow')], [405, 'POST'])
+})
+
+test('undecodable bodies are 400 with a reason', async () => {
+  const corrupt = good().slice()
+  corrupt[0] = 0x30
+  for (const [body, reason] of [
+    [corrupt, /snappy/],
+    ['', /snappy/],
+    [portableSnappy.compress(Uint8Array.of(0x0a, 200, 1)), /truncated|states|index out of range/],
+    [portableSnappy.compress(Uint8Array.of(0x0b)), /write request/],
+    [Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0x0f, 0), /4294967295 bytes, at most 1048576 allowed/],
+  ] as const) {
+    const { status, text } = await write(body as Uint8Array<ArrayBuffer>)
+    assert.equal(status, 400)
+    assert.match(text, reason)
+  }
+})
+
+test('samples that cannot be taken are refused with their reason, their neighbours are written', async () => {
+  for (const [body, reason] of [
+    [raw([['job', 'x']]), /no_metric_name/],
+    [raw([]), /no_metric_name/],
+    [raw([['__name__', '']]), /no_metric_name/],
+    [
+      raw([
+        ['', 'x'],
+        ['__name__', 'up'],
+      ]),
+      /empty_label_name/,
+    ],
+    [
+      raw([
+        ['__name__', 'up'],
+        ['a', '1'],
+        ['a', '2'],
+      ]),
+      /duplicate_label/,
+    ],
+    [
+      raw([
+        ['__name__', 'up'],
+        ['a', 'x'.repeat(9000)],
+      ]),
+      /label_too_long/,
+    ],
+    [
+      raw([['__name__', 'up'], ...Array.from({ length: 70 }, (_, i): [string, string] => [`l${i}`, 'x'])]),
+      /too_many_labels/,
+    ],
+    [raw([['__name__', 'up']], now + 3_600_000), /too_new/],
+    [raw([['__name__', 'up']], 0), /too_old/],
+  ] as const) {
+    const { status, text } = await write(body)
+    assert.equal(status, 400)
+    assert.match(text, /1 of 1 samples not written/)
+    assert.match(text, reason)
+  }
+  const mixed = Uint8Array.from(
+    portableSnappy.compress(
+      encodeWriteRequest([
+        { labels: [['__name__', 'kept']], samples: [{ timestamp: now, value: 1 }] },
+        { labels: [['a', 'b']], samples: [{ timestamp: now, value: 1 }] },
+      ]),
+    ),
+  )
+  const before = total(await scrapeAfterTick(), 'fleetmeter_collector_samples_waiting')
+  assert.match((await write(mixed)).text, /1 of 2 samples not written, the others are/)
+  assert.equal(total(await scrapeAfterTick(), 'fleetmeter_collector_samples_waiting'), before + 1)
+})
+
+test('labels in any order are one series, and a label without a value is none', async () => {
+  const before = total(await scrapeAfterTick(), 'fleetmeter_collector_series')
+  for (const labels of [
+    [
+      ['__name__', 'order'],
+      ['a', '1'],
+      ['b', '2'],
+    ],
+    [
+      ['b', '2'],
+      ['a', '1'],
+      ['__name__', 'order'],
+    ],
+    [
+      ['a', '1'],
+      ['empty', ''],
+      ['b', '2'],
+      ['__name__', 'order'],
+    ],
+  ] as [string, string][][]) {
+    assert.equal((await write(raw(labels))).status, 204)
+  }
+  assert.equal(total(await scrapeAfterTick(), 'fleetmeter_collector_series'), before + 1)
+})
+
+test('bodies over the limit are 413, stated or not, and the connection is not used again', async () => {
+  const large = new Uint8Array(300 * 1024)
+  assert.equal((await write(large)).status, 413)
+  let pieces = 0
+  const chunked = new ReadableStream({
+    pull: (controller) => {
+      if (++pieces > 20) controller.close()
+      else controller.enqueue(new Uint8Array(64 * 1024))
+    },
+  })
+  const { status } = await write(chunked).catch(() => ({ status: 413 })) // the answer may come while the body is still being sent
+  assert.equal(status, 413)
+})
+
+test('a connection that ends inside the body, and a request line that is no path, hurt nobody', async () => {
+  const { port } = new URL(collector.url)
+  const talk = (text: string, leave = false) =>
+    new Promise<string>((resolve) => {
+      const socket = connect(Number(port), '127.0.0.1', () => (leave ? socket.end(text) : socket.write(text)))
+      let answer = ''
+      socket.on('data', (chunk) => {
+        answer += chunk.toString()
+      })
+      socket.on('close', () => resolve(answer))
+      socket.on('error', () => resolve(answer))
+    })
+  await talk(
+    `POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Encoding: snappy\r\nContent-Type: application/x-protobuf\r\nContent-Length: 1000\r\n\r\nhalf`,
+    true,
+  )
+  // As a proxy to anywhere it would reach what the sender cannot.
+  assert.match(
+    await talk(`GET ${collector.url}/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`),
+    /^HTTP\/1\.1 400 /,
+  )
+  assert.match(
+    await talk(`GET http://example.org/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`),
+    /^HTTP\/1\.1 400 /,
+  )
+  assert.match(await talk(`GET //example.org/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`), /^HTTP\/1\.1 503 /)
+  assert.equal((await write(good())).status, 204)
+})
+
+test('what is passed on while the aggregator is away is 503 with Retry-After, as JSON', async () => {
+  const response = await fetch(`${collector.url}/api/public/metrics/names`, { headers: authorized })
+  assert.deepEqual(
+    [response.status, response.headers.get('retry-after'), ((await response.json()) as { code: string }).code],
+    [503, '1', 'SERVICE_UNAVAILABLE'],
+  )
+})
+
+test('thousands of mutated bodies: no crash, no 5xx, every refusal with a reason', async (t) => {
+  const seed = testSeed()
+  t.diagnostic(`seed ${seed}`)
+  const random = new Random(seed)
+  const base = encodeWriteRequest(
+    Array.from({ length: 20 }, (_, i) => ({
+      labels: [
+        ['__name__', 'm'],
+        ['i', String(i)],
+      ] as [string, string][],
+      samples: [{ timestamp: now, value: i }],
+    })),
+  )
+  const mutate = (bytes: Uint8Array): Uint8Array => {
+    const out = bytes.slice(0, random.chance(0.2) ? random.between(0, bytes.length) : bytes.length)
+    for (let i = random.between(0, 3); i > 0 && out.length > 0; i--)
+      out[random.between(0, out.length - 1)] = random.between(0, 255)
+    return out
+  }
+  const statuses = new Map<number, number>()
+  for (let i = 0; i < 100; i++) {
+    await Promise.all(
+      Array.from({ length: 30 }, async () => {
+        const body = random.chance(0.5) ? mutate(portableSnappy.compress(base)) : portableSnappy.compress(mutate(base))
+        const { status, text } = await write(Uint8Array.from(body))
+        statuses.set(status, (statuses.get(status) ?? 0) + 1)
+        assert.ok(status === 204 || status === 400, `${status}: ${text}`)
+        if (status === 400) assert.ok(text.length > 30, text)
+      }),
+    )
+  }
+  assert.ok((statuses.get(400) ?? 0) > 500 && (statuses.get(204) ?? 0) > 100, JSON.stringify([...statuses]))
+  assert.equal((await fetch(`${collector.url}/readyz`)).status, 200)
+})
+
+/** Figures come with the shard's next tick. */
+async function scrapeAfterTick(): Promise<Map<string, number>> {
+  await new Promise((resolve) => setTimeout(resolve, 700))
+  return scrape(collector.url)
+}

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { Section } from '../../../proto/runtime/config.ts'
+import { bytes, flag, formatBytes, integer, list, loadConfig, oneOf, text } from '../../../proto/runtime/config.ts'
+import { temporaryDirectory } from '../../support/programs.ts'
+
+interface Shared {
+  readonly dataDir: string
+  readonly token: string
+}
+interface Own {
+  readonly limit: number
+  readonly bytesMax: number
+  readonly on: boolean
+  readonly mode: 'a' | 'b'
+  readonly names: readonly string[]
+}
+
+const shared: Section<Shared> = {
+  name: '',
+  settings: { dataDir: text('./data', 'Where.'), token: text('', 'Secret.', { aliases: ['OLD_TOKEN'], secret: true }) },
+}
+const own: Section<Own> = {
+  name: 'app',
+  settings: {
+    limit: integer(5, 1, 10, 'How many.'),
+    bytesMax: bytes(4096, 1, 'Size.'),
+    on: flag(true, 'Whether.'),
+    mode: oneOf(['a', 'b'], 'a', 'Which.'),
+    names: list(['x'], 'Names.'),
+  },
+}
+const load = (argv: string[], env: Record<string, string> = {}) =>
+  loadConfig('app', shared, own, ['other'], { argv, env })
+
+function problems(argv: string[], env: Record<string, string> = {}): string {
+  try {
+    load(argv, env)
+    return ''
+  } catch (error) {
+    assert.equal((error as { code: string }).code, 'FM_CONFIG')
+    return (error as Error).message
+  }
+}
+
+test('loadConfig: default < file < environment < flag', (t) => {
+  const file = join(temporaryDirectory(t), 'c.yaml')
+  writeFileSync(
+    file,
+    'data_dir: /from/file\napp:\n  limit: 2\n  bytes_max: 2MiB\n  on: false\n  names: [p, q]\nother:\n  anything: 1\n',
+  )
+  const fromFile = load(['--config', file])
+  assert.deepEqual(
+    { ...fromFile.shared, ...fromFile.own },
+    { dataDir: '/from/file', token: '', limit: 2, bytesMax: 2 << 20, on: false, mode: 'a', names: ['p', 'q'] },
+  )
+  const fromEnv = load([`--config=${file}`], {
+    FLEETMETER_APP_LIMIT: '3',
+    FLEETMETER_APP_NAMES: 'm, n',
+    OLD_TOKEN: 's',
+    FLEETMETER_APP_ON: 'yes',
+  })
+  assert.deepEqual(
+    [fromEnv.own.limit, fromEnv.own.names, fromEnv.shared.token, fromEnv.own.on],
+    [3, ['m', 'n'], 's', true],
+  )
+  assert.equal(load(['--app-limit', '4'], { FLEETMETER_APP_LIMIT: '3' }).own.limit, 4)
+  assert.equal(load([], { FLEETMETER_APP_LIMIT: '' }).own.limit, 5, 'an empty variable is none')
+})
+
+test('loadConfig says all that is wrong at once, with key, value and what is allowed', () => {
+  const message = problems(['--app-limit', '11', '--app-limt=3', 'stray'], {
+    FLEETMETER_APP_BYTES_MAX: 'many',
+    FLEETMETER_APP_MODE: 'c',
+    FLEETMETER_APP_LIMT: '1',
+  })
+  for (const part of [
+    '--app-limit: "11" is not allowed: expected a whole number from 1 to 10',
+    '--app-limt: there is no such flag (did you mean app-limit?)',
+    '"stray": expected a flag',
+    'FLEETMETER_APP_BYTES_MAX: "many" is not allowed',
+    'expected one of a, b',
+    'FLEETMETER_APP_LIMT: there is no such setting (did you mean FLEETMETER_APP_LIMIT?)',
+  ]) {
+    assert.ok(message.includes(part), `${part}\nin\n${message}`)
+  }
+})
+
+test('loadConfig never shows a secret', () => {
+  assert.ok(!problems(['--token='], { FLEETMETER_APP_LIMIT: 'x', OLD_TOKEN: 'sesame' }).includes('sesame'))
+  const { print } = load(['--print-config'], { OLD_TOKEN: 'sesame' })
+  assert.match(print ?? '', /token: "\(hidden\)"/)
+  assert.match(print ?? '', /^app:\n {2}limit: 5/m)
+})
+
+test('loadConfig passes over the settings of other programs', () => {
+  assert.equal(problems(['--other-listen', 'x'], { FLEETMETER_OTHER_LISTEN: 'x' }), '')
+})
+
+test('loadConfig says what is wrong with the file', (t) => {
+  const file = join(temporaryDirectory(t), 'c.yaml')
+  for (const [content, part] of [
+    ['app: [1]', 'app: expected settings below it'],
+    ['app:\n  limitt: 1', 'app.limitt: there is no such setting (did you mean limit?)'],
+    ['- 1', 'expected sections and settings, got a list'],
+    ['a: b: c', 'cannot be read as YAML'],
+    ['dat_dir: x', 'did you mean data_dir?'],
+  ] as const) {
+    writeFileSync(file, content)
+    assert.ok(problems(['--config', file]).includes(part), `${part}: ${problems(['--config', file])}`)
+  }
+  assert.match(problems(['--config', '/nowhere.yaml']), /cannot be read/)
+})
+
+test('loadConfig --help lists every setting with its names and default', () => {
+  const { print } = load(['--help'])
+  for (const part of [
+    '--app-bytes-max (FLEETMETER_APP_BYTES_MAX)',
+    'Default: 4KiB',
+    '--token (FLEETMETER_TOKEN, OLD_TOKEN)',
+  ])
+    assert.ok(print?.includes(part), part)
+})
+
+test('formatBytes', () => {
+  assert.deepEqual([1, 1024, 1536, 4 << 20].map(formatBytes), ['1', '1KiB', '1536', '4MiB'])
+})
