@@ -55,7 +55,7 @@ async function build(): Promise<Program | { print: string }> {
   const log = createLogger('aggregator', shared.logLevel)
   const clock = systemClock
   const directory = join(shared.dataDir, 'aggregator')
-  const lock = lockDirectory(directory)
+  const lock = await lockDirectory(directory)
   const token = findToken(shared.token, shared.dataDir)
   const access = new Access({ ...shared, token: token.token })
   const database = own.clickhouseDatabase

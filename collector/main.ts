@@ -48,7 +48,7 @@ async function build(): Promise<Program | { print: string }> {
   const log = createLogger('collector', shared.logLevel)
   const clock = systemClock
   const directory = join(shared.dataDir, 'collector')
-  const lock = lockDirectory(directory)
+  const lock = await lockDirectory(directory)
   const token = findToken(shared.token, shared.dataDir)
   const access = new Access({ ...shared, token: token.token })
   const id = own.id === '' ? readOrCreate(join(directory, 'id'), randomUUID).content : own.id

@@ -52,7 +52,7 @@ export class IntakeService implements Service {
       this.#hot.series,
       this.#store,
       { visible: this.visible, stored: this.stored },
-      this.#options,
+      { ...this.#options, before: (collector) => this.#warmUp.known(collector) },
     )
     await this.#warmUp.start()
   }

@@ -38,6 +38,8 @@ export interface IntakeOptions {
   readonly quarantine: string
   /** Points older than this are about to expire and are not stored, ms. */
   readonly lateMaxMs: number
+  /** Called before anything of a batch is visible; when it gives a promise, that is awaited. */
+  readonly before?: (collector: string) => Promise<void> | undefined
   readonly clock: Clock
   readonly log: Logger
 }
@@ -114,10 +116,12 @@ export class Intake {
       if (error instanceof WireError) return this.#undecodable(bytes, error)
       throw error
     }
+    const { header, definitions, samples } = batch
+    const newcomer = this.#options.before?.(header.collector)
+    if (newcomer !== undefined) await newcomer
     const now = this.#options.clock.now()
     this.#counts.batches++
     this.#counts.bytes += bytes.length
-    const { header, definitions, samples } = batch
     const dictionary = this.#session(header)
     for (const definition of definitions) dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
     const slots = new Int32Array(samples.count)
@@ -194,6 +198,8 @@ export class Intake {
   sweep(now: number): void {
     if (now - this.#sweptAt < SWEEP_EVERY_MS || this.#hot.pinned) return
     this.#sweptAt = now
+    this.#marks.visible.sweep(now - IDLE_MS)
+    this.#marks.stored.sweep(now - IDLE_MS)
     const used = new Uint8Array(this.#registry.slots)
     for (const [key, dictionary] of this.#sessions) {
       if (dictionary.usedAt < now - IDLE_MS) this.#sessions.delete(key)
@@ -216,15 +222,14 @@ export class Intake {
     return dictionary
   }
 
-  #undecodable(bytes: Uint8Array, error: WireError): IntakeAnswer {
+  async #undecodable(bytes: Uint8Array, error: WireError): Promise<IntakeAnswer> {
     if (error.code === 'unsupported') return { kind: 'newer', reason: error.message }
     if (error.code === 'checksum') return { kind: 'damaged', reason: error.message }
     this.#counts.unreadable++
     const file = join(this.#options.quarantine, `batch-${this.#options.clock.now()}-${this.#quarantined++}.bin`)
     this.#options.log.error({ file, reason: error.message }, 'batch cannot be read, kept aside')
-    void writeFile(file, bytes).catch((cause: Error) =>
-      this.#options.log.error({ file, error: cause.message }, 'batch cannot be kept aside'),
-    )
+    // The collector goes on after this answer: when there is no copy, it has to keep its own.
+    await writeFile(file, bytes, { flush: true })
     return { kind: 'unreadable', reason: error.message }
   }
 }

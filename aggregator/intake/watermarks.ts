@@ -18,23 +18,34 @@ export interface CollectorMark {
   readonly collector: string
   /** Smallest mark over its shards, ms; 0 while one of them has none. */
   readonly mark: number
+  /** When its last batch came, ms. */
   readonly seenAt: number
+  /** How far its clock is ahead of ours, ms, less what the quickest batch took on its way. */
+  readonly lead: number
+}
+
+interface Collector {
+  shards: number
+  seenAt: number
+  lead: number
+  readonly marks: Map<number, ShardMark>
 }
 
 const ISLANDS_MAX = 10_000
 
 export class Watermarks {
-  readonly #collectors = new Map<string, { shards: number; seenAt: number; readonly marks: Map<number, ShardMark> }>()
+  readonly #collectors = new Map<string, Collector>()
 
   received(header: BatchHeader, now: number): void {
     const { collector, session, shard, shards, from, to, cursor } = header
     let known = this.#collectors.get(collector)
     if (known === undefined) {
-      known = { shards, seenAt: now, marks: new Map() }
+      known = { shards, seenAt: now, lead: header.now - now, marks: new Map() }
       this.#collectors.set(collector, known)
     }
     known.shards = shards
     known.seenAt = now
+    known.lead = Math.max(known.lead, header.now - now)
     let shardMark = known.marks.get(shard)
     if (shardMark === undefined || shardMark.session !== session) {
       shardMark = { session, joined: cursor, mark: 0, islands: new Map() }
@@ -46,10 +57,15 @@ export class Watermarks {
   }
 
   get all(): CollectorMark[] {
-    return [...this.#collectors].map(([collector, { shards, seenAt, marks }]) => {
+    return [...this.#collectors].map(([collector, { shards, seenAt, lead, marks }]) => {
       const each = Array.from({ length: shards }, (_, shard) => marks.get(shard)?.mark ?? 0)
-      return { collector, mark: Math.min(...each), seenAt }
+      return { collector, mark: Math.min(...each), seenAt, lead }
     })
+  }
+
+  /** Forgets collectors that were not heard since a time, ms. */
+  sweep(before: number): void {
+    for (const [collector, { seenAt }] of this.#collectors) if (seenAt < before) this.#collectors.delete(collector)
   }
 
   markOf(collector: string): number {

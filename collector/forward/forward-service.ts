@@ -18,6 +18,8 @@ import type { OutgoingBatch } from '../shard/outbox.ts'
 import type { ShardThread } from '../shard/shard-thread.ts'
 import type { Link } from './link.ts'
 
+const STOP_LOOK_EVERY_MS = 100
+
 export interface ForwardOptions {
   readonly intervalMs: number
   readonly batchesMax: number
@@ -83,7 +85,7 @@ export class ForwardService implements Service {
     this.#timer = setInterval(() => this.poke(), this.#options.intervalMs)
   }
 
-  /** Sends what there is and waits for it to be stored, as long as the deadline allows. */
+  /** Sends what there is and waits for it to be stored, as long as the deadline allows and the aggregator answers. */
   async stop(deadline: AbortSignal): Promise<void> {
     clearInterval(this.#timer)
     this.#stopping = true
@@ -97,7 +99,7 @@ export class ForwardService implements Service {
       )
         break
       void this.#link.flush(deadline)
-      await this.#anyAnswer(deadline)
+      await this.#anyAnswer()
     }
     for (const { abort } of this.#inFlight) abort.abort()
   }
@@ -221,11 +223,12 @@ export class ForwardService implements Service {
     if (this.#thread.snapshot?.due) this.poke()
   }
 
-  async #anyAnswer(deadline: AbortSignal): Promise<void> {
+  /** Or a moment: an aggregator that went away gives none. */
+  async #anyAnswer(): Promise<void> {
     if (this.#inFlight.size === 0) return
     await new Promise<void>((resolve) => {
       this.#wake = resolve
-      deadline.addEventListener('abort', () => resolve(), { once: true })
+      setTimeout(resolve, STOP_LOOK_EVERY_MS)
     })
     this.#wake = undefined
   }

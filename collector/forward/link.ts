@@ -95,10 +95,15 @@ export class Link {
   async #turn(signal: AbortSignal): Promise<boolean> {
     while (this.#problem !== undefined && this.#probing) {
       signal.throwIfAborted()
-      await new Promise<void>((resolve, reject) => {
-        this.#waiting.push(resolve)
-        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+      await new Promise<void>((resolve) => {
+        const go = (): void => {
+          signal.removeEventListener('abort', go)
+          resolve()
+        }
+        this.#waiting.push(go)
+        signal.addEventListener('abort', go)
       })
+      signal.throwIfAborted()
     }
     if (this.#problem === undefined) return false
     this.#probing = true

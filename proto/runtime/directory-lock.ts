@@ -5,6 +5,7 @@
  */
 import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { tryLock } from 'fs-native-extensions'
 import { FleetmeterError } from './errors.ts'
 
@@ -12,11 +13,15 @@ export interface DirectoryLock {
   release(): void
 }
 
+/** After a kill the predecessor's children may still be leaving. */
+const WAIT_MS = 5000
+const LOOK_EVERY_MS = 50
+
 /**
- * Makes the directory and locks it.
- * @throws FleetmeterError `FM_DIRECTORY_LOCKED` with the holder's pid, `FM_DIRECTORY` when it cannot be written
+ * Makes the directory and locks it; waits a few seconds for a holder that is leaving.
+ * Rejects with FleetmeterError `FM_DIRECTORY_LOCKED` and the holder's pid, or `FM_DIRECTORY` when it cannot be written.
  */
-export function lockDirectory(directory: string): DirectoryLock {
+export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = join(directory, 'lock')
   let fd: number
   try {
@@ -25,7 +30,12 @@ export function lockDirectory(directory: string): DirectoryLock {
   } catch (error) {
     throw new FleetmeterError('FM_DIRECTORY', `Cannot use the data directory "${directory}"`, { cause: error })
   }
-  if (!tryLock(fd)) {
+  const since = performance.now()
+  while (!tryLock(fd)) {
+    if (performance.now() - since < WAIT_MS) {
+      await sleep(LOOK_EVERY_MS)
+      continue
+    }
     const holder = readFileSync(path, 'utf8').trim()
     closeSync(fd)
     throw new FleetmeterError(

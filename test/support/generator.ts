@@ -20,6 +20,7 @@ export class Generator {
   readonly #start: number
   #round = 0
   #stopped = false
+  #abandon = false
   #running: Promise<void>[] = []
 
   /** @param start time of the first samples, ms */
@@ -35,8 +36,10 @@ export class Generator {
     this.#running = Array.from({ length: senders }, (_, sender) => this.#send(sender, senders, pauseMs))
   }
 
-  async stop(): Promise<void> {
+  /** @param abandon gives up on requests that are not answered: the receiver is stopping */
+  async stop(abandon = false): Promise<void> {
     this.#stopped = true
+    this.#abandon = abandon
     await Promise.all(this.#running)
   }
 
@@ -56,7 +59,7 @@ export class Generator {
       }
       const json = this.#random.chance(0.3)
       const body = json ? metricsBatchBody(points) : remoteWriteBody(points)
-      await this.#until2xx(body, json)
+      if (!(await this.#until2xx(body, json))) return
       for (const point of points) this.#note(point)
       // Now and then an old body comes again, as from a sender that missed the answer.
       if (before !== undefined && this.#random.chance(0.1)) await this.#until2xx(before.body, before.json)
@@ -76,8 +79,9 @@ export class Generator {
     this.acknowledgedSamples++
   }
 
-  async #until2xx(body: Uint8Array<ArrayBuffer>, json: boolean): Promise<void> {
+  async #until2xx(body: Uint8Array<ArrayBuffer>, json: boolean): Promise<boolean> {
     for (;;) {
+      if (this.#abandon) return false
       try {
         const response = await fetch(`${this.#url}${json ? '/v1/metrics/batch' : '/api/v1/write'}`, {
           method: 'POST',
@@ -88,7 +92,7 @@ export class Generator {
           signal: AbortSignal.timeout(10_000),
         })
         const text = await response.text()
-        if (response.ok) return
+        if (response.ok) return true
         if (response.status !== 503) throw new Error(`${response.status}: ${text}`)
       } catch (error) {
         if (!isLost(error)) throw error

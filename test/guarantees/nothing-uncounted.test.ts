@@ -1,0 +1,91 @@
+/**
+ * The sum of exactly-once, on /metrics at any moment, while the aggregator comes and goes:
+ * received + recovered = refused + duplicate + replaced + stored + waiting, per source and process.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Generator } from '../support/generator.ts'
+import type { Running } from '../support/programs.ts'
+import { eventually, freePort, kill, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
+import { Random, testSeed } from '../support/random.ts'
+
+const DOORS = ['remote_write', 'metrics_batch', 'host']
+
+function checkCollector(metrics: ReadonlyMap<string, number>): void {
+  for (const shard of ['shard-0', 'shard-1']) {
+    for (const door of DOORS) {
+      const of = (family: string): number =>
+        metrics.get(`fleetmeter_collector_samples_${family}{shard="${shard}",door="${door}"}`) ?? Number.NaN
+      let refused = 0
+      for (const [name, value] of metrics)
+        if (name.startsWith(`fleetmeter_collector_samples_refused_total{shard="${shard}",door="${door}"`))
+          refused += value
+      const left = of('received_total') + of('recovered_total')
+      const right = refused + of('duplicate_total') + of('replaced_total') + of('stored_total') + of('waiting')
+      assert.equal(left, right, `${shard} ${door}`)
+      assert.ok(of('waiting') >= 0)
+    }
+  }
+}
+
+function checkAggregator(metrics: ReadonlyMap<string, number>): void {
+  const of = (family: string): number => total(metrics, `fleetmeter_aggregator_samples_${family}`)
+  assert.equal(of('received_total'), of('stored_total') + of('refused_total') + of('expired_total') + of('waiting'))
+  assert.ok(of('waiting') >= 0)
+}
+
+test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
+  const data = temporaryDirectory(t)
+  const port = await freePort()
+  const startAggregator = (): Promise<Running> =>
+    start('aggregator', {
+      FLEETMETER_DATA_DIR: data,
+      FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${port}`,
+      FLEETMETER_AGGREGATOR_INSERT_FEW_AFTER_MS: '300',
+    })
+  const collectorPort = await freePort()
+  const startCollector = (): Promise<Running> =>
+    start('collector', {
+      FLEETMETER_DATA_DIR: data,
+      FLEETMETER_COLLECTOR_LISTEN: `127.0.0.1:${collectorPort}`,
+      FLEETMETER_AGGREGATOR_URL: `http://127.0.0.1:${port}`,
+      FLEETMETER_COLLECTOR_SHARDS: '2',
+      FLEETMETER_COLLECTOR_HOST_INTERVAL_MS: '200',
+      FLEETMETER_COLLECTOR_BACKOFF_MAX_MS: '300',
+    })
+  let aggregator = await startAggregator()
+  let collector = await startCollector()
+  t.after(() => Promise.all([kill(collector), kill(aggregator)]).then(() => {}))
+  const generator = new Generator(collector.url, new Random(testSeed()), 100, Date.now() - 600_000)
+  generator.run(3, 10)
+  for (let round = 0; round < 4; round++) {
+    for (let i = 0; i < 20; i++) {
+      checkCollector(await scrape(collector.url))
+      checkAggregator(await scrape(aggregator.url))
+      await sleep(50)
+    }
+    if (round === 1) {
+      await kill(collector)
+      collector = await startCollector()
+      const recovered = total(await scrape(collector.url), 'fleetmeter_collector_samples_recovered_total')
+      assert.ok(recovered > 0, 'what was not stored is recovered')
+    } else {
+      await kill(aggregator)
+      await sleep(300)
+      checkCollector(await scrape(collector.url))
+      aggregator = await startAggregator()
+    }
+  }
+  await generator.stop()
+  await eventually('nothing waits', async () => {
+    const metrics = await scrape(collector.url)
+    checkCollector(metrics)
+    return (
+      total(metrics, 'fleetmeter_collector_samples_waiting') < 1000 &&
+      total(metrics, 'fleetmeter_collector_samples_stored_total') > 0
+    )
+  })
+  const duplicates = total(await scrape(collector.url), 'fleetmeter_collector_samples_duplicate_total')
+  t.diagnostic(`${generator.acknowledgedSamples} samples, ${duplicates} duplicates in the last process`)
+})

@@ -1,0 +1,61 @@
+/**
+ * SIGTERM to the whole of `npm start` under load: it ends within fifteen seconds with exit code 0, nothing of it is left, and
+ * everything that was acknowledged is in ClickHouse, with nothing waiting in the journal.
+ */
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startEngine } from '../support/engine.ts'
+import { Generator } from '../support/generator.ts'
+import { childrenOf, freePort, kill, ready, start, temporaryDirectory, terminate } from '../support/programs.ts'
+import { Random, testSeed } from '../support/random.ts'
+
+test('SIGTERM under load drains within fifteen seconds', { timeout: 120_000 }, async (t) => {
+  const data = temporaryDirectory(t)
+  const program = await start('standalone', {
+    FLEETMETER_DATA_DIR: data,
+    FLEETMETER_COLLECTOR_LISTEN: `127.0.0.1:${await freePort()}`,
+    FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${await freePort()}`,
+    FLEETMETER_COLLECTOR_HOST: 'false',
+    FLEETMETER_COLLECTOR_SHARDS: '2',
+  })
+  t.after(() => kill(program))
+  await ready(program.url)
+  const generator = new Generator(program.url, new Random(testSeed()), 500, Date.now() - 600_000)
+  generator.run(4, 5)
+  await sleep(3000)
+  const below = childrenOf(program.process.pid!).flatMap((pid) => [pid, ...childrenOf(pid)])
+  assert.equal(below.length, 3, 'collector, aggregator, engine')
+  const ending = terminate(program)
+  await sleep(20)
+  await generator.stop(true)
+  const { how, ms } = await ending
+  assert.equal(how, 0, program.output())
+  assert.ok(ms < 15_000, `${ms} ms`)
+  for (const pid of below) assert.ok(!existsSync(`/proc/${pid}`), `process ${pid} is left`)
+  t.diagnostic(`${generator.acknowledgedSamples} samples, drained in ${Math.round(ms)} ms`)
+  const engine = await startEngine(join(data, 'aggregator', 'engine'))
+  const [row] = await engine.db.rows<{ n: string }>('SELECT toString(count()) AS n FROM fleetmeter.points')
+  await engine.stop()
+  // A request may have been written without its answer having arrived.
+  assert.ok(Number(row!.n) >= generator.acknowledgedSamples)
+  assert.ok(Number(row!.n) <= generator.acknowledgedSamples + 4 * 125)
+})
+
+test('killed with -9, npm start takes its children along, and starts again on the same directory', {
+  timeout: 120_000,
+}, async (t) => {
+  const env = {
+    FLEETMETER_DATA_DIR: temporaryDirectory(t),
+    FLEETMETER_COLLECTOR_LISTEN: `127.0.0.1:${await freePort()}`,
+    FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${await freePort()}`,
+  }
+  const first = await start('standalone', env)
+  await kill(first)
+  const second = await start('standalone', env)
+  t.after(() => kill(second))
+  await ready(second.url)
+  assert.equal((await terminate(second)).how, 0)
+})
