@@ -86,6 +86,7 @@ export class EngineProcess implements Service {
   async #launch(): Promise<void> {
     const { directory, spool, memoryBytesMax, env } = this.#options
     const child = spawnProgram(workerPath('./engine.child', import.meta.url), {
+      ownGroup: true,
       args: [],
       env: { ...env, UV_THREADPOOL_SIZE: '16' },
       stdout: 'pipe',

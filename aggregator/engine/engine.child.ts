@@ -36,7 +36,6 @@ process.stdout.write(`${JSON.stringify({ port: server.port })}\n`)
 
 exitWithParent(() => void leave())
 process.on('SIGTERM', () => void leave())
-process.on('SIGINT', () => {}) // Ctrl-C reaches the whole group; the parent decides when we go
 
 let leaving = false
 /** A plain exit would wait for running queries; after a clean close nothing is lost by being killed. */

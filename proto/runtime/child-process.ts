@@ -21,8 +21,25 @@ export function spawnProgram(path: string, options: ChildOptions): ChildProcess 
   const runtime = typeof Deno === 'undefined' ? process.execArgv : ['run', '-A']
   return spawn(process.execPath, [...runtime, path, ...options.args], {
     stdio: ['pipe', options.stdout, 'inherit'],
+    detached: options.ownGroup === true,
     env: options.env,
   })
+}
+
+/** A terminal's Ctrl-C comes once from the terminal and again from npm. */
+const SAME_SIGNAL_MS = 500
+
+/** Calls `stop` at the first SIGTERM or SIGINT and ends at once at the second. */
+export function onStopSignal(stop: (signal: string) => void): void {
+  let first: number | undefined
+  const received = (signal: string): void => {
+    if (first === undefined) {
+      first = performance.now()
+      stop(signal)
+    } else if (performance.now() - first > SAME_SIGNAL_MS) process.exit(1)
+  }
+  process.on('SIGTERM', received)
+  process.on('SIGINT', received)
 }
 
 /** For a child: calls `leave` when the parent is gone. */

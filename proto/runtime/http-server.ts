@@ -18,6 +18,9 @@ const HEADERS_TIMEOUT_MS = 20_000
 const REQUEST_TIMEOUT_MS = 60_000 // a body that trickles in longer than this is cut off
 const KEEP_ALIVE_MS = 65_000 // longer than the idle times of usual proxies, so that the peer closes first
 
+const STOP_GRACE_MS = 3000
+const STOP_LOOK_EVERY_MS = 20
+
 export interface HttpServiceOptions {
   readonly name: string
   /** `host:port`; port 0 takes a free one. */
@@ -70,20 +73,25 @@ export class HttpService implements Service {
     this.#ready = true
   }
 
-  /** Takes no new connection or request, lets those under way end, cuts what is left at the deadline. */
+  /**
+   * Takes no new connection or request, lets those under way end for a while, then cuts them: a client that trickles must not
+   * use up the time in which what was taken is sent on.
+   */
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopping = true
     this.#ready = false
     if (!this.#server.listening) return
+    const since = performance.now()
     await new Promise<void>((resolve) => {
-      const cut = (): void => this.#server.closeAllConnections()
-      deadline.addEventListener('abort', cut, { once: true })
+      const look = setInterval(() => {
+        // A connection whose request was under way is idle after it, and would be kept for the next one.
+        if (deadline.aborted || performance.now() - since > STOP_GRACE_MS) this.#server.closeAllConnections()
+        else this.#server.closeIdleConnections()
+      }, STOP_LOOK_EVERY_MS)
       this.#server.close(() => {
-        deadline.removeEventListener('abort', cut)
+        clearInterval(look)
         resolve()
       })
-      this.#server.closeIdleConnections()
-      if (deadline.aborted) cut()
     })
   }
 

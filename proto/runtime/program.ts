@@ -3,7 +3,7 @@
  *
  * Exit codes: 0 stopped as asked, 78 the configuration is wrong or the directory is in use, 70 it could not start or failed.
  */
-import { exitWithParent } from './child-process.ts'
+import { exitWithParent, onStopSignal } from './child-process.ts'
 import { FleetmeterError, messageOf } from './errors.ts'
 import type { Logger } from './log.ts'
 import { createLogger } from './log.ts'
@@ -41,7 +41,6 @@ export async function runProgram(
   })
   let stopping = false
   const stop = (signal: string): void => {
-    if (stopping && signal !== 'stdin closed') process.exit(1)
     if (stopping) return
     stopping = true
     log.info({ signal }, 'stopping')
@@ -51,8 +50,7 @@ export async function runProgram(
       process.exit(0)
     })
   }
-  process.on('SIGTERM', () => stop('SIGTERM'))
-  process.on('SIGINT', () => stop('SIGINT'))
+  onStopSignal(stop)
   if (program.stopWithParent) exitWithParent(() => stop('stdin closed'))
   await attempt(name, () => supervisor.start())
   if (!stopping) program.started()

@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findToken } from '../runtime/access.ts'
-import { exited, spawnProgram } from '../runtime/child-process.ts'
+import { exited, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
 import { loadConfig } from '../runtime/config.ts'
 import { FleetmeterError, messageOf } from '../runtime/errors.ts'
 import type { SharedConfig } from '../runtime/shared-config.ts'
@@ -134,13 +134,9 @@ const collector = new Child('collector', workerPath('../../collector/main', impo
 const collectorUrl = await collector.start()
 process.stdout.write(welcome(collectorUrl, aggregatorUrl, token))
 
-let stopping = false
 async function stop(): Promise<void> {
-  if (stopping) process.exit(1)
-  stopping = true
   await collector.stop(STOP_COLLECTOR_MS)
   await aggregator.stop(STOP_AGGREGATOR_MS)
   process.exit(0)
 }
-process.on('SIGTERM', () => void stop())
-process.on('SIGINT', () => void stop())
+onStopSignal(() => void stop())

@@ -52,8 +52,15 @@ export async function start(
 ): Promise<Running> {
   const path = name === 'standalone' ? 'proto/standalone/main.js' : `${name}/main.js`
   const child = spawn(process.execPath, [join(DIST, path), ...args], {
-    env: { PATH: process.env['PATH'] ?? '', FLEETMETER_LOG_LEVEL: 'warn', FLEETMETER_TOKEN: TOKEN, ...env },
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      FLEETMETER_LOG_LEVEL: 'warn',
+      FLEETMETER_TOKEN: TOKEN,
+      FLEETMETER_STOP_WITH_PARENT: 'true',
+      ...env,
+    },
     stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true, // so that a test can send a signal to its whole process group, as a terminal does
   })
   let output = ''
   let stdout = ''
