@@ -1,0 +1,112 @@
+/**
+ * The fleet's senders, in a process of their own: an open loop at a given rate, or as fast as it is answered.
+ *
+ *     arguments: JSON {url, nodes, senders, samplesPerSecond (0: flat out), seconds}
+ *     prints:    JSON FleetResult
+ *
+ * A body that is not taken (503, lost connection) is sent again until it is.
+ */
+import { Agent, request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
+
+export interface FleetJob {
+  readonly url: string
+  readonly nodes: number
+  readonly senders: number
+  /** 0: as fast as answers come. */
+  readonly samplesPerSecond: number
+  readonly seconds: number
+}
+
+export interface FleetResult {
+  readonly samples: number
+  readonly bytes: number
+  readonly seconds: number
+  readonly retries: number
+  /** Request to answer, ms. */
+  readonly latencies: { readonly p50: number; readonly p99: number; readonly max: number }
+  /** How far the sending fell behind the rate at most, ms. */
+  readonly lagMs: number
+}
+
+const RETRY_MS = 200
+
+/** @returns the status; 0 for a lost connection */
+function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
+  return new Promise((resolve) => {
+    const outgoing = request(`${url}/api/v1/write`, {
+      method: 'POST',
+      agent,
+      headers: {
+        'Content-Type': 'application/x-protobuf',
+        'Content-Encoding': 'snappy',
+        'X-Prometheus-Remote-Write-Version': '0.1.0',
+        'Content-Length': body.length,
+      },
+    })
+    outgoing.on('response', (response) => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode ?? 0))
+      response.on('error', () => resolve(0))
+    })
+    outgoing.on('error', () => resolve(0))
+    outgoing.end(body)
+  })
+}
+
+async function send(job: FleetJob): Promise<FleetResult> {
+  const fleet = new Fleet(job.nodes)
+  const requests = fleet.series / SAMPLES_PER_REQUEST
+  const latencies: number[] = []
+  let sent = 0
+  let bytes = 0
+  let retries = 0
+  let lagMs = 0
+  let time = Date.now()
+  const started = performance.now()
+  const end = started + job.seconds * 1000
+  const sender = async (index: number): Promise<void> => {
+    // Senders are told apart by their address.
+    const agent = new Agent({ keepAlive: true, maxSockets: 1, localAddress: `127.0.0.${index + 2}` })
+    for (;;) {
+      const number = sent++
+      const due =
+        job.samplesPerSecond === 0 ? 0 : started + (number * SAMPLES_PER_REQUEST * 1000) / job.samplesPerSecond
+      if (performance.now() >= end || due >= end) {
+        sent--
+        break
+      }
+      const early = due - performance.now()
+      if (early > 0) await sleep(early)
+      else if (due > 0) lagMs = Math.max(lagMs, -early)
+      // One timestamp a round, and never twice the same.
+      if (number % requests < 1) time = Math.max(time + 1, Date.now())
+      const body = fleet.request(time)
+      bytes += body.length
+      const since = performance.now()
+      for (;;) {
+        const status = await post(job.url, body, agent)
+        if (status === 204 || status === 200) break
+        if (status !== 503 && status !== 0) throw new Error(`the receiver answered ${status}`)
+        retries++
+        await sleep(RETRY_MS)
+      }
+      latencies.push(performance.now() - since)
+    }
+    agent.destroy()
+  }
+  await Promise.all(Array.from({ length: job.senders }, (_, i) => sender(i)))
+  latencies.sort((a, b) => a - b)
+  const at = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? 0
+  return {
+    samples: latencies.length * SAMPLES_PER_REQUEST,
+    bytes,
+    seconds: (performance.now() - started) / 1000,
+    retries,
+    latencies: { p50: at(0.5), p99: at(0.99), max: at(1) },
+    lagMs,
+  }
+}
+
+process.stdout.write(`${JSON.stringify(await send(JSON.parse(process.argv[2]!) as FleetJob))}\n`)

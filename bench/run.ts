@@ -1,0 +1,80 @@
+/**
+ * `npm run bench`: builds, measures, prints a table; compares with bench/baseline.json.
+ *
+ *     npm run bench                       100,000 samples a second for 60 s, then flat out for 30 s
+ *     npm run bench -- --seconds 10       shorter
+ *     npm run bench -- --write-baseline   keeps the figures for the next comparison
+ */
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Measurement } from './end-to-end.ts'
+import { measureEndToEnd } from './end-to-end.ts'
+import { GPUS } from './fleet.ts'
+import { machine } from './processes.ts'
+
+const BASELINE = fileURLToPath(new URL('./baseline.json', import.meta.url))
+const NODES = 200
+const SENDERS = 8
+const RATE = 100_000
+
+type Figures = Record<string, number>
+
+function figuresOf(m: Measurement): Figures {
+  return {
+    'samples acknowledged': m.fleet.samples,
+    'samples a second': m.fleet.samples / m.fleet.seconds,
+    'bodies sent again': m.fleet.retries,
+    'CPU s / million samples: empty node:http handler': m.floorCpuPerMillion,
+    'CPU s / million samples: collector': m.collectorCpuPerMillion,
+    'CPU s / million samples: aggregator': m.aggregatorCpuPerMillion,
+    'CPU s / million samples: embedded engine': m.engineCpuPerMillion,
+    'bytes / sample: request body': m.bodyBytesPerSample,
+    'bytes / sample: collector to aggregator': m.wireBytesPerSample,
+    'bytes / sample: ClickHouse, as written': m.diskBytesPerSample.written,
+    'bytes / sample: ClickHouse, merged': m.diskBytesPerSample.merged,
+    'peak memory, MiB: collector': m.memoryMib.collector,
+    'peak memory, MiB: aggregator': m.memoryMib.aggregator,
+    'peak memory, MiB: embedded engine': m.memoryMib.engine,
+    'event loop delay p99, ms: collector': m.loopDelayP99Ms.collector,
+    'event loop delay p99, ms: aggregator': m.loopDelayP99Ms.aggregator,
+    'answer to a write p50, ms': m.fleet.latencies.p50,
+    'answer to a write p99, ms': m.fleet.latencies.p99,
+    'acknowledged to visible p50, ms': m.freshness.p50,
+    'acknowledged to visible p99, ms': m.freshness.p99,
+    'acknowledged to visible max, ms': m.freshness.max,
+    'sending behind its rate at most, ms': m.fleet.lagMs,
+  }
+}
+
+function table(columns: readonly string[], runs: readonly Figures[]): string {
+  const show = (n: number | undefined): string =>
+    n === undefined ? '' : n >= 1000 ? Math.round(n).toLocaleString('en') : n.toFixed(2)
+  const names = Object.keys(runs[0]!)
+  const rows = names.map((name) => `| ${[name, ...runs.map((run) => show(run[name]))].join(' | ')} |`)
+  return [`| ${['', ...columns].join(' | ')} |`, `|---|${'---:|'.repeat(columns.length)}`, ...rows].join('\n')
+}
+
+const { values } = parseArgs({
+  options: { seconds: { type: 'string' }, 'write-baseline': { type: 'boolean', default: false } },
+})
+const seconds = Number(values.seconds ?? 60)
+execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
+console.log(machine())
+console.log(`${NODES} nodes × ${GPUS} GPUs × 30 metrics, 8 labels, 2,000 samples a request, ${SENDERS} senders\n`)
+const paced = figuresOf(await measureEndToEnd({ nodes: NODES, senders: SENDERS, samplesPerSecond: RATE, seconds }))
+const flatOut = figuresOf(
+  await measureEndToEnd({ nodes: NODES, senders: SENDERS, samplesPerSecond: 0, seconds: seconds / 2 }),
+)
+let before: { paced?: Figures; flatOut?: Figures } = {}
+try {
+  before = JSON.parse(readFileSync(BASELINE, 'utf8')) as typeof before
+} catch {
+  console.log('there is no baseline.json yet')
+}
+console.log(
+  table(['100,000/s', 'baseline', 'flat out', 'baseline'], [paced, before.paced ?? {}, flatOut, before.flatOut ?? {}]),
+)
+if (values['write-baseline'])
+  writeFileSync(BASELINE, `${JSON.stringify({ machine: machine(), paced, flatOut }, null, 2)}\n`)
