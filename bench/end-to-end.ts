@@ -14,7 +14,6 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startEngine } from '../test/support/engine.ts'
-import type { Running } from '../test/support/programs.ts'
 import {
   authorized,
   enginePid,
@@ -29,6 +28,8 @@ import {
 import { remoteWriteBody } from '../test/support/write-request.ts'
 import type { FleetJob, FleetResult } from './fleet.process.ts'
 import { cpuSeconds, memoryMib, outputOf, startScript } from './processes.ts'
+import type { Quantiles } from './quantiles.ts'
+import { quantiles } from './quantiles.ts'
 
 export interface Load {
   readonly nodes: number
@@ -38,30 +39,33 @@ export interface Load {
   readonly seconds: number
 }
 
-export interface Freshness {
-  readonly probes: number
-  /** Acknowledged to visible, ms. */
-  readonly p50: number
-  readonly p99: number
-  readonly max: number
+/** CPU seconds of each program. */
+export interface Cpu {
+  readonly collector: number
+  readonly aggregator: number
+  readonly engine: number
 }
 
 export interface Measurement {
   readonly fleet: FleetResult
   readonly floorCpuPerMillion: number
-  readonly collectorCpuPerMillion: number
-  readonly aggregatorCpuPerMillion: number
-  readonly engineCpuPerMillion: number
+  /** CPU seconds for the first sample of each series. */
+  readonly newSeriesCpu: Cpu
+  readonly cpuPerMillion: Cpu
   readonly bodyBytesPerSample: number
   readonly wireBytesPerSample: number
   /** In ClickHouse, as written and after all merges. */
   readonly diskBytesPerSample: { readonly written: number; readonly merged: number }
+  /** Peaks. */
   readonly memoryMib: { readonly collector: number; readonly aggregator: number; readonly engine: number }
   readonly loopDelayP99Ms: { readonly collector: number; readonly aggregator: number }
-  readonly freshness: Freshness
+  /** Acknowledged to visible, ms. */
+  readonly freshness: Quantiles & { readonly probes: number }
 }
 
-const PROBE_EVERY_MS = 100
+const PROBES = 10
+/** Far from the collector's interval, so that probes fall anywhere in it. */
+const PROBE_EVERY_MS = 1370
 const PROBE_LOOK_EVERY_MS = 5
 const MILLION = 1e6
 
@@ -92,10 +96,9 @@ async function measureFloor(load: Load): Promise<number> {
 }
 
 async function measurePath(load: Load, directory: string): Promise<Omit<Measurement, 'floorCpuPerMillion'>> {
-  const port = await freePort()
   const aggregator = await start('aggregator', {
     FLEETMETER_DATA_DIR: directory,
-    FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${port}`,
+    FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${await freePort()}`,
     FLEETMETER_AGGREGATOR_RATE_LIMIT_QPS: '1000000',
     FLEETMETER_AGGREGATOR_RATE_LIMIT_BURST: '1000000',
   })
@@ -107,72 +110,92 @@ async function measurePath(load: Load, directory: string): Promise<Omit<Measurem
   })
   await ready(aggregator.url)
   await ready(collector.url)
-  const engine = enginePid(aggregator)!
-  const pids = { collector: collector.process.pid!, aggregator: aggregator.process.pid!, engine }
-  const before = {
+  const pids = {
+    collector: collector.process.pid!,
+    aggregator: aggregator.process.pid!,
+    engine: enginePid(aggregator)!,
+  }
+  const cpu = (): Cpu => ({
     collector: cpuSeconds(pids.collector),
     aggregator: cpuSeconds(pids.aggregator),
-    engine: cpuSeconds(engine),
-  }
-  // The delays of the event loops are counted from one reading to the next.
-  await Promise.all([scrape(collector.url), scrape(aggregator.url)])
+    engine: cpuSeconds(pids.engine),
+  })
+  const stored = (): Promise<void> =>
+    eventually(
+      'everything is stored',
+      async () => total(await scrape(collector.url), 'fleetmeter_collector_samples_waiting') === 0,
+      120_000,
+    )
+
+  const atStart = cpu()
+  const introduction = await runFleet(collector.url, { ...load, seconds: 0 })
+  await stored()
+  const introduced = cpu()
+  // Event loop delays are counted from one reading to the next.
+  const [wireBefore] = await Promise.all([scrape(collector.url), scrape(aggregator.url)])
   const over = new AbortController()
-  const probing = probe(collector.url, aggregator.url, over.signal)
-  const fleet = await runFleet(collector.url, load)
-  const atLoad = [await scrape(collector.url), await scrape(aggregator.url)] as const
-  over.abort()
-  const delays = await probing
-  await eventually(
-    'everything is stored',
-    async () => total(await scrape(collector.url), 'fleetmeter_collector_samples_waiting') === 0,
-    120_000,
+  const probing = Promise.all(
+    Array.from({ length: PROBES }, (_, i) => probe(i, collector.url, aggregator.url, over.signal)),
   )
-  const perMillion = (name: keyof typeof pids): number =>
-    ((cpuSeconds(pids[name]) - before[name]) / fleet.samples) * MILLION
-  const cpu = { collector: perMillion('collector'), aggregator: perMillion('aggregator'), engine: perMillion('engine') }
-  const metrics = await scrape(collector.url)
-  const wire =
-    total(metrics, 'fleetmeter_collector_batch_bytes_sent_total') /
-    total(metrics, 'fleetmeter_collector_batch_samples_sent_total')
+  const fleet = await runFleet(collector.url, load)
+  const [collectorAtLoad, aggregatorAtLoad] = await Promise.all([scrape(collector.url), scrape(aggregator.url)])
+  over.abort()
+  const delays = (await probing).flat()
+  await stored()
+  const done = cpu()
+  const wireAfter = await scrape(collector.url)
   const memory = {
     collector: memoryMib(pids.collector).peak,
     aggregator: memoryMib(pids.aggregator).peak,
-    engine: memoryMib(engine).peak,
+    engine: memoryMib(pids.engine).peak,
   }
-  await stopBoth(collector, aggregator)
-  const disk = await measureDisk(join(directory, 'aggregator', 'engine'), fleet.samples + delays.length)
-  delays.sort((a, b) => a - b)
-  const at = (q: number): number => delays[Math.min(delays.length - 1, Math.floor(q * delays.length))] ?? Number.NaN
+  await terminate(collector)
+  await terminate(aggregator)
+  const sent = (what: string): number =>
+    total(wireAfter, `fleetmeter_collector_batch_${what}_sent_total`) -
+    total(wireBefore, `fleetmeter_collector_batch_${what}_sent_total`)
   return {
     fleet,
-    collectorCpuPerMillion: cpu.collector,
-    aggregatorCpuPerMillion: cpu.aggregator,
-    engineCpuPerMillion: cpu.engine,
+    newSeriesCpu: difference(introduced, atStart),
+    cpuPerMillion: perMillion(difference(done, introduced), fleet.samples),
     bodyBytesPerSample: fleet.bytes / fleet.samples,
-    wireBytesPerSample: wire,
-    diskBytesPerSample: disk,
+    wireBytesPerSample: sent('bytes') / sent('samples'),
+    diskBytesPerSample: await measureDisk(
+      join(directory, 'aggregator', 'engine'),
+      introduction.samples + fleet.samples + delays.length,
+    ),
     memoryMib: memory,
     loopDelayP99Ms: {
-      collector: total(atLoad[0], 'nodejs_eventloop_lag_p99_seconds') * 1000,
-      aggregator: total(atLoad[1], 'nodejs_eventloop_lag_p99_seconds') * 1000,
+      collector: total(collectorAtLoad, 'nodejs_eventloop_lag_p99_seconds') * 1000,
+      aggregator: total(aggregatorAtLoad, 'nodejs_eventloop_lag_p99_seconds') * 1000,
     },
-    freshness: { probes: delays.length, p50: at(0.5), p99: at(0.99), max: at(1) },
+    freshness: { probes: delays.length, ...quantiles(delays) },
   }
 }
 
-async function stopBoth(collector: Running, aggregator: Running): Promise<void> {
-  await terminate(collector)
-  await terminate(aggregator)
+function difference(after: Cpu, before: Cpu): Cpu {
+  return {
+    collector: after.collector - before.collector,
+    aggregator: after.aggregator - before.aggregator,
+    engine: after.engine - before.engine,
+  }
+}
+
+function perMillion({ collector, aggregator, engine }: Cpu, samples: number): Cpu {
+  const each = MILLION / samples
+  return { collector: collector * each, aggregator: aggregator * each, engine: engine * each }
 }
 
 /** Sends a sample of its own, and asks for it until the answer shows it; again and again. @returns acknowledged to visible, ms */
-async function probe(collector: string, aggregator: string, over: AbortSignal): Promise<number[]> {
+async function probe(index: number, collector: string, aggregator: string, over: AbortSignal): Promise<number[]> {
   const delays: number[] = []
+  const labels = { probe: String(index) }
+  await sleep((index * PROBE_EVERY_MS) / PROBES)
   while (!over.aborted) {
     const time = Date.now()
     const response = await fetch(`${collector}/api/v1/write`, {
       method: 'POST',
-      body: remoteWriteBody([{ name: 'bench_probe', labels: {}, time, value: delays.length }]),
+      body: remoteWriteBody([{ name: 'bench_probe', labels, time, value: delays.length }]),
       headers: { 'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy' },
     })
     await response.arrayBuffer()
@@ -181,6 +204,7 @@ async function probe(collector: string, aggregator: string, over: AbortSignal): 
     const query = new URLSearchParams({
       name: 'bench_probe',
       agg: 'last',
+      probe: String(index),
       from: new Date(time - 60_000).toISOString(),
       step: '60s',
     })
@@ -194,7 +218,7 @@ async function probe(collector: string, aggregator: string, over: AbortSignal): 
       await sleep(PROBE_LOOK_EVERY_MS)
     }
     delays.push(performance.now() - acknowledged)
-    await sleep(Math.max(0, PROBE_EVERY_MS - (performance.now() - acknowledged)))
+    await sleep(Math.random() * PROBE_EVERY_MS)
   }
   return delays
 }

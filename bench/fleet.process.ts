@@ -9,6 +9,8 @@
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
+import type { Quantiles } from './quantiles.ts'
+import { quantiles } from './quantiles.ts'
 
 export interface FleetJob {
   readonly url: string
@@ -16,6 +18,7 @@ export interface FleetJob {
   readonly senders: number
   /** 0: as fast as answers come. */
   readonly samplesPerSecond: number
+  /** 0: each series once. */
   readonly seconds: number
 }
 
@@ -25,7 +28,7 @@ export interface FleetResult {
   readonly seconds: number
   readonly retries: number
   /** Request to answer, ms. */
-  readonly latencies: { readonly p50: number; readonly p99: number; readonly max: number }
+  readonly latencies: Quantiles
   /** How far the sending fell behind the rate at most, ms. */
   readonly lagMs: number
 }
@@ -73,7 +76,7 @@ async function send(job: FleetJob): Promise<FleetResult> {
       const number = sent++
       const due =
         job.samplesPerSecond === 0 ? 0 : started + (number * SAMPLES_PER_REQUEST * 1000) / job.samplesPerSecond
-      if (performance.now() >= end || due >= end) {
+      if (job.seconds === 0 ? number >= requests : performance.now() >= end || due >= end) {
         sent--
         break
       }
@@ -97,14 +100,12 @@ async function send(job: FleetJob): Promise<FleetResult> {
     agent.destroy()
   }
   await Promise.all(Array.from({ length: job.senders }, (_, i) => sender(i)))
-  latencies.sort((a, b) => a - b)
-  const at = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? 0
   return {
     samples: latencies.length * SAMPLES_PER_REQUEST,
     bytes,
     seconds: (performance.now() - started) / 1000,
     retries,
-    latencies: { p50: at(0.5), p99: at(0.99), max: at(1) },
+    latencies: quantiles(latencies),
     lagMs,
   }
 }
