@@ -66,7 +66,6 @@ async function send(job: FleetJob): Promise<FleetResult> {
   let bytes = 0
   let retries = 0
   let lagMs = 0
-  let time = Date.now()
   const started = performance.now()
   const end = started + job.seconds * 1000
   const sender = async (index: number): Promise<void> => {
@@ -83,9 +82,7 @@ async function send(job: FleetJob): Promise<FleetResult> {
       const early = due - performance.now()
       if (early > 0) await sleep(early)
       else if (due > 0) lagMs = Math.max(lagMs, -early)
-      // One timestamp a round, and never twice the same.
-      if (number % requests < 1) time = Math.max(time + 1, Date.now())
-      const body = fleet.request(time)
+      const body = fleet.request(Date.now())
       bytes += body.length
       const since = performance.now()
       for (;;) {

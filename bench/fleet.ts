@@ -75,6 +75,7 @@ export class Fleet {
   readonly #scratch = new Uint8Array(SAMPLES_PER_REQUEST * 1024)
   readonly #view = new DataView(this.#scratch.buffer)
   #next = 0
+  #time = 0
   #seed = 42
 
   constructor(nodes: number) {
@@ -91,15 +92,16 @@ export class Fleet {
     return this.#labels.length
   }
 
-  /** The next 2,000 series' samples as a remote write 1.0 body. @param time ms; all series come in turn */
-  request(time: number): Uint8Array<ArrayBuffer> {
+  /** The next 2,000 series' samples as a remote write 1.0 body: all series in turn, one timestamp a round. @param now ms */
+  request(now: number): Uint8Array<ArrayBuffer> {
     let at = 0
     for (let i = 0; i < SAMPLES_PER_REQUEST; i++) {
       const s = this.#next
+      if (s === 0) this.#time = Math.max(this.#time + 1, now)
       this.#next = (s + 1) % this.#labels.length
       const value = this.#walks[s]!(this.#values[s]!, this.#random(), (s >> 8) % 4 !== 0)
       this.#values[s] = value
-      at = this.#write(at, this.#labels[s]!, time, value)
+      at = this.#write(at, this.#labels[s]!, this.#time, value)
     }
     return Uint8Array.from(portableSnappy.compress(this.#scratch.subarray(0, at)))
   }

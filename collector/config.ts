@@ -15,6 +15,7 @@ export interface CollectorConfig {
   readonly journalSync: 'second' | 'write'
   readonly batchIntervalMs: number
   readonly batchBytes: number
+  readonly batchSamples: number
   readonly inFlightBatchesMax: number
   readonly inFlightBytesMax: number
   readonly forwardTimeoutMs: number
@@ -78,7 +79,13 @@ export const collectorSection: Section<CollectorConfig> = {
       'When the journal is forced to the disk: a power cut may cost what was not. A killed process costs nothing either way.',
     ),
     batchIntervalMs: integer(500, 10, 60_000, 'Longest time that a sample waits to be sent, ms.'),
-    batchBytes: bytes(512 * KIB, KIB, 'A batch is sent earlier when it has this size.'),
+    batchBytes: bytes(512 * KIB, KIB, 'A batch is sent earlier when it has this size …'),
+    batchSamples: integer(
+      20_000, // about 15 ms of an aggregator's main thread, in one piece
+      1,
+      1_000_000,
+      '… or this many samples.',
+    ),
     inFlightBatchesMax: integer(
       32,
       1,

@@ -192,6 +192,7 @@ function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
     segmentBytes: own.journalSegmentBytes,
     syncEveryWrite: own.journalSync === 'write',
     batchBytes: own.batchBytes,
+    batchSamples: own.batchSamples,
     seed: randomInt(2 ** 32),
   }
 }

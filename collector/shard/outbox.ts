@@ -30,7 +30,7 @@ export type BatchOrigin = Pick<BatchHeader, 'collector' | 'session' | 'shard' | 
 
 export class Outbox {
   readonly #origin: BatchOrigin
-  readonly #batchBytes: number
+  readonly #batch: { readonly batchBytes: number; readonly batchSamples: number }
   readonly #builder = new BatchBuilder()
   readonly #progress: Progress
   #builtFrom: number
@@ -42,11 +42,15 @@ export class Outbox {
 
   /**
    * @param cursor everything up to here is stored
-   * @param batchBytes a batch is closed at about this size
+   * @param batch a batch is closed at about this size, or this many samples
    */
-  constructor(origin: BatchOrigin, cursor: number, batchBytes: number) {
+  constructor(
+    origin: BatchOrigin,
+    cursor: number,
+    batch: { readonly batchBytes: number; readonly batchSamples: number },
+  ) {
     this.#origin = origin
-    this.#batchBytes = batchBytes
+    this.#batch = batch
     this.#progress = new Progress(cursor)
     this.#builtFrom = cursor
     this.#builtTo = cursor
@@ -68,12 +72,12 @@ export class Outbox {
   }
 
   get full(): boolean {
-    return this.#builder.bytes >= this.#batchBytes
+    return this.#builder.bytes >= this.#batch.batchBytes || this.#builder.count >= this.#batch.batchSamples
   }
 
   /** Called before samples are put from memory: the copy is given up when nobody fetches it. */
   shed(table: SeriesTable): void {
-    if (!this.#behind && this.#builder.bytes >= 2 * this.#batchBytes) this.#fallBehind(table)
+    if (!this.#behind && this.#builder.bytes >= 2 * this.#batch.batchBytes) this.#fallBehind(table)
   }
 
   /** Puts sample i of the scratch columns into the batch. @param define makes the definition of a series not described yet */

@@ -49,6 +49,7 @@ export interface ShardOptions {
   readonly syncEveryWrite: boolean
   /** A batch is closed at about this size, bytes. */
   readonly batchBytes: number
+  readonly batchSamples: number
   /** Seed of the hash table. */
   readonly seed: number
 }
@@ -139,7 +140,7 @@ export class ShardCore {
       if (record.position >= (hint?.position ?? 0)) this.counts.recovered(record.door, record.count)
     })
     this.#cursorWritten = Math.min(hint?.position ?? firstKept ?? this.#journal.end, this.#journal.end)
-    this.#outbox = new Outbox(options.origin, this.#cursorWritten, options.batchBytes)
+    this.#outbox = new Outbox(options.origin, this.#cursorWritten, options)
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
     for (const record of recent.records) this.#restoreLastValues(record)
   }

@@ -36,6 +36,7 @@ const options: ShardOptions = {
   segmentBytes: 1500,
   syncEveryWrite: false,
   batchBytes: 300,
+  batchSamples: 100,
   seed: 5,
 }
 
