@@ -1,0 +1,90 @@
+/** The README is true: its commands work when they are pasted, its tables show the settings there are, its links lead somewhere. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { aggregatorSection } from '../aggregator/config.ts'
+import { collectorSection } from '../collector/config.ts'
+import { settingsTable } from '../proto/runtime/config.ts'
+import { sharedSection } from '../proto/runtime/shared-config.ts'
+import { eventually, freePort, kill, start, temporaryDirectory } from './support/programs.ts'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const READMES = [
+  'README.md',
+  'collector/README.md',
+  'aggregator/README.md',
+  'proto/README.md',
+  'test/README.md',
+  'bench/README.md',
+  'docker/README.md',
+]
+
+const TABLES = [
+  { file: 'README.md', name: 'shared', table: settingsTable([sharedSection]) },
+  { file: 'collector/README.md', name: 'collector', table: settingsTable([collectorSection]) },
+  { file: 'aggregator/README.md', name: 'aggregator', table: settingsTable([aggregatorSection]) },
+]
+
+for (const { file, name, table } of TABLES) {
+  test(`${file} lists every setting as the schema has it`, () => {
+    const path = join(ROOT, file)
+    const text = readFileSync(path, 'utf8')
+    const now = text.replace(
+      new RegExp(`(<!-- settings: ${name} -->\n)[sS]*?(<!-- end of settings -->)`),
+      (_, begin: string, end: string) => `${begin}${table}\n${end}`,
+    )
+    assert.ok(text.includes(`<!-- settings: ${name} -->`))
+    if (process.env['UPDATE_README'] !== undefined) writeFileSync(path, now)
+    else assert.equal(text, now, 'UPDATE_README=1 npm test -- readme writes it anew')
+  })
+}
+
+test('links in the READMEs lead to files', () => {
+  for (const file of READMES) {
+    for (const [, target] of readFileSync(join(ROOT, file), 'utf8').matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
+      if (target!.startsWith('http')) continue
+      assert.ok(existsSync(join(ROOT, dirname(file), target!)), `${file} links to ${target}`)
+    }
+  }
+})
+
+test('commands of the README work when they are pasted', { timeout: 120_000 }, async (t) => {
+  const commands = [...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/```sh\n([\s\S]*?)```/g)]
+    .map(([, block]) => block!)
+    .filter((block) => block.includes('curl'))
+  assert.ok(commands.length >= 5)
+  const directory = temporaryDirectory(t)
+  const ports = { collector: await freePort(), aggregator: await freePort() }
+  // No token from outside: it is made and kept in the data directory, which is where the README looks for it.
+  const program = await start('standalone', {
+    FLEETMETER_TOKEN: '',
+    FLEETMETER_DATA_DIR: join(directory, 'data'),
+    FLEETMETER_COLLECTOR_LISTEN: `127.0.0.1:${ports.collector}`,
+    FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${ports.aggregator}`,
+  })
+  t.after(() => kill(program))
+  const paste = async (command: string): Promise<string> => {
+    const { stdout } = await promisify(execFile)(
+      'bash',
+      ['-c', command.replaceAll('127.0.0.1:8742', `127.0.0.1:${ports.collector}`)],
+      { cwd: directory },
+    )
+    return stdout
+  }
+  const answerOf = async (words: string): Promise<string> => paste(commands.find((c) => c.includes(words))!)
+  const hasData = (answer: string): boolean => {
+    const { data } = JSON.parse(answer) as { data?: unknown[] }
+    return data !== undefined && data.length > 0
+  }
+  await eventually("this host's load", async () => hasData(await answerOf('name=node_load1')))
+  const printed = /curl .*/.exec(program.output())![0]
+  assert.ok(hasData(await paste(printed)), 'the command that npm start prints')
+  assert.deepEqual(JSON.parse(await answerOf('/v1/metrics/batch')), { message: 'Request Successful.' })
+  await eventually('the heartbeat', async () => hasData(await answerOf('name=pending_requests')))
+  await eventually('its name', async () => (await answerOf('metrics/names')).includes('"kv_cache_usage"'))
+  assert.match(await answerOf('/metrics |'), /^fleetmeter_collector_samples_received_total\{.*door="host"\} [1-9]/m)
+})
