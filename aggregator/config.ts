@@ -11,7 +11,6 @@ export interface AggregatorConfig {
   readonly engineMemoryBytes: number
   readonly hotMinutes: number
   readonly hotBytes: number
-  readonly pointsDays: number
   readonly rollupDays: number
   readonly insertRows: number
   readonly insertAfterMs: number
@@ -45,7 +44,6 @@ export const aggregatorSection: Section<AggregatorConfig> = {
     engineMemoryBytes: bytes(2048 * MIB, 256 * MIB, 'Most memory that the embedded engine may take.'),
     hotMinutes: integer(15, 1, 1440, 'How far back memory answers queries, minutes.'),
     hotBytes: bytes(512 * MIB, MIB, 'Most memory for recent points; reached, memory reaches back less far.'),
-    pointsDays: integer(30, 2, 36_500, 'How long every sample is kept, days.', { aliases: ['METRICS_RETENTION_DAYS'] }),
     rollupDays: integer(396, 2, 36_500, 'How long hourly and daily figures are kept, days.'),
     insertRows: integer(50_000, 1, 10_000_000, 'An insert into ClickHouse is due when this many rows wait …'),
     insertAfterMs: integer(1000, 1, 60_000, '… or the oldest of at least 2,000 waits this long, ms …'),

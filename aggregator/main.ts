@@ -59,7 +59,7 @@ async function build(): Promise<Program | { print: string }> {
   const token = findToken(shared.token, shared.dataDir)
   const access = new Access({ ...shared, token: token.token })
   const database = own.clickhouseDatabase
-  const lateMaxMs = (own.pointsDays - 1) * DAY_MS
+  const lateMaxMs = (shared.pointsDays - 1) * DAY_MS
 
   const db = new ClickHouse()
   const embedded = own.clickhouseUrl === ''
@@ -76,7 +76,12 @@ async function build(): Promise<Program | { print: string }> {
       )
     : undefined
   if (!embedded) db.connect({ url: own.clickhouseUrl, username: own.clickhouseUser, password: own.clickhousePassword })
-  const databaseService = new DatabaseService(db, database, own, log)
+  const databaseService = new DatabaseService(
+    db,
+    database,
+    { pointsDays: shared.pointsDays, rollupDays: own.rollupDays },
+    log,
+  )
 
   const registry = new SeriesRegistry()
   const bounds = { ageMs: own.hotMinutes * 60_000, bytesMax: own.hotBytes }
@@ -99,10 +104,14 @@ async function build(): Promise<Program | { print: string }> {
     lateMaxMs,
     clock,
     log,
-    upkeep: async (now) => {
-      await markTable.dropCleared(new Date(now - DAY_MS).toISOString().slice(0, 10))
-      await mergeSettledDays(db, database, now)
-    },
+    upkeep: [
+      function dropClearedMarks(now): Promise<void> {
+        return markTable.dropCleared(new Date(now - DAY_MS).toISOString().slice(0, 10))
+      },
+      function mergeSettled(now): Promise<void> {
+        return mergeSettledDays(db, database, now)
+      },
+    ],
   })
   const intake = new IntakeService(registry, hot, store, {
     quarantine: join(directory, 'quarantine'),
@@ -124,7 +133,7 @@ async function build(): Promise<Program | { print: string }> {
     dirtyHours: async () => new Set((await marks.open()).filter((mark) => mark.level === 1).map((mark) => mark.start)),
     flush: () => store.flush(),
     now: () => clock.now(),
-    pointsMs: own.pointsDays * DAY_MS,
+    pointsMs: shared.pointsDays * DAY_MS,
     lateMaxMs,
     pointsPerSeriesMax: own.pointsMax,
     seriesScannedMax: own.seriesScannedMax,
@@ -144,7 +153,11 @@ async function build(): Promise<Program | { print: string }> {
     log,
     observe: observed.query,
   })
-  const answer = getRequestListener(app.fetch)
+  const answer = getRequestListener(app.fetch, {
+    hostname: 'localhost', // for requests that name none
+    errorHandler: () =>
+      Response.json({ message: 'The request target or its Host is malformed', code: 'BAD_REQUEST' }, { status: 400 }),
+  })
   const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
   const http = new HttpService({
     name: 'http',

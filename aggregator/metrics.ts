@@ -57,7 +57,7 @@ export function registerAggregatorMetrics(
     'samples_waiting',
     'Of these, on their way into ClickHouse.',
     [],
-    intake((c) => c.received - c.stored - c.refused - c.expired),
+    one(() => store.waiting),
   )
   metrics.counter(
     'batches_total',

@@ -21,7 +21,6 @@ export interface CollectorConfig {
   readonly forwardTimeoutMs: number
   readonly backoffMaxMs: number
   readonly futureMaxMs: number
-  readonly lateMaxHours: number
   readonly seriesMax: number
   readonly labelCountMax: number
   readonly labelNameBytesMax: number
@@ -39,7 +38,7 @@ const GIB = 1024 * MIB
 export const collectorSection: Section<CollectorConfig> = {
   name: 'collector',
   settings: {
-    listen: text('127.0.0.1:8742', 'Address to listen on, host:port.'),
+    listen: text('127.0.0.1:8742', 'Address to listen on, host:port.', { aliases: ['BIND_ADDR'] }),
     id: text(
       '',
       'Name of this collector, the same over restarts. Absent: made at the first start and kept in the data directory.',
@@ -51,7 +50,9 @@ export const collectorSection: Section<CollectorConfig> = {
       64,
       'Threads that decode and journal; a sender always meets the same one. 0: one for four processors, at least one, at most four.',
     ),
-    bodyBytesMax: bytes(32 * MIB, KIB, 'Largest request body; more is answered 413.'),
+    bodyBytesMax: bytes(32 * MIB, KIB, 'Largest request body; more is answered 413.', {
+      aliases: ['XTRACE_MAX_REQUEST_BODY_BYTES'],
+    }),
     decodedBytesMax: bytes(
       128 * MIB,
       KIB,
@@ -96,12 +97,6 @@ export const collectorSection: Section<CollectorConfig> = {
     forwardTimeoutMs: integer(30_000, 1000, 600_000, 'A batch that is not answered by then is sent again, ms.'),
     backoffMaxMs: integer(5000, 10, 600_000, 'Longest pause between two attempts while the aggregator is away, ms.'),
     futureMaxMs: integer(600_000, 0, 86_400_000, 'How far ahead of our clock a sample may be, ms.'),
-    lateMaxHours: integer(
-      29 * 24,
-      1,
-      87_600,
-      "How old a sample may be, hours; keep it a day below the aggregator's points_days.",
-    ),
     seriesMax: integer(
       1_000_000,
       1,

@@ -37,6 +37,7 @@ import type { ShardOptions } from './shard/shard-core.ts'
 import { ShardThread } from './shard/shard-thread.ts'
 import { TakeService } from './shard/take-service.ts'
 
+const DAY_MS = 86_400_000
 const WRITERS = 1000 // the last three digits of an arrival
 
 async function build(): Promise<Program | { print: string }> {
@@ -61,7 +62,14 @@ async function build(): Promise<Program | { print: string }> {
   const links: Link[] = []
   const forwards: ForwardService[] = []
   for (const shard of [...Array(shards).keys(), ...left]) {
-    const options = shardOptions(own, { journals, id, session, shard, shards: shards + left.length })
+    const options = shardOptions(own, {
+      journals,
+      id,
+      session,
+      shard,
+      shards: shards + left.length,
+      lateMaxMs: (shared.pointsDays - 1) * DAY_MS,
+    })
     const thread = new ShardThread({ shard: options, fault: shared.fault, clock, log })
     const link = new Link({
       urls: shared.aggregatorUrl,
@@ -170,6 +178,8 @@ interface ShardPlace {
   readonly session: string
   readonly shard: number
   readonly shards: number
+  /** How old a sample may be. */
+  readonly lateMaxMs: number
 }
 
 function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
@@ -187,7 +197,7 @@ function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
       decodedBytesMax: own.decodedBytesMax,
     },
     futureMaxMs: own.futureMaxMs,
-    lateMaxMs: own.lateMaxHours * 3_600_000,
+    lateMaxMs: place.lateMaxMs,
     journalBytesMax: own.journalBytesMax,
     segmentBytes: own.journalSegmentBytes,
     syncEveryWrite: own.journalSync === 'write',

@@ -132,6 +132,18 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     ['shard'],
     perShard((s) => s.recovery.lost),
   )
+  metrics.gauge(
+    'journal_end_position',
+    'Samples ever accepted into the journal.',
+    ['shard'],
+    perShard((x) => x.end),
+  )
+  metrics.gauge(
+    'journal_cursor_position',
+    'How many of them, from the first on, are stored.',
+    ['shard'],
+    perShard((x) => x.cursor),
+  )
   metrics.counter(
     'journal_quarantined_bytes_total',
     'Damaged bytes of the journal kept aside at the start.',
@@ -191,6 +203,12 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'Samples in batches that the aggregator could not read and kept aside.',
     ['shard'],
     sent((c) => c.unreadable),
+  )
+  metrics.counter(
+    'batch_samples_expired_total',
+    'Samples counted as stored that the aggregator found too old by then and did not keep.',
+    ['shard'],
+    sent((c) => c.expired),
   )
   metrics.gauge(
     'batches_in_flight',

@@ -39,9 +39,10 @@ export class HotSeries {
   readonly #bounds: HotBounds
   readonly #pending = new Set<Pending>()
   #floor: number
-  /** Points before this time were given up though not stored; 0 when none. */
-  #unseenBefore = 0
+  /** Points before this time were given up though not stored. */
+  #unseenBefore = Number.NEGATIVE_INFINITY
   #pins = 0
+  #generation = 0
 
   /** @param floor memory is complete from here on, ms since the epoch */
   constructor(bounds: HotBounds, floor: number) {
@@ -59,7 +60,7 @@ export class HotSeries {
 
   /**
    * Until when points may be missing from answers: the engine was away for so long that memory gave up points which are
-   * not stored yet. 0 when none are.
+   * not stored yet. -Infinity when none are.
    */
   get unseenBefore(): number {
     return this.#unseenBefore
@@ -90,12 +91,8 @@ export class HotSeries {
   /** The batch's points are in ClickHouse. */
   stored(pending: Pending): void {
     this.#pending.delete(pending)
-    if (this.#pending.size === 0 || this.#unseenBefore <= this.#oldestPending()) this.#unseenBefore = 0
-  }
-
-  /** The batch was not taken over by the store: its points stay visible, and it will come again. */
-  dropped(pending: Pending): void {
-    this.stored(pending)
+    if (this.#pending.size === 0 || this.#unseenBefore <= this.#oldestPending())
+      this.#unseenBefore = Number.NEGATIVE_INFINITY
   }
 
   /** Visits the points of a series with max(from, floor) ≤ time ≤ to in the order of time. */
@@ -121,7 +118,17 @@ export class HotSeries {
     return this.#pins > 0
   }
 
-  /** A query reads: nothing is given up until it is done. */
+  /** Changes when something was given up under a query's eyes: what it has read is to be read again. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** Something that queries rely on is about to change, though one reads: it begins again. */
+  invalidate(): void {
+    this.#generation++
+  }
+
+  /** A query reads: nothing is given up until it is done, except where memory is over its bound. */
   pin(): () => void {
     this.#pins++
     return () => {
@@ -134,11 +141,15 @@ export class HotSeries {
    * @param slots all slots are below this number
    */
   evict(now: number, slots: number): void {
-    if (this.#pins > 0) return
+    if (this.#pins > 0) {
+      if (this.#chains.bytes <= this.#bounds.bytesMax) return
+      this.invalidate()
+    }
     const kept = this.#oldestPending()
     this.#raise(Math.min(now - this.#bounds.ageMs, kept), slots)
     while (this.#chains.bytes > this.#bounds.bytesMax && this.#floor < now) {
-      const next = this.#floor + Math.max(1000, (now - this.#floor) * SHED)
+      // A whole ms: ClickHouse is asked for everything up to the one before.
+      const next = Math.floor(this.#floor + Math.max(1000, (now - this.#floor) * SHED))
       if (next > kept) this.#unseenBefore = next
       this.#raise(next, slots)
     }

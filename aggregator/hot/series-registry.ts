@@ -138,7 +138,7 @@ export function holds(labels: readonly Label[], wanted: readonly Label[]): boole
 }
 
 /** The order in which answers list series: byte order of the labels as compact JSON. */
-export function labelsJson(labels: readonly Label[]): string {
+export function labelsJson(labels: readonly (readonly [key: string, value: string | null])[]): string {
   return `{${labels.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`
 }
 

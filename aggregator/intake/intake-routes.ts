@@ -55,7 +55,7 @@ async function receive(intake: IntakeService, body: Uint8Array, response: Server
   const answer = await intake.receive(body)
   switch (answer.kind) {
     case 'stored':
-      sendJson(response, 200, { stored: true })
+      sendJson(response, 200, { stored: true, expired: answer.expired })
       return
     case 'need':
       sendJson(response, 409, { need: answer.refs })

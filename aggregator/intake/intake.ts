@@ -19,11 +19,13 @@ import type { HotSeries, Pending } from '../hot/hot-series.ts'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
 import type { Store } from '../store/store.ts'
 import { Dictionary } from './dictionary.ts'
+import { RefusedBatches } from './refused-batches.ts'
 import type { Watermarks } from './watermarks.ts'
 
 /** How a batch is answered. */
 export type IntakeAnswer =
-  | { readonly kind: 'stored' }
+  /** All of them, but those that are too old to be kept. */
+  | { readonly kind: 'stored'; readonly expired: number }
   | { readonly kind: 'need'; readonly refs: readonly number[] }
   /** Not as it was sent: bits were changed on the way. */
   | { readonly kind: 'damaged'; readonly reason: string }
@@ -60,6 +62,7 @@ export interface IntakeCounts {
 const TWO_32 = 4294967296
 const NEED_MAX = 100_000
 const SWEEP_EVERY_MS = 600_000
+const SWEEP_LATEST_MS = 1_200_000
 /** A session or page that nobody used for this long is forgotten. */
 const IDLE_MS = 3_600_000
 
@@ -69,6 +72,7 @@ export class Intake {
   readonly #store: Store
   readonly #marks: { readonly visible: Watermarks; readonly stored: Watermarks }
   readonly #options: IntakeOptions
+  readonly #refused: RefusedBatches
   readonly #sessions = new Map<string, Dictionary>()
   #sweptAt: number
   readonly #counts: IntakeCounts = {
@@ -93,6 +97,7 @@ export class Intake {
     this.#marks = marks
     this.#registry = registry
     this.#hot = hot
+    this.#refused = new RefusedBatches((pending) => hot.stored(pending))
     this.#store = store
     this.#options = options
     this.#sweptAt = options.clock.now()
@@ -117,6 +122,7 @@ export class Intake {
       throw error
     }
     const { header, definitions, samples } = batch
+    this.#refused.storedUpTo(header)
     const newcomer = this.#options.before?.(header.collector)
     if (newcomer !== undefined) await newcomer
     const now = this.#options.clock.now()
@@ -133,13 +139,13 @@ export class Intake {
     if (samples.count === 0) {
       this.#marks.visible.received(header, now)
       this.#marks.stored.received(header, now)
-      return { kind: 'stored' }
+      return { kind: 'stored', expired: 0 }
     }
     this.#counts.received += samples.count
     const pending = this.#hot.begin()
     const stored = this.#take(samples, slots, pending, now)
     if (stored === undefined) {
-      this.#hot.dropped(pending)
+      this.#refused.add(header, pending, now)
       this.#counts.refused += samples.count
       return { kind: 'full' }
     }
@@ -149,7 +155,7 @@ export class Intake {
     this.#counts.stored += stored.rows
     this.#hot.stored(pending)
     this.#marks.stored.received(header, now)
-    return { kind: 'stored' }
+    return { kind: 'stored', expired: samples.count - stored.rows }
   }
 
   /** Every point into memory and into the store's buffer, in one pass. */
@@ -196,8 +202,12 @@ export class Intake {
 
   /** Forgets sessions, references and series that nobody has used for an hour. */
   sweep(now: number): void {
-    if (now - this.#sweptAt < SWEEP_EVERY_MS || this.#hot.pinned) return
+    const since = now - this.#sweptAt
+    if (since < SWEEP_EVERY_MS || (this.#hot.pinned && since < SWEEP_LATEST_MS)) return
+    // Queries that follow each other without a gap begin again once.
+    if (this.#hot.pinned) this.#hot.invalidate()
     this.#sweptAt = now
+    this.#refused.sweep(now - IDLE_MS)
     this.#marks.visible.sweep(now - IDLE_MS)
     this.#marks.stored.sweep(now - IDLE_MS)
     const used = new Uint8Array(this.#registry.slots)

@@ -6,30 +6,25 @@ import type { MetricResult } from './metric-query.ts'
 import { QueryTooLarge } from './metric-query.ts'
 import type { MetricQuery } from './parameters.ts'
 
-export interface MetricAnswer {
-  readonly data: readonly {
-    readonly labels: Readonly<Record<string, string | null>>
-    readonly values: readonly { readonly timestamp: string; readonly value: number }[]
-    /** Ours: the newest sample of this series, so that one dead replica shows among living ones. */
-    readonly latest_ts: string
-  }[]
-  readonly meta: {
-    /** The newest sample's own time among all that matched; absent when none did. */
-    readonly latest_ts?: string
-    readonly series_count: number
-    readonly truncated: boolean
-    /** Ours: series that matched, shown or not. */
-    readonly matched_series: number
-    /** Ours: what the answer cannot tell. */
-    readonly warnings?: readonly string[]
-  }
+interface Meta {
+  /** The newest sample's own time among all that matched; absent when none did. */
+  readonly latest_ts?: string
+  readonly series_count: number
+  readonly truncated: boolean
+  /** Ours: series that matched, shown or not. */
+  readonly matched_series: number
+  /** Ours: what the answer cannot tell. */
+  readonly warnings?: readonly string[]
 }
 
 /**
+ * `{"data":[{"labels":{…},"values":[{"timestamp","value"}…],"latest_ts"}…],"meta":{…}}` as text, since an object would put labels
+ * that look like numbers first. `latest_ts` of a series is ours: its newest sample, so that one dead replica shows among
+ * living ones.
  * @param pointsMax newest values of a series that are shown
  * @throws QueryTooLarge when a sum is beyond what a double holds
  */
-export function metricAnswer(query: MetricQuery, result: MetricResult, pointsMax: number): MetricAnswer {
+export function metricAnswer(query: MetricQuery, result: MetricResult, pointsMax: number): string {
   const times = new Map<number, string>()
   const timeOf = (ms: number): string => {
     let text = times.get(ms)
@@ -47,24 +42,18 @@ export function metricAnswer(query: MetricQuery, result: MetricResult, pointsMax
       const value = aggregate(bucket, query.agg)
       if (!Number.isFinite(value))
         throw new QueryTooLarge(
-          `${query.agg} of ${query.name} ${labelsJson(labels as never)} at ${timeOf(start)} is beyond what a number holds`,
+          `${query.agg} of ${query.name} ${labelsJson(labels)} at ${timeOf(start)} is beyond what a number holds`,
         )
       return { timestamp: timeOf(start), value }
     })
-    return {
-      labels: Object.fromEntries(labels) as Record<string, string | null>,
-      values,
-      latest_ts: formatRfc3339(buckets.latest),
-    }
+    return `{"labels":${labelsJson(labels)},"values":${JSON.stringify(values)},"latest_ts":"${formatRfc3339(buckets.latest)}"}`
   })
-  return {
-    data,
-    meta: {
-      ...(result.latest === undefined ? {} : { latest_ts: formatRfc3339(result.latest) }),
-      series_count: data.length,
-      truncated: cut,
-      matched_series: result.matched,
-      ...(result.warnings.length === 0 ? {} : { warnings: result.warnings }),
-    },
+  const meta: Meta = {
+    ...(result.latest === undefined ? {} : { latest_ts: formatRfc3339(result.latest) }),
+    series_count: data.length,
+    truncated: cut,
+    matched_series: result.matched,
+    ...(result.warnings.length === 0 ? {} : { warnings: result.warnings }),
   }
+  return `{"data":[${data.join(',')}],"meta":${JSON.stringify(meta)}}`
 }

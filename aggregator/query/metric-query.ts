@@ -61,6 +61,8 @@ export interface MetricQueryContext {
 }
 
 const TURN_MS = 8
+/** How often a question is begun again because memory had to give up what it was reading. */
+const ATTEMPTS = 4
 const HOUR_MS = 3_600_000
 /** Late points that a statement can name; with more, the store is asked to hurry. */
 const INSTANTS_MAX = 2000
@@ -74,10 +76,18 @@ export async function runMetricQuery(
 ): Promise<MetricResult> {
   const filter = query.filter
   if (filter === undefined) return { series: [], matched: 0, latest: undefined, warnings: [] }
-  const unpin = context.hot.pin()
+  const { hot } = context
+  const unpin = hot.pin()
   try {
-    const run = new Run(context, tenant, { ...query, filter }, limit)
-    return await run.result()
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { generation } = hot
+      const result = await new Run(context, tenant, { ...query, filter }, limit).result().catch((error: unknown) => {
+        if (hot.generation === generation) throw error
+        return undefined
+      })
+      if (result !== undefined && hot.generation === generation) return result
+    }
+    throw new QueryUnavailable('Memory is over its bound and gave up what was being read: ask again, or for less')
   } finally {
     unpin()
   }
@@ -127,7 +137,7 @@ class Run {
     const { unseenBefore } = this.#context.hot
     if (unseenBefore > from) {
       warnings.push(
-        `samples between ${iso(Math.min(unseenBefore, to))} and the last that ClickHouse has are accepted and not visible yet: ClickHouse was away for long`,
+        `samples before ${iso(Math.min(unseenBefore, to))} that ClickHouse has not stored yet are accepted and not visible: it has been away for long`,
       )
     }
     const latest = [...this.#candidates.values()].reduce(

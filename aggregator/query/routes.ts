@@ -48,7 +48,7 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
     const result = await runMetricQuery(options.context, options.tenant, query, series)
     const answer = metricAnswer(query, result, options.pointsMax)
     options.observe((performance.now() - started) / 1000)
-    return c.json(answer)
+    return c.body(answer, 200, { 'Content-Type': 'application/json' })
   })
 
   app.get('/api/public/metrics/names', authorized, limited, ready, async (c) => {

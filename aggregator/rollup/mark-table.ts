@@ -29,12 +29,13 @@ export class ClickHouseMarkTable implements MarkTable {
 
   /** Removes whole days on which nothing is open any more. @param before days before this one, `2026-11-21` */
   async dropCleared(before: string): Promise<void> {
-    const days = await this.#db.rows<{ made: string }>(
-      `SELECT toString(made) AS made FROM ${this.#table} FINAL WHERE made < toDate({before:String}) GROUP BY made HAVING countIf(cleared = 0) = 0
+    // The result is not called `made`: a condition on that column would then mean the text.
+    const days = await this.#db.rows<{ day: string }>(
+      `SELECT toString(made) AS day FROM ${this.#table} FINAL WHERE made < toDate({before:String}) GROUP BY made HAVING countIf(cleared = 0) = 0
        SETTINGS do_not_merge_across_partitions_select_final = 1`,
       { before },
     )
-    for (const { made } of days) await this.#db.command(`ALTER TABLE ${this.#table} DROP PARTITION '${made}'`)
+    for (const { day } of days) await this.#db.command(`ALTER TABLE ${this.#table} DROP PARTITION '${day}'`)
   }
 
   async #put(marks: readonly Mark[], cleared: 0 | 1): Promise<void> {

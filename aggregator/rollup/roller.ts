@@ -17,10 +17,16 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
 const LENGTH: Readonly<Record<Level, number>> = { 1: HOUR_MS, 2: DAY_MS }
 
+/**
+ * A sample that was just young enough may be in an hour that began earlier, and wait to be stored; points are kept for a day
+ * beyond the bound, so that the hour is still whole.
+ */
+const LATE_SLACK_MS = DAY_MS / 2
+
 export interface RollOptions {
   /** A window is computed this long after its end, so that usual lateness costs no second time. */
   readonly graceMs: number
-  /** Hours that began before now less this are not computed any more: their points are about to expire. */
+  /** How old a sample may be. Hours that began half a day before that are not computed any more: their points expire. */
   readonly lateMaxMs: number
 }
 
@@ -29,7 +35,7 @@ export async function rollUp(marks: Marks, rollups: Rollups, now: number, option
   const over = (mark: Mark): boolean => mark.start + LENGTH[mark.level] + options.graceMs <= now
   const hours = (await marks.open()).filter((mark) => mark.level === 1 && over(mark))
   const starts = [...new Set(hours.map((mark) => mark.start))].sort((a, b) => a - b)
-  const live = starts.filter((start) => start >= now - options.lateMaxMs)
+  const live = starts.filter((start) => start >= now - options.lateMaxMs - LATE_SLACK_MS)
   marks.taking(starts)
   for (const start of live) await rollups.hour(start)
   await marks.markDays(new Set(live.map((start) => Math.floor(start / DAY_MS) * DAY_MS)))
@@ -46,8 +52,8 @@ export interface RollerOptions extends RollOptions {
   readonly intervalMs: number
   readonly clock: Clock
   readonly log: Logger
-  /** Work on the tables that is due now and then, after a round. */
-  readonly upkeep: (now: number) => Promise<void>
+  /** Work on the tables that is due now and then, after a round; one that fails does not keep the others from theirs. */
+  readonly upkeep: readonly ((now: number) => Promise<void>)[]
 }
 
 export class Roller implements Service {
@@ -96,13 +102,19 @@ export class Roller implements Service {
   }
 
   async #roll(): Promise<void> {
-    const { clock, log, upkeep } = this.#options
+    await this.#attempt('roll-up', async (now) => {
+      this.#windows += await rollUp(this.#marks, this.#rollups, now, this.#options)
+    })
+    for (const job of this.#options.upkeep) await this.#attempt(job.name, job)
+  }
+
+  async #attempt(job: string, run: (now: number) => Promise<void>): Promise<void> {
+    const { clock, log } = this.#options
     try {
-      this.#windows += await rollUp(this.#marks, this.#rollups, clock.now(), this.#options)
-      await upkeep(clock.now())
+      await run(clock.now())
     } catch (error) {
       this.#failures++
-      this.#often.once('roll', (held) => log.warn({ error: messageOf(error), held }, 'roll-up failed, trying again'))
+      this.#often.once(job, (held) => log.warn({ job, error: messageOf(error), held }, 'roll-up or upkeep failed'))
     }
   }
 }

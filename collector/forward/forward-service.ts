@@ -51,6 +51,7 @@ export class ForwardService implements Service {
   #sentBytes = 0
   #sentSamples = 0
   #unreadable = 0
+  #expired = 0
   #rewinds = 0
   #wake: (() => void) | undefined
 
@@ -67,6 +68,7 @@ export class ForwardService implements Service {
     readonly bytes: number
     readonly samples: number
     readonly unreadable: number
+    readonly expired: number
     readonly inFlight: number
     readonly bytesInFlight: number
   } {
@@ -75,6 +77,7 @@ export class ForwardService implements Service {
       bytes: this.#sentBytes,
       samples: this.#sentSamples,
       unreadable: this.#unreadable,
+      expired: this.#expired,
       inFlight: this.#inFlight.size,
       bytesInFlight: this.#bytesInFlight,
     }
@@ -185,7 +188,10 @@ export class ForwardService implements Service {
     let bytes: Uint8Array = batch.bytes
     for (;;) {
       const answer = await this.#link.send(bytes, signal)
-      if (answer.kind === 'stored') return true
+      if (answer.kind === 'stored') {
+        this.#expired += answer.expired
+        return true
+      }
       if (answer.kind === 'unreadable') {
         this.#unreadable += batch.samples
         this.#options.log.error(

@@ -4,6 +4,9 @@
  *     up ──── an attempt fails ────▶ down: one batch probes after a pause (full jitter, doubling), all others wait
  *      ◀──── any attempt succeeds ─── the next address is tried when one does not answer
  *
+ * Where nobody answered, the probe asks for /healthz first: a batch is answered when it is stored, which takes seconds, and
+ * what waits behind it should be visible sooner.
+ *
  * There is no giving up: what cannot be sent stays in the journal.
  */
 import type { IncomingMessage } from 'node:http'
@@ -16,7 +19,8 @@ import { BATCH_CONTENT_TYPE } from '../../proto/wire/batch.ts'
 
 /** What an aggregator says of a batch. */
 export type LinkAnswer =
-  | { readonly kind: 'stored' }
+  /** All of it, but the samples that the aggregator found too old to be kept. */
+  | { readonly kind: 'stored'; readonly expired: number }
   /** It does not know these series: describe them and send the batch again. */
   | { readonly kind: 'need'; readonly refs: readonly number[] }
   /** It cannot read the batch, though that arrived as it was sent: it keeps a copy, and we go on. */
@@ -42,6 +46,8 @@ export class Link {
   #target = 0
   #failures = 0
   #problem: string | undefined
+  /** The last attempt brought no answer at all. */
+  #silent = false
   /** While down: the batch that probes, and those that wait for the outcome. */
   #probing = false
   #waiting: (() => void)[] = []
@@ -66,10 +72,12 @@ export class Link {
     for (;;) {
       const probes = await this.#turn(signal)
       try {
+        if (probes && this.#silent) {
+          await this.#ping(signal)
+          this.#isUp()
+        }
         const answer = await this.#post('/intake/v1/batches', batch, signal)
-        this.#failures = 0
-        this.#problem = undefined
-        this.#release()
+        this.#isUp()
         return answer
       } catch (error) {
         if (signal.aborted && probes) this.#release()
@@ -110,17 +118,25 @@ export class Link {
     return true
   }
 
+  #isUp(): void {
+    this.#failures = 0
+    this.#problem = undefined
+    this.#silent = false
+    this.#release()
+  }
+
   #failedWith(error: unknown): number {
     this.#failed++
     this.#failures++
     const reason = messageOf(error)
     if (this.#problem === undefined)
-      this.#options.log.warn({ url: this.#url, error: reason }, 'aggregator does not take batches')
+      this.#options.log.warn({ url: this.url, error: reason }, 'aggregator does not take batches')
     this.#problem = reason
     this.#probing = true
     if (error instanceof Refused && error.retryAfterMs !== undefined) return error.retryAfterMs
     // A server that answers stays; one that does not makes room for the next.
-    if (!(error instanceof Refused)) this.#target = (this.#target + 1) % this.#options.urls.length
+    this.#silent = !(error instanceof Refused)
+    if (this.#silent) this.#target = (this.#target + 1) % this.#options.urls.length
     return (
       this.#options.random() * Math.min(this.#options.backoffMaxMs, BACKOFF_MIN_MS * 2 ** Math.min(this.#failures, 20))
     )
@@ -133,33 +149,44 @@ export class Link {
     for (const go of waiting) go()
   }
 
-  get #url(): string {
+  /** The aggregator that answered last, or is tried next. */
+  get url(): string {
     return this.#options.urls[this.#target]!
+  }
+
+  async #ping(signal: AbortSignal): Promise<void> {
+    const response = await this.#request('GET', '/healthz', undefined, signal)
+    await readText(response)
+    if (response.statusCode !== 200) throw new Error(`${this.url}/healthz answers ${response.statusCode}`)
   }
 
   async #post(path: string, body: Uint8Array, signal: AbortSignal): Promise<LinkAnswer> {
     this.#attempts++
-    const response = await this.#request(path, body, signal)
+    const response = await this.#request('POST', path, body, signal)
     const text = await readText(response)
     const status = response.statusCode ?? 0
-    if (status === 200) return { kind: 'stored' }
+    if (status === 200) return { kind: 'stored', expired: expired(text) }
     if (status === 409) return { kind: 'need', refs: needed(text) }
     if (status === 422) return { kind: 'unreadable', reason: text.slice(0, 500) }
     throw new Refused(status, text, response.headers['retry-after'])
   }
 
-  #request(path: string, body: Uint8Array, signal: AbortSignal): Promise<IncomingMessage> {
+  #request(
+    method: 'GET' | 'POST',
+    path: string,
+    body: Uint8Array | undefined,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const url = new URL(path, this.#url)
+      const url = new URL(path, this.url)
       const secure = url.protocol === 'https:'
       const outgoing = (secure ? secureRequest : request)(url, {
-        method: 'POST',
+        method,
         agent: secure ? this.#secureAgent : this.#agent,
         signal,
         timeout: this.#options.timeoutMs,
         headers: {
-          'Content-Type': BATCH_CONTENT_TYPE,
-          'Content-Length': body.length,
+          ...(body === undefined ? {} : { 'Content-Type': BATCH_CONTENT_TYPE, 'Content-Length': body.length }),
           Authorization: `Bearer ${this.#options.token}`,
           'User-Agent': 'fleetmeter-collector',
         },
@@ -202,6 +229,12 @@ function readText(response: IncomingMessage): Promise<string> {
     response.on('error', reject)
     response.on('close', () => reject(new Error('the connection closed inside the answer')))
   })
+}
+
+/** The number in `{"stored":true,"expired":…}`. */
+function expired(text: string): number {
+  const count = (JSON.parse(text) as { expired?: unknown }).expired
+  return typeof count === 'number' ? count : 0
 }
 
 /** The references in `{"need":[…]}`. */

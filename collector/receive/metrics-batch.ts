@@ -1,7 +1,8 @@
 /**
  * `POST /v1/metrics/batch`: metric points as JSON, xtrace's door, and what nebula's nodes call each heartbeat.
  *
- *     200  written: `{"message":"Request Successful."}`, with `rejected` where single points were not
+ *     200  written: `{"message":"Request Successful."}`; where points were not: `rejected_count`, and the first hundred as
+ *          `rejected: [{index, reason}]`
  *     400, 422  nothing usable: not JSON; JSON of another shape     415  not JSON by its Content-Type
  *     413  body over the limit     503  try again     401  wrong or missing token
  */
@@ -14,6 +15,7 @@ import type { DoorContext } from './doors.ts'
 import { admitted, answerFailure, shardOf } from './doors.ts'
 
 const DOOR = 'metrics_batch'
+const REJECTED_MAX = 100
 
 export async function receiveMetricsBatch(
   context: DoorContext,
@@ -29,6 +31,13 @@ export async function receiveMetricsBatch(
     sendError(response, 415, 'BAD_REQUEST', `Content-Type "${type}" is not supported: expected application/json`)
     return
   }
+  const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
+  if (encoding !== 'identity') {
+    context.counts.add(DOOR, 'unsupported')
+    request.resume()
+    sendError(response, 400, 'BAD_REQUEST', `Content-Encoding "${encoding}" is not supported here: send plain JSON`)
+    return
+  }
   const body = await readBody(request, context.bodyBytesMax)
   const outcome = await shardOf(context, caller, request).take({ door: DOOR, tenant: context.tenant, body })
   context.counts.add(DOOR, outcome.kind === 'ok' ? 'ok' : outcome.code)
@@ -41,19 +50,21 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
     return
   }
   const { samples, refused, badPoints } = outcome.value
+  const count = refused.reduce((n, r) => n + r.count, 0)
+  if (count === 0) {
+    sendJson(response, 200, { message: 'Request Successful.' })
+    return
+  }
   const others = refused
     .filter(({ reason }) => reason !== 'bad_point')
-    .map(({ reason, count, example }) => ({ reason: `${reason}: ${REFUSALS[reason]}`, count, example }))
-  const count = refused.reduce((n, r) => n + r.count, 0)
-  if (count === 0) sendJson(response, 200, { message: 'Request Successful.' })
-  else if (count < samples)
-    sendJson(response, 200, { message: 'Request Successful.', rejected: [...badPoints, ...others] })
+    .flatMap(({ reason, items }) => items.map((index) => ({ index, reason: `${reason}: ${REFUSALS[reason]}` })))
+  const rejected = [...badPoints, ...others].sort((a, b) => a.index - b.index).slice(0, REJECTED_MAX)
+  const details = { rejected_count: count, rejected }
+  if (count < samples) sendJson(response, 200, { message: 'Request Successful.', ...details })
   else {
     // Nothing is usable: of the wrong shape is 422, as the original answers; outside of limits is 400.
-    const shape = badPoints.length > 0
-    const first = shape
-      ? `metrics[${badPoints[0]!.index}].${badPoints[0]!.reason}`
-      : `${others[0]!.reason} (${others[0]!.example})`
-    sendJson(response, shape ? 422 : 400, { message: first, code: 'BAD_REQUEST', rejected: [...badPoints, ...others] })
+    const { index, reason } = rejected[0]!
+    const message = `metrics[${index}]: ${reason}`
+    sendJson(response, badPoints.length > 0 ? 422 : 400, { message, code: 'BAD_REQUEST', ...details })
   }
 }

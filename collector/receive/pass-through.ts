@@ -22,24 +22,42 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ])
 const TIMEOUT_MS = 60_000
 
+const NO_BODY: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
 export class PassThrough {
   readonly #urls: readonly string[]
   readonly #agent = new Agent({ keepAlive: true })
+  /** The one that answered last. */
+  #target = 0
 
   constructor(urls: readonly string[]) {
     this.#urls = urls
   }
 
-  /** Answers what the aggregator answers, or 503 when it cannot be reached. */
-  handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Answers what the first aggregator that can be reached answers, or 503. A body is sent once, to the one tried first. */
+  async handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = incoming.url ?? ''
     if (!path.startsWith('/')) {
       // An absolute URL in the request line would make us a proxy to anywhere.
       incoming.resume()
       sendError(response, 400, 'BAD_REQUEST', 'The request target must be a path')
-      return Promise.resolve()
+      return
     }
-    const base = new URL(this.#urls[0]!)
+    const attempts = NO_BODY.has(incoming.method) ? this.#urls.length : 1
+    let problem = ''
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const base = new URL(this.#urls[this.#target]!)
+      const failure = await this.#forward(base, path, incoming, response)
+      if (failure === undefined) return
+      problem = `The aggregator at ${base.origin} cannot be reached: ${failure}`
+      this.#target = (this.#target + 1) % this.#urls.length
+    }
+    incoming.resume()
+    sendError(response, 503, 'SERVICE_UNAVAILABLE', problem, { 'Retry-After': '1' })
+  }
+
+  /** @returns why there is no answer; undefined when there was one, or nobody waits for it any more */
+  #forward(base: URL, path: string, incoming: IncomingMessage, response: ServerResponse): Promise<string | undefined> {
     const secure = base.protocol === 'https:'
     return new Promise((resolve) => {
       const outgoing = (secure ? httpsRequest : httpRequest)({
@@ -52,6 +70,10 @@ export class PassThrough {
         timeout: TIMEOUT_MS,
         ...(secure ? {} : { agent: this.#agent }),
       })
+      const left = (): void => {
+        outgoing.destroy()
+        resolve(undefined)
+      }
       outgoing.on('response', (answer) => {
         response.writeHead(answer.statusCode ?? 502, withoutHops(answer.headers))
         answer.pipe(response)
@@ -60,23 +82,13 @@ export class PassThrough {
       outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)))
       outgoing.on('error', (error) => {
         incoming.unpipe(outgoing)
-        incoming.resume()
+        response.off('close', left)
         if (response.headersSent) response.destroy()
-        else
-          sendError(
-            response,
-            503,
-            'SERVICE_UNAVAILABLE',
-            `The aggregator at ${base.origin} cannot be reached: ${messageOf(error)}`,
-            { 'Retry-After': '1' },
-          )
-        resolve()
+        resolve(response.headersSent ? undefined : messageOf(error))
       })
-      response.on('close', () => {
-        outgoing.destroy()
-        resolve()
-      })
-      incoming.pipe(outgoing)
+      response.once('close', left)
+      if (NO_BODY.has(incoming.method)) outgoing.end()
+      else incoming.pipe(outgoing)
     })
   }
 

@@ -46,7 +46,10 @@ function unsupportedReason(request: IncomingMessage): string | undefined {
   const { type, parameters } = mediaType(request.headers['content-type'] ?? 'application/x-protobuf')
   if (type !== 'application/x-protobuf')
     return `Content-Type "${type}" is not supported: expected application/x-protobuf`
-  const proto = parameters.find((p) => p.toLowerCase().startsWith('proto='))?.slice('proto='.length)
+  const proto = parameters
+    .find((p) => p.toLowerCase().startsWith('proto='))
+    ?.slice('proto='.length)
+    .replace(/^"(.*)"$/, '$1')
   if (proto !== undefined && proto !== 'prometheus.WriteRequest')
     return `The message "${proto}" is not supported: expected prometheus.WriteRequest (remote write 1.0)`
   return undefined

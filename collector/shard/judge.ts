@@ -23,13 +23,14 @@ const REFUSED = 3
 const TOO_OLD = REFUSED + REFUSAL_CODES.indexOf('too_old')
 const TOO_NEW = REFUSED + REFUSAL_CODES.indexOf('too_new')
 const NO_ITEM = -1
+const REFUSED_ITEMS_MAX = 100
 
 export interface Tally {
   accepted: number
   duplicate: number
   replaced: number
-  /** By number of the reason: how many, and which item was the first. */
-  refused: Map<number, { count: number; first: number }>
+  /** By number of the reason: how many, and which items, the first hundred. */
+  refused: Map<number, { count: number; readonly items: number[] }>
 }
 
 export class Judge {
@@ -100,8 +101,8 @@ export class Judge {
       else if (verdict === REPLACED) tally.replaced++
       else {
         const reason = tally.refused.get(verdict - REFUSED)
-        if (reason === undefined) tally.refused.set(verdict - REFUSED, { count: 1, first: i })
-        else reason.count++
+        if (reason === undefined) tally.refused.set(verdict - REFUSED, { count: 1, items: [i] })
+        else if (reason.count++ < REFUSED_ITEMS_MAX) reason.items.push(i)
       }
     }
     return tally

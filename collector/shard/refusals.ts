@@ -10,7 +10,7 @@ export const REFUSALS = {
   label_too_long: 'a label name or value is longer than limits allow (label_name_bytes_max, label_value_bytes_max)',
   malformed_labels: 'the labels are not readable or not UTF-8',
   series_limit: 'the shard knows as many series as it may (series_max)',
-  too_old: 'the timestamp is older than late samples may be (late_max_hours)',
+  too_old: 'the timestamp is older than late samples may be (points_days, less one)',
   too_new: 'the timestamp is further in the future than clocks may differ (future_max_ms)',
   bad_point: 'the point is not of the form that is expected',
 } as const

@@ -67,8 +67,13 @@ export interface Taken {
   readonly accepted: number
   readonly duplicate: number
   readonly replaced: number
-  /** By reason, with one example in words. */
-  readonly refused: readonly { readonly reason: Refusal; readonly count: number; readonly example: string }[]
+  /** By reason: how many, which samples of the body (the first hundred), and one of them in words. */
+  readonly refused: readonly {
+    readonly reason: Refusal
+    readonly count: number
+    readonly items: readonly number[]
+    readonly example: string
+  }[]
   readonly extras: BodyReport['extras']
   /** The first hundred. */
   readonly badPoints: readonly PointRejection[]
@@ -395,10 +400,11 @@ export class ShardCore {
   #answer(d: Decoded): Taken {
     const tally = this.#judge.tally(d.start, d.end)
     const { accepted, duplicate, replaced } = tally
-    const refused = [...tally.refused].map(([reason, { count, first }]) => ({
+    const refused = [...tally.refused].map(([reason, { count, items }]) => ({
       reason: REFUSAL_CODES[reason]!,
       count,
-      example: this.#example(first),
+      items: items.map((item) => item - d.start),
+      example: this.#example(items[0]!),
     }))
     return {
       samples: d.end - d.start,

@@ -91,8 +91,10 @@ export interface TokenSource {
 
 /** The configured token, or the one in the data directory, which is made when there is none. */
 export function findToken(configured: string, dataDir: string): TokenSource {
-  if (configured !== '') return { token: configured, file: undefined, created: false }
+  if (configured.trim() !== '') return { token: configured.trim(), file: undefined, created: false }
   const file = join(dataDir, 'token')
   const { content, created } = readOrCreate(file, () => randomBytes(24).toString('base64url'), 0o600)
+  if (content === '')
+    throw new FleetmeterError('FM_CONFIG', `The token file "${file}" is empty: remove it, and a new token is made`)
   return { token: content, file, created }
 }

@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { FleetmeterError, messageOf } from './errors.ts'
 import type { Logger } from './log.ts'
 import type { Health, Service } from './service.ts'
@@ -42,11 +43,17 @@ export class HttpService implements Service {
     this.name = options.name
     this.#options = options
     this.#server = createServer(
-      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
+      {
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        requireHostHeader: false, // nothing here depends on it, and the refusal would have no body
+      },
       (request, response) => {
         void this.#serve(request, response)
       },
     )
+    this.#server.on('clientError', answerMalformed)
   }
 
   /** Where it listens, `http://host:port`; known once started. */
@@ -111,9 +118,8 @@ export class HttpService implements Service {
     } catch (error) {
       if (error instanceof BodyError) {
         if (error.status !== undefined) {
-          // What is left of the body would be read as the next request.
-          response.setHeader('Connection', 'close')
           sendError(response, error.status, 'BAD_REQUEST', error.message)
+          discardRest(request)
         } else request.destroy()
         return
       }
@@ -125,6 +131,37 @@ export class HttpService implements Service {
       else response.destroy()
     }
   }
+}
+
+/** More of a refused body than this is not read to be polite. */
+const DISCARD_BYTES_MAX = 256 * 1024 * 1024
+
+/** Reads on without keeping: a client that is still writing would see a reset connection instead of the answer. */
+function discardRest(request: IncomingMessage): void {
+  let bytes = 0
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > DISCARD_BYTES_MAX) request.destroy()
+  })
+  request.resume()
+}
+
+const MALFORMED: Readonly<Record<string, readonly [status: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'Request line and headers are longer than 16 KiB'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request did not arrive in time'],
+}
+
+/** What is not HTTP is answered as JSON too. */
+function answerMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const [status, message] = MALFORMED[error.code ?? ''] ?? ['400 Bad Request', `This is not HTTP: ${messageOf(error)}`]
+  const body = JSON.stringify({ message, code: 'BAD_REQUEST' })
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
 }
 
 /** The body cannot be had. Without a status there is nobody left to answer. */

@@ -1,6 +1,6 @@
 /** The settings that collector and aggregator share: where data lies, who may ask, what is logged. */
 import type { Section } from './config.ts'
-import { flag, list, oneOf, text } from './config.ts'
+import { flag, integer, list, oneOf, text } from './config.ts'
 import type { LogLevel } from './log.ts'
 
 export interface SharedConfig {
@@ -11,6 +11,7 @@ export interface SharedConfig {
   readonly openWrites: readonly string[]
   readonly openMetrics: readonly string[]
   readonly tenant: string
+  readonly pointsDays: number
   readonly aggregatorUrl: readonly string[]
   readonly logLevel: LogLevel
   readonly stopWithParent: boolean
@@ -41,7 +42,16 @@ export const sharedSection: Section<SharedConfig> = {
       'Networks (CIDR) that may send remote write without a token, since its clients often send none. A token that is sent must be valid.',
     ),
     openMetrics: list(['127.0.0.0/8', '::1/128'], 'Networks (CIDR) that may read /metrics without a token.'),
-    tenant: text('default', 'Tenant of everything that this process takes in.', { aliases: ['TENANT_ID'] }),
+    tenant: text('default', 'Tenant of everything that this process takes in.', {
+      aliases: ['TENANT_ID', 'DEFAULT_PROJECT_ID'],
+    }),
+    pointsDays: integer(
+      30,
+      2,
+      36_500,
+      'How long every sample is kept, days. Collectors refuse what is older than that less a day: give both programs the same.',
+      { aliases: ['METRICS_RETENTION_DAYS'] },
+    ),
     aggregatorUrl: list(['http://127.0.0.1:8743'], 'Where collectors forward to; the first that answers is used.'),
     logLevel: oneOf(
       ['debug', 'info', 'warn', 'error', 'silent'],

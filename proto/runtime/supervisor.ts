@@ -33,6 +33,8 @@ export class Supervisor {
   readonly #stopDeadlineMs: number
   readonly #loops = new Map<Service, Promise<void>>()
   readonly #failed = new Map<Service, string>()
+  readonly #started = new Set<Service>()
+  #starting: Promise<void> = Promise.resolve()
   #phase: Phase = 'starting'
   #restarts = 0
 
@@ -48,19 +50,25 @@ export class Supervisor {
   }
 
   /** Resolves when every service has started; rejects with the first error, after stopping those that had. */
-  async start(): Promise<void> {
-    const started: Service[] = []
+  start(): Promise<void> {
+    this.#starting = this.#startAll()
+    return this.#starting
+  }
+
+  async #startAll(): Promise<void> {
+    const started = this.#started
     for (const service of this.#services.toReversed()) {
+      if (this.#phase !== 'starting') return // asked to stop meanwhile
       try {
         await service.start()
       } catch (error) {
         this.#log.error({ service: service.name, error: messageOf(error) }, 'service does not start')
-        for (const other of started.toReversed())
+        for (const other of [...started].toReversed())
           await other.stop(AbortSignal.timeout(this.#stopDeadlineMs)).catch(() => {})
         this.#phase = 'stopped'
         throw error
       }
-      started.push(service)
+      started.add(service)
       if (hasMailbox(service)) this.#loops.set(service, this.#run(service))
     }
     if (this.#phase === 'starting') this.#phase = 'running'
@@ -74,7 +82,12 @@ export class Supervisor {
     const abort = new AbortController()
     const timer = setTimeout(() => abort.abort(), this.#stopDeadlineMs)
     const deadline = abort.signal
+    await orAborted(
+      this.#starting.catch(() => {}),
+      deadline,
+    )
     for (const service of this.#services) {
+      if (!this.#started.has(service)) continue
       try {
         if (hasMailbox(service)) {
           service.mailbox.close()

@@ -5,8 +5,10 @@
  *     stop    collector (sends what it has), then aggregator (stores it)
  */
 import type { ChildProcess } from 'node:child_process'
+import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { TokenSource } from '../runtime/access.ts'
 import { findToken } from '../runtime/access.ts'
 import { exited, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
 import { loadConfig } from '../runtime/config.ts'
@@ -37,10 +39,10 @@ class Child {
     this.#env = env
   }
 
-  /** Resolves with the address once it listens. Exits this process when it never does. */
+  /** Resolves with the address once it listens. Exits this process when it never does; while stopping, never resolves. */
   async start(): Promise<string> {
     const url = await this.#launch()
-    if (url === undefined) return process.exit(this.#process?.exitCode ?? 1)
+    if (url === undefined) return this.#stopping ? new Promise(() => {}) : process.exit(this.#process?.exitCode ?? 1)
     void this.#watch()
     return url
   }
@@ -102,8 +104,20 @@ function configuration(): { shared: SharedConfig; print: string | undefined } {
   }
 }
 
-function welcome(collector: string, aggregator: string, token: ReturnType<typeof findToken>): string {
-  const secret = token.file === undefined ? '$FLEETMETER_TOKEN' : `$(cat ${token.file})`
+/** What a shell puts in the token's place, wherever it is pasted. */
+function tokenInShell(token: TokenSource): string {
+  if (token.file !== undefined) return `$(cat '${resolve(token.file).replaceAll("'", "'\\''")}')`
+  const name = ['FLEETMETER_TOKEN', 'API_BEARER_TOKEN'].find((n) => process.env[n]?.trim() === token.token)
+  return name === undefined ? 'YOUR-TOKEN' : `$${name}`
+}
+
+/** An address that can be asked, of one that is listened on. */
+function reachable(url: string): string {
+  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
+}
+
+function welcome(collector: string, aggregator: string, token: TokenSource): string {
+  const secret = tokenInShell(token)
   return `
 fleetmeter is running: a collector and an aggregator with the embedded engine.
 
@@ -126,17 +140,23 @@ if (print !== undefined) {
 }
 const token = findToken(shared.token, shared.dataDir)
 const aggregator = new Child('aggregator', workerPath('../../aggregator/main', import.meta.url), process.env)
-const aggregatorUrl = await aggregator.start()
-const collector = new Child('collector', workerPath('../../collector/main', import.meta.url), {
-  FLEETMETER_AGGREGATOR_URL: aggregatorUrl,
-  ...process.env,
-})
-const collectorUrl = await collector.start()
-process.stdout.write(welcome(collectorUrl, aggregatorUrl, token))
+let collector: Child | undefined
+let stopping = false
 
 async function stop(): Promise<void> {
-  await collector.stop(STOP_COLLECTOR_MS)
+  stopping = true
+  await collector?.stop(STOP_COLLECTOR_MS)
   await aggregator.stop(STOP_AGGREGATOR_MS)
   process.exit(0)
 }
 onStopSignal(() => void stop())
+
+const aggregatorUrl = await aggregator.start()
+if (!stopping) {
+  collector = new Child('collector', workerPath('../../collector/main', import.meta.url), {
+    FLEETMETER_AGGREGATOR_URL: reachable(aggregatorUrl),
+    ...process.env,
+  })
+  const collectorUrl = await collector.start()
+  if (!stopping) process.stdout.write(welcome(reachable(collectorUrl), reachable(aggregatorUrl), token))
+}

@@ -71,7 +71,10 @@ test('each roll-up equals a recomputation from the points', { timeout: 240_000 }
         rig.intake.receive(batchOf(fresh, definitions)),
         rig.intake.receive(batchOf(again, definitions)),
       ])
-      assert.deepEqual(answers, [{ kind: 'stored' }, { kind: 'stored' }])
+      assert.deepEqual(answers, [
+        { kind: 'stored', expired: 0 },
+        { kind: 'stored', expired: 0 },
+      ])
       if (random.chance(0.4)) await rollUp(rig.marks, rig.rollups, Date.now(), { graceMs: 0, lateMaxMs: 29 * DAY })
     }
     if (restart === 1) {

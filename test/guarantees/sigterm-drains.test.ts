@@ -3,10 +3,12 @@
  * everything that was acknowledged is in ClickHouse, with nothing waiting in the journal.
  */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { startEngine } from '../support/engine.ts'
 import { Generator } from '../support/generator.ts'
 import type { Running } from '../support/programs.ts'
@@ -74,4 +76,30 @@ test('killed with -9, npm start takes its children along, and starts again on th
   t.after(() => kill(second))
   await ready(second.url)
   assert.equal((await terminate(second)).how, 0)
+})
+
+test('SIGTERM while npm start is still starting ends it with 0, and nothing is left', {
+  timeout: 120_000,
+}, async (t) => {
+  for (const after of [100, 400, 700, 1000]) {
+    const child = spawn(process.execPath, ['dist/proto/standalone/main.js'], {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      env: {
+        PATH: process.env['PATH'],
+        FLEETMETER_LOG_LEVEL: 'silent',
+        FLEETMETER_DATA_DIR: temporaryDirectory(t),
+        FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
+        FLEETMETER_AGGREGATOR_LISTEN: '127.0.0.1:0',
+      },
+      stdio: ['pipe', 'ignore', 'inherit'],
+    })
+    const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)))
+    await sleep(after)
+    const below = childrenOf(child.pid!).flatMap((pid) => [pid, ...childrenOf(pid)])
+    child.kill('SIGTERM')
+    const how = await ended
+    // Node itself takes a moment before any of our code runs, and is killed by the signal until then.
+    if (below.length > 0) assert.equal(how, 0, `after ${after} ms`)
+    for (const pid of below) assert.ok(!existsSync(`/proc/${pid}`), `process ${pid} is left, after ${after} ms`)
+  }
 })

@@ -135,10 +135,14 @@ test('points that cannot be taken cost themselves only', async () => {
   })
   assert.equal(status, 200)
   assert.equal(body['message'], 'Request Successful.')
-  const rejected = body['rejected'] as { index?: number; reason: string }[]
+  assert.equal(body['rejected_count'], 2)
+  const rejected = body['rejected'] as { index: number; reason: string }[]
   assert.deepEqual(
-    rejected.map((r) => r.reason.split(':')[0]),
-    ['value', 'too_old'],
+    rejected.map(({ index, reason }) => [index, reason.split(':')[0]]),
+    [
+      [1, 'value'],
+      [2, 'too_old'],
+    ],
   )
   await visible('partial', 2)
 })

@@ -49,10 +49,32 @@ test('HotSeries over its byte bound reaches back less far, and says so where tha
   assert.ok(hot.unseenBefore > 0)
   assert.ok(times(hot, 0).every((time) => time >= hot.floor))
   hot.stored(batch)
-  assert.equal(hot.unseenBefore, 0)
+  assert.equal(hot.unseenBefore, Number.NEGATIVE_INFINITY)
 })
 
-test('HotSeries gives up nothing while a query reads', () => {
+test('HotSeries over its byte bound begins at a whole ms: ClickHouse is asked for everything up to the one before', () => {
+  const hot = new HotSeries({ ageMs: 1e9, bytesMax: 20 * BLOCK_BYTES }, 0)
+  const batch = hot.begin()
+  for (let i = 0; i < 1000; i++) hot.add(batch, 0, i * 977, i, i)
+  hot.stored(batch)
+  hot.evict(1_000_003, 1)
+  assert.ok(hot.floor > 0 && Number.isInteger(hot.floor), `floor ${hot.floor}`)
+})
+
+test('HotSeries over its byte bound gives up also what a query reads, and the query can see that', () => {
+  const hot = new HotSeries({ ageMs: 1e9, bytesMax: 20 * BLOCK_BYTES }, 0)
+  const batch = hot.begin()
+  for (let i = 0; i < 1000; i++) hot.add(batch, 0, i * 1000, i, i)
+  hot.stored(batch)
+  const unpin = hot.pin()
+  const { generation } = hot
+  hot.evict(1_000_000, 1)
+  assert.ok(hot.bytes <= 20 * BLOCK_BYTES)
+  assert.notEqual(hot.generation, generation)
+  unpin()
+})
+
+test('HotSeries gives up nothing for its age while a query reads', () => {
   const hot = new HotSeries(bounds, 0)
   const batch = hot.begin()
   hot.add(batch, 0, 100, 1, 1)

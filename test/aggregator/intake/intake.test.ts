@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { after, before, test } from 'node:test'
+import { runMetricQuery } from '../../../aggregator/query/metric-query.ts'
 import { encodeDefinitions, withSection } from '../../../proto/wire/batch.ts'
 import { crc32c } from '../../../proto/wire/crc32c.ts'
 import { batchOf, definition } from '../../support/batches.ts'
@@ -49,7 +50,7 @@ test('a batch whose series are not known is asked for them, and nothing of it is
   assert.deepEqual(await rig.intake.receive(batchOf(points, [series[0]!])), { kind: 'need', refs: [2] })
   assert.equal(rig.intake.counts.received, 0)
   const described = withSection(batchOf(points, []), encodeDefinitions([series[1]!]))
-  assert.deepEqual(await rig.intake.receive(described), { kind: 'stored' })
+  assert.deepEqual(await rig.intake.receive(described), { kind: 'stored', expired: 0 })
   assert.equal(await rig.count(), 2)
 })
 
@@ -77,7 +78,7 @@ test('a batch is visible before it is stored', async (t) => {
   const rig = await rigOn(t)
   const answer = rig.intake.receive(batchOf(points, series, { urgent: false }))
   assert.equal(rig.registry.matching('default', 'up', []).filter((slot) => !rig.hot.isEmpty(slot)).length, 2)
-  assert.deepEqual(await answer, { kind: 'stored' })
+  assert.deepEqual(await answer, { kind: 'stored', expired: 0 })
 })
 
 test('changed bytes are "damaged", nonsense with a sound checksum is "unreadable" and kept aside, a newer version is named', async (t) => {
@@ -93,14 +94,14 @@ test('changed bytes are "damaged", nonsense with a sound checksum is "unreadable
   const nonsense = Uint8Array.of(0x46, 0x4d, 0x42, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
   new DataView(nonsense.buffer).setUint32(9, crc32c(new Uint8Array(0)), true)
   assert.equal((await rig.intake.receive(nonsense)).kind, 'unreadable')
-  await eventually('it is kept aside', () => readdirSync(join(directory, 'quarantine')).length === 1)
+  assert.equal(readdirSync(join(directory, 'quarantine')).length, 1, 'it is kept aside before it is answered')
   assert.equal(rig.intake.counts.unreadable, 1)
 })
 
 test('samples that are about to expire are counted and not stored, their neighbours are', async (t) => {
   const rig = await rigOn(t)
   const old = { ref: 1, time: now - 29.5 * 86_400_000, at: 1000, value: 1 }
-  assert.deepEqual(await rig.intake.receive(batchOf([old, points[1]!], series)), { kind: 'stored' })
+  assert.deepEqual(await rig.intake.receive(batchOf([old, points[1]!], series)), { kind: 'stored', expired: 1 })
   assert.deepEqual([rig.intake.counts.expired, rig.intake.counts.stored, await rig.count()], [1, 1, 1])
 })
 
@@ -117,13 +118,47 @@ test('with no room the batch is refused, and its points are visible all the same
   assert.equal(received, stored + refused + expired)
 })
 
+test('what was refused is not given up as if it were stored, above the floor of memory or below it, until it is', async (t) => {
+  const rig = await rigOn(t, 2)
+  const first = rig.intake.receive(batchOf(points, series, { urgent: false }))
+  const late = [
+    { ref: 1, time: now - 1_000_000, at: 1001, value: 3 },
+    { ref: 1, time: now - 600_000, at: 1001, value: 4 },
+  ]
+  const refused = { from: 2, to: 4, cursor: 0 }
+  for (let i = 0; i < 3; i++)
+    assert.deepEqual(await rig.intake.receive(batchOf(late, series, refused)), { kind: 'full' })
+  await first
+  const visible = async (): Promise<number> => {
+    const query = { name: 'up', from: now - 2_000_000, to: now - 1, filter: [], stepMs: 1, agg: 'sum' } as const
+    const { series: found, warnings } = await runMetricQuery(
+      rig.query,
+      'default',
+      { ...query, groupBy: undefined, limit: undefined },
+      10,
+    )
+    assert.deepEqual(warnings, [])
+    return found.reduce((n, { buckets }) => n + buckets.sorted().length, 0)
+  }
+  assert.equal(await visible(), 2)
+  rig.hot.evict(now + 100_000_000, rig.registry.slots)
+  assert.ok(rig.hot.floor <= now - 600_000, 'memory still reaches back to it')
+  assert.equal(await visible(), 2)
+  // It comes again and is stored; a later batch says so.
+  assert.deepEqual(await rig.intake.receive(batchOf(late, series, refused)), { kind: 'stored', expired: 0 })
+  await rig.intake.receive(batchOf([], [], { from: 4, to: 4, cursor: 4 }))
+  rig.hot.evict(now + 100_000_000, rig.registry.slots)
+  assert.ok(rig.hot.floor > now)
+  assert.equal(await visible(), 2)
+})
+
 test('an answer of the engine that is away comes when it is back, and the rows are there once', async (t) => {
   const rig = await rigOn(t)
   const pid = engine.process.pid!
   process.kill(pid, 'SIGKILL')
   const answer = rig.intake.receive(batchOf(points, series))
   assert.equal(rig.store.waiting, 2)
-  assert.deepEqual(await answer, { kind: 'stored' })
+  assert.deepEqual(await answer, { kind: 'stored', expired: 0 })
   await eventually('the engine is back', () => engine.process.health().ready)
   assert.equal(await rig.count(), 2)
 })

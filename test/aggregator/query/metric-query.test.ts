@@ -42,10 +42,21 @@ async function rigOn(t: TestContext, database: string, floor: number): Promise<R
   return rig
 }
 
-async function ask(rig: Rig, parameters: Record<string, string>, limit = 50, points = 1000) {
+interface Answer {
+  data: { labels: Record<string, string | null>; values: { timestamp: string; value: number }[]; latest_ts: string }[]
+  meta: {
+    latest_ts?: string
+    series_count: number
+    truncated: boolean
+    matched_series: number
+    warnings?: string[]
+  }
+}
+
+async function ask(rig: Rig, parameters: Record<string, string>, limit = 50, points = 1000): Promise<Answer> {
   const query = readMetricQuery(new URLSearchParams(parameters), Date.now())
   assert.ok(typeof query !== 'string', String(query))
-  return metricAnswer(query, await runMetricQuery(rig.query, 'default', query, limit), points)
+  return JSON.parse(metricAnswer(query, await runMetricQuery(rig.query, 'default', query, limit), points)) as Answer
 }
 
 const definitions = Array.from({ length: 8 }, (_, i) =>
@@ -96,7 +107,8 @@ test('an answer does not depend on where memory ends and ClickHouse begins', { t
       ...(random.chance(0.3) ? { group_by: random.pick(['node', 'model', 'gpu', 'absent']) } : {}),
     }
     const limit = random.pick([2, 50])
-    const answers = await Promise.all(rigs.map((rig) => ask(rig, parameters, limit, random.pick([1000, 1000, 1000]))))
+    const shown = random.pick([1, 3, 1000])
+    const answers = await Promise.all(rigs.map((rig) => ask(rig, parameters, limit, shown)))
     assert.deepEqual(answers[1], answers[0], JSON.stringify(parameters))
     assert.deepEqual(answers[2], answers[0], JSON.stringify(parameters))
   }
@@ -250,4 +262,31 @@ test('a sum beyond what a double holds is refused by name, and hostile names fin
   }
   assert.equal((await ask(rig, { name: 'a', labels: `{"a":"=b"}` })).data.length, 0)
   assert.equal((await ask(rig, { name: 'a=b', group_by: 'a=b', agg: 'min' })).data[0]?.labels['a=b'], 'a=b')
+})
+
+test('labels are listed in their order, also those that look like numbers', async (t) => {
+  const rig = await rigOn(t, 'numbers', 0)
+  const labels = { '10': 'a', '2': 'b', '!': 'c', z: 'd' }
+  await rig.intake.receive(batchOf([{ ref: 1, time: Date.now(), at: 1000, value: 1 }], [definition(1, 'n', labels)]))
+  const query = readMetricQuery(new URLSearchParams({ name: 'n' }), Date.now() + 1000)
+  assert.ok(typeof query !== 'string')
+  const text = metricAnswer(query, await runMetricQuery(rig.query, 'default', query, 50), 10)
+  assert.match(text, /^\{"data":\[\{"labels":\{"!":"c","10":"a","2":"b","z":"d"\}/)
+})
+
+test('a question whose memory is given up meanwhile begins again', async (t) => {
+  const rig = await rigOn(t, 'again', 0)
+  await rig.intake.receive(batchOf([{ ref: 1, time: Date.now(), at: 1000, value: 1 }], definitions))
+  let times = 0
+  const stored = new Proxy(rig.query.stored, {
+    get: (target, name) => {
+      if (name === 'latest' && times++ < 2) rig.hot.invalidate()
+      return Reflect.get(target, name).bind(target)
+    },
+  })
+  rig.hot.evict(Date.now() + 10_000_000, rig.registry.slots)
+  const query = readMetricQuery(new URLSearchParams({ name: 'temperature' }), Date.now() + 1000)
+  assert.ok(typeof query !== 'string')
+  const result = await runMetricQuery({ ...rig.query, stored }, 'default', query, 50)
+  assert.deepEqual([times, result.matched], [3, 1])
 })
