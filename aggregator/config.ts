@@ -1,6 +1,6 @@
 /** The aggregator's settings. */
 import type { Section } from '../proto/runtime/config.ts'
-import { bytes, integer, text } from '../proto/runtime/config.ts'
+import { bytes, integer, text, URL_FORM } from '../proto/runtime/config.ts'
 
 export interface AggregatorConfig {
   readonly listen: string
@@ -36,11 +36,13 @@ export const aggregatorSection: Section<AggregatorConfig> = {
     clickhouseUrl: text(
       '',
       'A ClickHouse server, http://host:8123. Absent: the embedded engine, in the data directory.',
-      { aliases: ['CLICKHOUSE_URL'] },
+      { aliases: ['CLICKHOUSE_URL'], form: URL_FORM },
     ),
     clickhouseUser: text('default', 'Its user.', { aliases: ['CLICKHOUSE_USER'] }),
     clickhousePassword: text('', 'Its password.', { aliases: ['CLICKHOUSE_PASSWORD'], secret: true }),
-    clickhouseDatabase: text('fleetmeter', 'Name of the database; made when it is not there.'),
+    clickhouseDatabase: text('fleetmeter', 'Name of the database; made when it is not there.', {
+      form: [/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected letters, digits and underscores'],
+    }),
     engineMemoryBytes: bytes(2048 * MIB, 256 * MIB, 'Most memory that the embedded engine may take.'),
     hotMinutes: integer(15, 1, 1440, 'How far back memory answers queries, minutes.'),
     hotBytes: bytes(512 * MIB, MIB, 'Most memory for recent points; reached, memory reaches back less far.'),

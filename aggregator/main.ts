@@ -131,6 +131,7 @@ async function build(): Promise<Program | { print: string }> {
     registry,
     stored: new StoredSeries(db, database),
     dirtyHours: async () => new Set((await marks.open()).filter((mark) => mark.level === 1).map((mark) => mark.start)),
+    storedProblem: () => engine?.health().detail,
     flush: () => store.flush(),
     now: () => clock.now(),
     pointsMs: shared.pointsDays * DAY_MS,

@@ -8,6 +8,8 @@ export interface CollectorConfig {
   readonly shards: number
   readonly bodyBytesMax: number
   readonly decodedBytesMax: number
+  readonly samplesPerBodyMax: number
+  readonly receivingBytesMax: number
   readonly waitingBytesMax: number
   readonly waitingBodiesMax: number
   readonly journalBytesMax: number
@@ -57,6 +59,17 @@ export const collectorSection: Section<CollectorConfig> = {
       128 * MIB,
       KIB,
       'Largest size that a compressed body may decode to, read from its first bytes before anything is allocated.',
+    ),
+    samplesPerBodyMax: integer(
+      200_000,
+      1,
+      1_000_000,
+      'Most samples in a request; usual senders send 2,000 to 10,000. More is answered 400, and nothing of it is taken.',
+    ),
+    receivingBytesMax: bytes(
+      256 * MIB,
+      MIB,
+      'Bodies that are on their way in, together; beyond it senders are answered 503 and send again.',
     ),
     waitingBytesMax: bytes(
       64 * MIB,

@@ -16,7 +16,7 @@ import { systemClock } from '../proto/runtime/clock.ts'
 import { loadConfig } from '../proto/runtime/config.ts'
 import { lockDirectory } from '../proto/runtime/directory-lock.ts'
 import { faultsFrom } from '../proto/runtime/fault.ts'
-import { HttpService } from '../proto/runtime/http-server.ts'
+import { HttpService, ReceivingBudget } from '../proto/runtime/http-server.ts'
 import { createLogger } from '../proto/runtime/log.ts'
 import { Metrics } from '../proto/runtime/metrics.ts'
 import { OwnState } from '../proto/runtime/own-state.ts'
@@ -116,6 +116,7 @@ async function build(): Promise<Program | { print: string }> {
     shards: takes,
     tenant: shared.tenant,
     bodyBytesMax: own.bodyBytesMax,
+    receiving: new ReceivingBudget(own.receivingBytesMax),
     counts: requests,
   }
   const receive = new HttpService({
@@ -195,6 +196,7 @@ function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
       labelNameBytesMax: own.labelNameBytesMax,
       labelValueBytesMax: own.labelValueBytesMax,
       decodedBytesMax: own.decodedBytesMax,
+      samplesPerBodyMax: own.samplesPerBodyMax,
     },
     futureMaxMs: own.futureMaxMs,
     lateMaxMs: place.lateMaxMs,

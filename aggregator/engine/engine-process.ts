@@ -34,6 +34,9 @@ const START_TIMEOUT_MS = 120_000
 const RESTART_PAUSE_MS = 200
 const RESTART_PAUSE_MAX_MS = 10_000
 const STABLE_MS = 30_000
+const PING_EVERY_MS = 1000
+const PING_TIMEOUT_MS = 3000
+const SILENT_MAX_MS = 15_000
 
 export class EngineProcess implements Service {
   readonly name = 'engine'
@@ -45,6 +48,10 @@ export class EngineProcess implements Service {
   #ready = false
   #stopping = false
   #restarts = 0
+  #pings: NodeJS.Timeout | undefined
+  #pinging = false
+  /** When it was last heard, while it does not answer; ms. */
+  #silentSince: number | undefined
 
   /** @param moved called whenever the engine listens somewhere new */
   constructor(options: EngineProcessOptions, moved: (endpoint: EngineEndpoint) => void) {
@@ -64,10 +71,12 @@ export class EngineProcess implements Service {
   async start(): Promise<void> {
     await this.#launch()
     void this.#watch()
+    this.#pings = setInterval(() => void this.#ping(), PING_EVERY_MS)
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopping = true
+    clearInterval(this.#pings)
     const child = this.#child
     if (child === undefined) return
     child.stdin?.end()
@@ -79,7 +88,29 @@ export class EngineProcess implements Service {
   }
 
   health(): Health {
-    return this.#ready ? { ready: true } : { ready: false, detail: 'the embedded engine is starting' }
+    if (!this.#ready) return { ready: false, detail: 'the embedded engine is starting' }
+    return this.#silentSince === undefined
+      ? { ready: true }
+      : { ready: false, detail: 'the embedded engine does not answer' }
+  }
+
+  /** A child that lives and does not answer is reported, and killed when that goes on: the next one answers. */
+  async #ping(): Promise<void> {
+    const child = this.#child
+    if (!this.#ready || this.#pinging) return
+    this.#pinging = true
+    try {
+      const headers = { Authorization: `Basic ${Buffer.from(`default:${this.#secret}`).toString('base64')}` }
+      await fetch(`http://127.0.0.1:${this.#port}/ping`, { headers, signal: AbortSignal.timeout(PING_TIMEOUT_MS) })
+      this.#silentSince = undefined
+    } catch {
+      this.#silentSince ??= performance.now()
+      if (performance.now() - this.#silentSince < SILENT_MAX_MS || child !== this.#child) return
+      this.#options.log.error({ pid: child?.pid }, 'embedded engine does not answer, killing it')
+      child?.kill('SIGKILL')
+    } finally {
+      this.#pinging = false
+    }
   }
 
   /** Starts the child and waits until it listens. @throws FleetmeterError `FM_ENGINE` */
@@ -109,6 +140,7 @@ export class EngineProcess implements Service {
     }
     this.#port = port
     this.#ready = true
+    this.#silentSince = undefined
     this.#moved({ url: `http://127.0.0.1:${port}`, password: this.#secret })
   }
 
@@ -138,12 +170,12 @@ export class EngineProcess implements Service {
 
 async function firstPort(child: ChildProcess): Promise<number | undefined> {
   if (child.stdout === null) return undefined
-  const lines = createInterface({ input: child.stdout })
-  for await (const line of lines) {
-    if (line.startsWith('{"port":')) {
-      child.stdout.resume()
-      return (JSON.parse(line) as { port: number }).port
-    }
+  let port: number | undefined
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.startsWith('{"port":')) continue
+    port = (JSON.parse(line) as { port: number }).port
+    break
   }
-  return undefined
+  child.stdout.resume() // the end of reading lines pauses it, and a full pipe would block the child
+  return port
 }

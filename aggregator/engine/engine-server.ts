@@ -82,23 +82,12 @@ async function execute(
   const query = searchParams.get('query')
   const comment = `fleetmeter-${randomBytes(8).toString('hex')}`
   const file = join(spool, `${comment}.body`)
-  let sql: string
-  if (query === null) sql = await readText(request)
-  else {
-    const insert = insertOf(query)
-    if (insert === undefined) {
-      request.resume()
-      sql = query
-    } else {
-      await pipeline(request, createWriteStream(file))
-      sql = insert(file)
-    }
-  }
   let done = false
   response.on('close', () => {
     if (!done) void engine.kill(comment).catch(() => {})
   })
   try {
+    const sql = query === null ? await readText(request) : await readStatement(query, request, file)
     await engine.withSession(async (session) => {
       if (response.destroyed) return
       const settings = await applySettings(session, searchParams, comment)
@@ -112,6 +101,17 @@ async function execute(
     done = true
     if (query !== null) await rm(file, { force: true })
   }
+}
+
+/** The statement to execute; data that comes with it is put into the file. */
+async function readStatement(query: string, request: IncomingMessage, file: string): Promise<string> {
+  const insert = insertOf(query)
+  if (insert === undefined) {
+    request.resume()
+    return query
+  }
+  await pipeline(request, createWriteStream(file))
+  return insert(file)
 }
 
 /**
@@ -171,6 +171,8 @@ async function resetSettings(session: EngineSession, names: readonly string[]): 
 }
 
 function answerError(response: ServerResponse, error: unknown): void {
+  // A body may not have been read to its end: whoever still writes it must not wait for us to go on.
+  if (!response.headersSent) response.setHeader('Connection', 'close')
   const text = error instanceof Error ? error.message : String(error)
   if (response.headersSent) response.destroy()
   else fail(response, 500, text)

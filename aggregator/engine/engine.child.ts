@@ -35,7 +35,7 @@ const server = await serveEngine(engine, config)
 process.stdout.write(`${JSON.stringify({ port: server.port })}\n`)
 
 exitWithParent(() => void leave())
-process.on('SIGTERM', () => void leave())
+process.on('SIGTERM', () => {}) // may be sent to all of a service's processes; our parent decides when we go
 
 let leaving = false
 /** A plain exit would wait for running queries; after a clean close nothing is lost by being killed. */

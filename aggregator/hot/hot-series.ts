@@ -41,6 +41,7 @@ export class HotSeries {
   #floor: number
   /** Points before this time were given up though not stored. */
   #unseenBefore = Number.NEGATIVE_INFINITY
+  #newest = 0
   #pins = 0
   #generation = 0
 
@@ -80,11 +81,13 @@ export class HotSeries {
       return
     }
     if (time < pending.oldest) pending.oldest = time
+    if (time > this.#newest) this.#newest = time
     this.#chains.add(slot, time, value, arrival)
   }
 
   /** Adds a point that is stored already, before anything else is. */
   fill(slot: number, time: number, value: number, arrival: number): void {
+    if (time > this.#newest) this.#newest = time
     this.#chains.add(slot, time, value, arrival)
   }
 
@@ -147,9 +150,11 @@ export class HotSeries {
     }
     const kept = this.#oldestPending()
     this.#raise(Math.min(now - this.#bounds.ageMs, kept), slots)
-    while (this.#chains.bytes > this.#bounds.bytesMax && this.#floor < now) {
+    // Samples may be ahead of our clock.
+    const newest = Math.max(now, this.#newest + 1)
+    while (this.#chains.bytes > this.#bounds.bytesMax && this.#floor < newest) {
       // A whole ms: ClickHouse is asked for everything up to the one before.
-      const next = Math.floor(this.#floor + Math.max(1000, (now - this.#floor) * SHED))
+      const next = Math.floor(this.#floor + Math.max(1000, (newest - this.#floor) * SHED))
       if (next > kept) this.#unseenBefore = next
       this.#raise(next, slots)
     }

@@ -9,6 +9,7 @@
 import { mkdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Batch, BatchHeader, SampleColumns } from '../../proto/wire/batch.ts'
@@ -61,6 +62,8 @@ export interface IntakeCounts {
 
 const TWO_32 = 4294967296
 const NEED_MAX = 100_000
+/** Samples that are taken in one turn of the event loop: about 15 ms. */
+const SLICE = 20_000
 const SWEEP_EVERY_MS = 600_000
 const SWEEP_LATEST_MS = 1_200_000
 /** A session or page that nobody used for this long is forgotten. */
@@ -141,31 +144,50 @@ export class Intake {
       this.#marks.stored.received(header, now)
       return { kind: 'stored', expired: 0 }
     }
-    this.#counts.received += samples.count
     const pending = this.#hot.begin()
-    const stored = this.#take(samples, slots, pending, now)
-    if (stored === undefined) {
+    const storing: { readonly done: Promise<void>; readonly rows: number }[] = []
+    for (let start = 0; start < samples.count; start += SLICE) {
+      if (start > 0) await nextTurn()
+      const end = Math.min(samples.count, start + SLICE)
+      const part = this.#take(samples, slots, start, end, pending, now)
+      if (part !== undefined) {
+        storing.push(part)
+        continue
+      }
+      // The engine is away for long. What comes stays visible, and will come again.
       this.#refused.add(header, pending, now)
-      this.#counts.refused += samples.count
+      void this.#settle(storing)
       return { kind: 'full' }
     }
     this.#marks.visible.received(header, now)
     if (header.urgent) this.#store.flush()
-    await stored.done
-    this.#counts.stored += stored.rows
+    const rows = await this.#settle(storing)
     this.#hot.stored(pending)
     this.#marks.stored.received(header, now)
-    return { kind: 'stored', expired: samples.count - stored.rows }
+    return { kind: 'stored', expired: samples.count - rows }
   }
 
-  /** Every point into memory and into the store's buffer, in one pass. */
+  /** Waits until the parts of a batch are stored. @returns how many rows they have */
+  async #settle(storing: readonly { readonly done: Promise<void>; readonly rows: number }[]): Promise<number> {
+    let sum = 0
+    for (const { done, rows } of storing) {
+      await done
+      this.#counts.stored += rows
+      sum += rows
+    }
+    return sum
+  }
+
+  /** The points [start, end) into memory and into the store's buffer, in one pass; undefined when that has no room. */
   #take(
     samples: SampleColumns,
     slots: Int32Array,
+    start: number,
+    end: number,
     pending: Pending,
     now: number,
   ): { readonly done: Promise<void>; readonly rows: number } | undefined {
-    const { count, times, arrivals, exponents, words } = samples
+    const { times, arrivals, exponents, words } = samples
     const floats = new Float64Array(words.buffer)
     const oldest = now - this.#options.lateMaxMs
     let expired = 0
@@ -175,9 +197,10 @@ export class Intake {
         exponent === RAW_FLOAT ? floats[i]! : decimalValue((words[2 * i + 1]! | 0) * TWO_32 + words[2 * i]!, exponent)
       this.#hot.add(pending, slots[i]!, times[i]!, value, arrivals[i]!)
     }
-    const done = this.#store.add(count, (rows, uses) => {
+    this.#counts.received += end - start
+    const done = this.#store.add(end - start, (rows, uses) => {
       let before = -1
-      for (let i = 0; i < count; i++) {
+      for (let i = start; i < end; i++) {
         const time = times[i]!
         if (time < oldest) {
           expired++
@@ -192,12 +215,12 @@ export class Intake {
       }
     })
     if (done === undefined) {
-      // The engine is away for long. What comes stays visible, and will come again.
-      for (let i = 0; i < count; i++) if (times[i]! >= oldest) toHot(i)
+      for (let i = start; i < end; i++) if (times[i]! >= oldest) toHot(i)
+      this.#counts.refused += end - start
       return undefined
     }
     this.#counts.expired += expired
-    return { done, rows: count - expired }
+    return { done, rows: end - start - expired }
   }
 
   /** Forgets sessions, references and series that nobody has used for an hour. */

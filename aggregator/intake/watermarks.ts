@@ -58,8 +58,9 @@ export class Watermarks {
 
   get all(): CollectorMark[] {
     return [...this.#collectors].map(([collector, { shards, seenAt, lead, marks }]) => {
-      const each = Array.from({ length: shards }, (_, shard) => marks.get(shard)?.mark ?? 0)
-      return { collector, mark: Math.min(...each), seenAt, lead }
+      // Journals left over from another number of shards may have any number.
+      const each = [...marks.values()].map(({ mark }) => mark)
+      return { collector, mark: each.length < shards ? 0 : Math.min(...each), seenAt, lead }
     })
   }
 

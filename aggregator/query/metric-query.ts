@@ -50,6 +50,8 @@ export interface MetricQueryContext {
   readonly stored: StoredSeries
   /** Hours whose roll-ups may lack points, starts in ms. */
   readonly dirtyHours: () => Promise<ReadonlySet<number>>
+  /** Why ClickHouse cannot be asked; undefined when it can. */
+  readonly storedProblem: () => string | undefined
   /** Stores what waits, at once. */
   readonly flush: () => void
   readonly now: () => number
@@ -175,6 +177,8 @@ class Run {
   /** Decides what ClickHouse is asked, and which late points are put beside its answer. */
   async #prepareStored(): Promise<StoredPart> {
     const { registry, stored, dirtyHours, now, pointsMs, lateMaxMs, pointsPerSeriesMax } = this.#context
+    const problem = this.#context.storedProblem()
+    if (problem !== undefined) throw new QueryUnavailable(problem)
     const { from, to, stepMs, agg, groupBy } = this.#query
     const end = Math.min(to, this.#floor - 1)
     const late = await this.#lateInstants(from, end)

@@ -7,7 +7,7 @@
  *     limit     series in the answer
  */
 import type { Label } from '../../proto/wire/labels.ts'
-import { sortLabels } from '../../proto/wire/labels.ts'
+import { sortLabels, wellFormed } from '../../proto/wire/labels.ts'
 import { parseRfc3339 } from '../../proto/wire/rfc3339.ts'
 
 export const AGGREGATES = ['avg', 'max', 'min', 'sum', 'last', 'p50', 'p90', 'p99'] as const
@@ -78,7 +78,8 @@ function readFilter(text: string | null): { labels: Label[] | undefined } | stri
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return { labels: undefined }
   const entries = Object.entries(parsed)
   if (!entries.every(([, value]) => typeof value === 'string')) return { labels: undefined }
-  return { labels: sortLabels(entries as [string, string][]) }
+  // Half a surrogate pair cannot be stored: it was replaced when it came in.
+  return { labels: sortLabels(entries.map(([key, value]) => [wellFormed(key), wellFormed(value as string)])) }
 }
 
 /** @returns ms, or undefined */

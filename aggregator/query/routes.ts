@@ -52,7 +52,9 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
   })
 
   app.get('/api/public/metrics/names', authorized, limited, ready, async (c) => {
-    const { registry, stored } = options.context
+    const { registry, stored, storedProblem } = options.context
+    const problem = storedProblem()
+    if (problem !== undefined) throw new QueryUnavailable(problem)
     const names = new Set([...registry.names(options.tenant), ...(await stored.names(options.tenant))])
     return c.json({ data: [...names].sort(compareUtf8) })
   })

@@ -60,7 +60,8 @@ export class ClickHouse implements Database {
       const { stream } = await client.exec({
         query,
         values: Readable.from(blocks, { objectMode: false }),
-        clickhouse_settings: { optimize_on_insert: 0 },
+        // Old samples of a year may come in one insert; splitting them would cost more than the parts do.
+        clickhouse_settings: { optimize_on_insert: 0, max_partitions_per_insert_block: '0' },
       })
       for await (const _ of stream) {
         // An insert answers nothing; reading to the end is what tells that it went through.

@@ -1,18 +1,22 @@
 /** What the journal asks of a file system: few calls, synchronous, so that a test can make each of them fail. */
 import {
   closeSync,
+  constants,
+  existsSync,
   fdatasyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   statSync,
   unlinkSync,
   writeFileSync,
+  writeSync,
   writevSync,
 } from 'node:fs'
-import { readFileIfThere, syncDirectory, writeFileAtomic } from '../../proto/runtime/atomic-file.ts'
+import { syncDirectory } from '../../proto/runtime/atomic-file.ts'
 
 export interface Files {
   makeDirectory(path: string): void
@@ -31,8 +35,9 @@ export interface Files {
   remove(path: string): void
   /** Writes a file that nobody waits for. */
   write(path: string, content: Uint8Array): void
-  readText(path: string): string | undefined
-  replaceText(path: string, content: string): void
+  readBytes(path: string): Uint8Array | undefined
+  /** Writes into a file at an offset, made when absent, and syncs it. */
+  overwrite(path: string, at: number, content: Uint8Array): void
 }
 
 export const nodeFiles: Files = {
@@ -48,6 +53,14 @@ export const nodeFiles: Files = {
   syncDirectory: (path) => syncDirectory(path),
   remove: (path) => unlinkSync(path),
   write: (path, content) => writeFileSync(path, content),
-  readText: (path) => readFileIfThere(path),
-  replaceText: (path, content) => writeFileAtomic(path, content),
+  readBytes: (path) => (existsSync(path) ? readFileSync(path) : undefined),
+  overwrite: (path, at, content) => {
+    const fd = openSync(path, constants.O_CREAT | constants.O_WRONLY, 0o644)
+    try {
+      writeSync(fd, content, 0, content.length, at)
+      fdatasyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+  },
 }

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access, Caller, Networks } from '../../proto/runtime/access.ts'
+import type { ReceivingBudget } from '../../proto/runtime/http-server.ts'
 import { sendError } from '../../proto/runtime/http-server.ts'
 import type { Outcome, RejectCode, RetryCode } from '../../proto/runtime/outcome.ts'
 import type { Door } from '../journal/record.ts'
@@ -16,6 +17,7 @@ export interface DoorContext {
   readonly shards: readonly TakeService[]
   readonly tenant: string
   readonly bodyBytesMax: number
+  readonly receiving: ReceivingBudget
   readonly counts: DoorRequests
 }
 

@@ -38,7 +38,7 @@ export async function receiveMetricsBatch(
     sendError(response, 400, 'BAD_REQUEST', `Content-Encoding "${encoding}" is not supported here: send plain JSON`)
     return
   }
-  const body = await readBody(request, context.bodyBytesMax)
+  const body = await readBody(request, context.bodyBytesMax, context.receiving)
   const outcome = await shardOf(context, caller, request).take({ door: DOOR, tenant: context.tenant, body })
   context.counts.add(DOOR, outcome.kind === 'ok' ? 'ok' : outcome.code)
   answer(response, outcome)

@@ -20,8 +20,10 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
 ])
+const KEPT: ReadonlySet<string> = new Set(['authorization', 'content-length', 'content-type', 'host'])
 const TIMEOUT_MS = 60_000
 
+/** Methods whose bodies mean nothing: one that comes is not passed on. */
 const NO_BODY: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export class PassThrough {
@@ -66,7 +68,7 @@ export class PassThrough {
         port: base.port,
         path,
         method: incoming.method,
-        headers: withoutHops(incoming.headers),
+        headers: requestHeaders(incoming),
         timeout: TIMEOUT_MS,
         ...(secure ? {} : { agent: this.#agent }),
       })
@@ -87,8 +89,10 @@ export class PassThrough {
         resolve(response.headersSent ? undefined : messageOf(error))
       })
       response.once('close', left)
-      if (NO_BODY.has(incoming.method)) outgoing.end()
-      else incoming.pipe(outgoing)
+      if (NO_BODY.has(incoming.method)) {
+        incoming.resume()
+        outgoing.end()
+      } else incoming.pipe(outgoing)
     })
   }
 
@@ -97,7 +101,25 @@ export class PassThrough {
   }
 }
 
+/**
+ * The headers of a request as they are passed on. How long its body is must be as plain to the aggregator as it is to us: what
+ * it took for the next request would be answered to somebody else.
+ */
+function requestHeaders(incoming: IncomingMessage): IncomingHttpHeaders {
+  const headers = withoutHops(incoming.headers)
+  delete headers['content-length']
+  if (NO_BODY.has(incoming.method)) return headers
+  const length = incoming.headers['content-length']
+  // Node chunks by itself only for some methods.
+  return length === undefined
+    ? { ...headers, 'transfer-encoding': 'chunked' }
+    : { ...headers, 'content-length': length }
+}
+
+/** Headers without those of the connection, nor those that it names; what frames, routes or proves cannot be named away. */
 function withoutHops(headers: IncomingHttpHeaders): IncomingHttpHeaders {
   const named = new Set((headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()))
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_BY_HOP.has(name) && !named.has(name)))
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !HOP_BY_HOP.has(name) && (KEPT.has(name) || !named.has(name))),
+  )
 }

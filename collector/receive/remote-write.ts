@@ -32,7 +32,7 @@ export async function receiveRemoteWrite(
     sendError(response, 415, 'BAD_REQUEST', unsupported)
     return
   }
-  const body = await readBody(request, context.bodyBytesMax)
+  const body = await readBody(request, context.bodyBytesMax, context.receiving)
   const outcome = await shardOf(context, caller, request).take({ door: DOOR, tenant: context.tenant, body })
   context.counts.add(DOOR, outcome.kind === 'ok' ? 'ok' : outcome.code)
   answer(response, outcome)

@@ -31,12 +31,13 @@ export interface SeriesLimits {
   readonly labelValueBytesMax: number
   /** Most bytes that a compressed body may decode to. */
   readonly decodedBytesMax: number
+  readonly samplesPerBodyMax: number
 }
 
 /** What a body holds besides samples. */
 export interface BodyReport {
   readonly extras: Readonly<Record<ExtraKind, number>>
-  /** Points of a metric batch that are of the wrong form; each has a place in the columns, refused as `bad_point`. */
+  /** The first hundred points of a metric batch that are of the wrong form; each has a place in the columns, refused as `bad_point`. */
   readonly badPoints: readonly PointRejection[]
 }
 
@@ -52,7 +53,11 @@ export interface BodyDecoder {
   decode(door: Door, tenant: number, body: Uint8Array, trusted: boolean): BodyReport
 }
 
-const KEYS_PER_SERIES = 2
+/** Spellings of its labels that a shard keeps for a series, on average. */
+export const KEYS_PER_SERIES = 2
+/** Labels without a value count as absent, but not without end. */
+const SENT_LABELS_FACTOR = 4
+const BAD_POINTS_MAX = 100
 
 const NO_LIMITS: SeriesLimits = {
   seriesMax: Number.POSITIVE_INFINITY,
@@ -60,6 +65,7 @@ const NO_LIMITS: SeriesLimits = {
   labelNameBytesMax: Number.POSITIVE_INFINITY,
   labelValueBytesMax: Number.POSITIVE_INFINITY,
   decodedBytesMax: 2 ** 32,
+  samplesPerBodyMax: Number.POSITIVE_INFINITY,
 }
 
 export class PortableDecoder implements BodyDecoder, WriteRequestSink {
@@ -72,6 +78,8 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
   // Of the body in hand:
   #applied: SeriesLimits = NO_LIMITS
   #tenant = 0
+  /** Where the columns may reach to. */
+  #samplesEnd = 0
   #scope = 0
   #view: DataView = new DataView(new ArrayBuffer(0))
   #bytes: Uint8Array = new Uint8Array(0)
@@ -89,6 +97,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
     this.#applied = trusted ? NO_LIMITS : this.#limits
     this.#tenant = tenant
     this.#extras = { exemplar: 0, histogram: 0, metadata: 0 }
+    this.#samplesEnd = this.#scratch.count + this.#applied.samplesPerBodyMax
     this.table.begin()
     if (door === 'metrics_batch') return { extras: this.#extras, badPoints: this.#points(body) }
     this.#scope = tenant * 2 + KEY_PROTOBUF
@@ -110,6 +119,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
 
   sample(timestamp: number, low: number, high: number): void {
     this.#scratch.push(this.#current, timestamp, low, high)
+    this.#bound()
   }
 
   retract(n: number): void {
@@ -118,6 +128,14 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
 
   extra(kind: ExtraKind, count: number): void {
     this.#extras[kind] += count
+  }
+
+  #bound(): void {
+    if (this.#scratch.count > this.#samplesEnd)
+      throw new WireError(
+        'too_large',
+        `the body holds more than ${this.#applied.samplesPerBodyMax} samples (samples_per_body_max): send them in several requests`,
+      )
   }
 
   #viewOf(body: Uint8Array): DataView {
@@ -132,9 +150,10 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
   #learn(body: Uint8Array, view: DataView, start: number, end: number): number {
     let sent: Label[]
     try {
-      sent = readLabels(body, start, end)
+      sent = readLabels(body, start, end, this.#applied.labelCountMax * SENT_LABELS_FACTOR)
     } catch (error) {
-      if (error instanceof WireError) return refused('malformed_labels')
+      if (error instanceof WireError)
+        return refused(error.code === 'too_large' ? 'too_many_labels' : 'malformed_labels')
       throw error
     }
     // Prometheus' own meaning: a label without a value is no label.
@@ -154,10 +173,14 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
     const bad: PointRejection[] = []
     readMetricBatch(
       body,
-      (point) => this.#scratch.pushValue(this.#pointSeries(point), point.timestamp, point.value),
+      (point) => {
+        this.#scratch.pushValue(this.#pointSeries(point), point.timestamp, point.value)
+        this.#bound()
+      },
       (rejection) => {
         this.#scratch.push(refused('bad_point'), 0, 0, 0)
-        bad.push(rejection)
+        this.#bound()
+        if (bad.length < BAD_POINTS_MAX) bad.push(rejection)
       },
     )
     return bad
@@ -207,9 +230,9 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
     return this.table.add(id, this.#tenant)
   }
 
-  /** Keeps a key, unless a sender shuffles its labels: a series may have a few keys, not all their permutations. */
+  /** Keeps a series' first key, and others unless a sender shuffles its labels: a few of them, not all permutations. */
   #remember(bytes: Uint8Array, view: DataView, start: number, end: number, scope: number, series: number): void {
-    if (this.table.entries < this.#limits.seriesMax * KEYS_PER_SERIES)
+    if (!this.table.hasKey(series) || this.table.entries < this.#limits.seriesMax * KEYS_PER_SERIES)
       this.table.remember(bytes, view, start, end, scope, series)
   }
 }

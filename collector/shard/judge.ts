@@ -23,6 +23,7 @@ const REFUSED = 3
 const TOO_OLD = REFUSED + REFUSAL_CODES.indexOf('too_old')
 const TOO_NEW = REFUSED + REFUSAL_CODES.indexOf('too_new')
 const NO_ITEM = -1
+const KEPT_SAMPLES = 1 << 18
 const REFUSED_ITEMS_MAX = 100
 
 export interface Tally {
@@ -79,6 +80,17 @@ export class Judge {
       table.lastWords[2 * s + 1] = this.#undoWords[2 * u + 1]!
       table.touchedBy[s] = 0
     }
+  }
+
+  /** Gives memory back that only an unusually large write needed. Between writes only. */
+  release(): void {
+    this.#instants = undefined
+    if (this.#verdicts.length > KEPT_SAMPLES) this.#verdicts = new Uint8Array(4096)
+    if (this.#undoSeries.length <= KEPT_SAMPLES) return
+    this.#undoCount = 0
+    this.#undoSeries = new Int32Array(4096)
+    this.#undoTimes = new Float64Array(4096)
+    this.#undoWords = new Uint32Array(8192)
   }
 
   isAccepted(item: number): boolean {

@@ -9,7 +9,7 @@
  * batches are made from the journal until its end is reached again.
  */
 import type { BatchHeader, SeriesDefinition } from '../../proto/wire/batch.ts'
-import { BatchBuilder } from '../../proto/wire/batch.ts'
+import { BATCH_SAMPLES_MAX, BatchBuilder } from '../../proto/wire/batch.ts'
 import { decimalExponent, decimalMantissa, RAW_FLOAT } from '../../proto/wire/decimal.ts'
 import type { Door } from '../journal/record.ts'
 import { DOORS } from '../journal/record.ts'
@@ -75,9 +75,14 @@ export class Outbox {
     return this.#builder.bytes >= this.#batch.batchBytes || this.#builder.count >= this.#batch.batchSamples
   }
 
-  /** Called before samples are put from memory: the copy is given up when nobody fetches it. */
-  shed(table: SeriesTable): void {
-    if (!this.#behind && this.#builder.bytes >= 2 * this.#batch.batchBytes) this.#fallBehind(table)
+  /**
+   * Called before a write's samples are put from memory. The copy is given up when nobody fetches it, and where one batch would
+   * be too large: read from the journal, it is cut between records.
+   */
+  shed(table: SeriesTable, samples: number): void {
+    if (this.#behind) return
+    if (this.#builder.bytes >= 2 * this.#batch.batchBytes || this.#builder.count + samples > BATCH_SAMPLES_MAX)
+      this.#fallBehind(table)
   }
 
   /** Puts sample i of the scratch columns into the batch. @param define makes the definition of a series not described yet */

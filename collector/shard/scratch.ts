@@ -1,3 +1,5 @@
+const KEPT_SAMPLES = 1 << 18
+
 /** The samples of the bodies of one write, in columns; the memory is used again for the next write. */
 export class Scratch {
   count = 0
@@ -23,6 +25,16 @@ export class Scratch {
   pushValue(series: number, time: number, value: number): void {
     this.push(series, time, 0, 0)
     this.values[this.count - 1] = value
+  }
+
+  /** Gives memory back that only an unusually large write needed. Between writes only. */
+  release(): void {
+    if (this.times.length <= KEPT_SAMPLES) return
+    this.count = 0
+    this.series = new Int32Array(4096)
+    this.times = new Float64Array(4096)
+    this.words = new Uint32Array(8192)
+    this.values = new Float64Array(this.words.buffer)
   }
 
   #grow(): void {

@@ -163,6 +163,11 @@ export class SeriesTable {
     return new Uint8Array(this.#ids.buffer, series * 16, 16).slice()
   }
 
+  /** Whether a series has a key already. */
+  hasKey(series: number): boolean {
+    return this.#firstEntry[series]! >= 0
+  }
+
   /** The bytes that first led to a series, and how to read them. */
   keyOf(series: number): { bytes: Uint8Array; kind: KeyKind } {
     const entry = this.#firstEntry[series]!

@@ -23,8 +23,8 @@ import { Journal } from '../journal/journal.ts'
 import type { Door, JournalRecord } from '../journal/record.ts'
 import { decodeVerdict, encodeVerdict } from '../journal/verdict.ts'
 import type { BodyDecoder, BodyReport, SeriesLimits } from './body-decoder.ts'
-import { labelsOfKey, PortableDecoder, seriesText } from './body-decoder.ts'
-import { readCursor, writeCursor } from './cursor-file.ts'
+import { KEYS_PER_SERIES, labelsOfKey, PortableDecoder, seriesText } from './body-decoder.ts'
+import { CursorFile } from './cursor-file.ts'
 import { Judge } from './judge.ts'
 import type { BatchOrigin, OutgoingBatch } from './outbox.ts'
 import { Outbox } from './outbox.ts'
@@ -100,7 +100,6 @@ const REPLAY_BYTES = 16 * 1024 * 1024
 /** A series that sent nothing for this long may be forgotten when the table is nearly full, looked at once in a while. */
 const IDLE_SERIES_MS = 600_000
 const COMPACT_EVERY_MS = 60_000
-const BAD_POINTS_MAX = 100
 const EXAMPLE_LABELS_MAX = 4
 
 export class ShardCore {
@@ -113,7 +112,7 @@ export class ShardCore {
   readonly #scratch = new Scratch()
   readonly #judge: Judge
   readonly #decoder: BodyDecoder
-  readonly #cursorPath: string
+  readonly #cursorFile: CursorFile
   #table: SeriesTable
   readonly #tenants: string[] = []
   #lastAtMs: number
@@ -132,11 +131,11 @@ export class ShardCore {
     this.#files = files
     this.#options = options
     this.#faults = faults
-    this.#cursorPath = join(options.directory, 'cursor')
+    this.#cursorFile = new CursorFile(files, join(options.directory, 'cursor'))
     this.#table = new SeriesTable(options.seed)
     this.#judge = new Judge(this.#scratch)
     this.#decoder = new PortableDecoder(this.#table, this.#scratch, portableSnappy, options.limits)
-    const hint = readCursor(files, this.#cursorPath)
+    const hint = this.#cursorFile.read()
     const recent = new RecentRecords(REPLAY_BYTES)
     let firstKept: number | undefined
     this.#journal = Journal.open(files, journalOptions(options), hint?.position, (record) => {
@@ -147,6 +146,7 @@ export class ShardCore {
     this.#cursorWritten = Math.min(hint?.position ?? firstKept ?? this.#journal.end, this.#journal.end)
     this.#outbox = new Outbox(options.origin, this.#cursorWritten, options)
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
+    this.#reserveCursor()
     for (const record of recent.records) this.#restoreLastValues(record)
   }
 
@@ -198,6 +198,8 @@ export class ShardCore {
 
   /** What is stored moves the cursor; then as many batches as there is room for. */
   tick(tick: Tick): OutgoingBatch[] {
+    this.#scratch.release()
+    this.#judge.release()
     for (const { from, to } of tick.stored)
       this.#outbox.stored(from, to, (door, samples) => this.counts.stored(door, samples))
     this.#sync(tick.now)
@@ -246,6 +248,16 @@ export class ShardCore {
     this.#journal.close()
   }
 
+  /** While there is room: the cursor must be writable when the journal has filled the disk. */
+  #reserveCursor(): void {
+    try {
+      this.#cursorFile.reserve()
+    } catch (error) {
+      this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`
+      this.counts.cursorFailures++
+    }
+  }
+
   #decode(incoming: IncomingBody): Decoded {
     const start = this.#scratch.count
     try {
@@ -290,7 +302,7 @@ export class ShardCore {
   /** What follows from the append; the last values were set by the judge. */
   #apply(records: readonly JournalRecord[], atMs: number): void {
     this.#lastAtMs = atMs
-    this.#outbox.shed(this.#table)
+    this.#outbox.shed(this.#table, this.#scratch.count)
     const arrival = records[0]!.at
     for (let i = 0; i < this.#scratch.count; i++) {
       if (!this.#judge.isAccepted(i)) continue
@@ -337,9 +349,9 @@ export class ShardCore {
       const taken = new Uint8Array(this.#scratch.count)
       decodeVerdict(record.verdict, taken)
       for (let i = 0; i < taken.length; i++) if (taken[i] === 1 && this.#scratch.series[i]! >= 0) visit(i)
-    } catch (error) {
-      if (!(error instanceof WireError || error instanceof MetricBatchError)) throw error
-      // Sound by its checksum, and yet not readable by this version: kept for a person, counted, passed over.
+    } catch {
+      // Sound by its checksum, and yet not readable by this version: kept for a person, counted, passed over. Whatever is
+      // wrong with it, the records behind it must not wait for ever.
       this.#files.write(join(this.#options.directory, 'quarantine', `record-${record.position}.bin`), record.body)
       this.counts.unreadable += record.count
     }
@@ -364,18 +376,21 @@ export class ShardCore {
     this.#cursorWrittenAt = now
     this.#faults('cursor.before')
     try {
-      writeCursor(this.#files, this.#cursorPath, { position, at: this.#lastAtMs * MICROS + MICROS - 1 })
+      this.#cursorFile.write({ position, at: this.#lastAtMs * MICROS + MICROS - 1 })
       this.#cursorWritten = position
       this.#journal.release(position)
+      this.#state = undefined // the disk takes writes again, and there is room
     } catch (error) {
-      this.#state = `Cannot write the cursor "${this.#cursorPath}": ${messageOf(error)}`
+      this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`
       this.counts.cursorFailures++
     }
   }
 
   /** Between writes only: numbers of series change. */
   #forgetIdleSeries(now: number): void {
-    if (this.#table.count < this.#options.limits.seriesMax * 0.9 || now - this.#compactedAt < COMPACT_EVERY_MS) return
+    const { seriesMax } = this.#options.limits
+    const full = this.#table.count >= seriesMax * 0.9 || this.#table.entries >= seriesMax * KEYS_PER_SERIES
+    if (!full || now - this.#compactedAt < COMPACT_EVERY_MS) return
     this.#compactedAt = now
     this.#table = this.#table.retain(now - IDLE_SERIES_MS)
     this.#decoder.table = this.#table
@@ -413,7 +428,7 @@ export class ShardCore {
       replaced,
       refused,
       extras: d.report.extras,
-      badPoints: d.report.badPoints.slice(0, BAD_POINTS_MAX),
+      badPoints: d.report.badPoints,
     }
   }
 

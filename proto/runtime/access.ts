@@ -81,6 +81,9 @@ export class Networks {
   }
 }
 
+/** What can stand in a header. */
+const SENDABLE = /^[\x21-\x7e]+$/
+
 /** Where the token comes from, for the start-up lines. */
 export interface TokenSource {
   readonly token: string
@@ -91,10 +94,21 @@ export interface TokenSource {
 
 /** The configured token, or the one in the data directory, which is made when there is none. */
 export function findToken(configured: string, dataDir: string): TokenSource {
-  if (configured.trim() !== '') return { token: configured.trim(), file: undefined, created: false }
+  if (configured.trim() !== '') {
+    const token = configured.trim()
+    if (!SENDABLE.test(token))
+      throw new FleetmeterError(
+        'FM_CONFIG',
+        'The token holds blanks or characters outside of ASCII: no client can send it',
+      )
+    return { token, file: undefined, created: false }
+  }
   const file = join(dataDir, 'token')
   const { content, created } = readOrCreate(file, () => randomBytes(24).toString('base64url'), 0o600)
-  if (content === '')
-    throw new FleetmeterError('FM_CONFIG', `The token file "${file}" is empty: remove it, and a new token is made`)
+  if (!SENDABLE.test(content))
+    throw new FleetmeterError(
+      'FM_CONFIG',
+      `The token file "${file}" holds no token that a client could send: remove it, and a new one is made`,
+    )
   return { token: content, file, created }
 }

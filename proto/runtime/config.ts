@@ -38,6 +38,11 @@ interface Options {
   readonly secret?: boolean
 }
 
+interface TextOptions extends Options {
+  /** What the text has to look like, and that in words. */
+  readonly form?: readonly [pattern: RegExp, expected: string]
+}
+
 function setting<T>(
   schema: v.GenericSchema<unknown, T>,
   fallback: T,
@@ -49,11 +54,35 @@ function setting<T>(
 }
 
 /** Any text; YAML numbers are taken as text too. */
-export function text(fallback: string, doc: string, options: Options = {}): Setting<string> {
+export function text(fallback: string, doc: string, options: TextOptions = {}): Setting<string> {
+  const [pattern, expected] = options.form ?? [/^/, '']
   return setting(
-    v.pipe(v.unknown(), v.check(isScalar, 'expected text'), v.transform(String)),
+    v.pipe(v.unknown(), v.check(isScalar, 'expected text'), v.transform(String), v.regex(pattern, expected)),
     fallback,
     fallback === '' ? 'none' : fallback,
+    doc,
+    options,
+  )
+}
+
+/** `http://host:port`; '' where it may be absent. A password in it would stand in logs: there are settings for that. */
+export const URL_FORM: readonly [RegExp, string] = [
+  /^$|^https?:\/\/[^\s/@?#]+\/?$/i,
+  'expected an address such as http://host:8123, without user, password or path',
+]
+
+/** A list of addresses, comma separated in the environment. */
+export function urls(fallback: readonly string[], doc: string, options: Options = {}): Setting<readonly string[]> {
+  const one = v.pipe(v.string(), v.regex(URL_FORM[0], URL_FORM[1]), v.nonEmpty(URL_FORM[1]))
+  return setting(
+    v.pipe(
+      v.unknown(),
+      v.transform(toList),
+      v.array(one, URL_FORM[1]),
+      v.minLength(1, 'expected at least one address'),
+    ),
+    fallback,
+    fallback.join(','),
     doc,
     options,
   )

@@ -17,6 +17,7 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 
 const HEADERS_TIMEOUT_MS = 20_000
 const REQUEST_TIMEOUT_MS = 60_000 // a body that trickles in longer than this is cut off
+const HEADER_BYTES_MAX = 64 * 1024 // a query's label filter stands in the request line
 const KEEP_ALIVE_MS = 65_000 // longer than the idle times of usual proxies, so that the peer closes first
 
 const STOP_GRACE_MS = 3000
@@ -47,6 +48,7 @@ export class HttpService implements Service {
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
         keepAliveTimeout: KEEP_ALIVE_MS,
+        maxHeaderSize: HEADER_BYTES_MAX,
         requireHostHeader: false, // nothing here depends on it, and the refusal would have no body
       },
       (request, response) => {
@@ -118,7 +120,9 @@ export class HttpService implements Service {
     } catch (error) {
       if (error instanceof BodyError) {
         if (error.status !== undefined) {
-          sendError(response, error.status, 'BAD_REQUEST', error.message)
+          if (error.status === 503)
+            sendError(response, 503, 'SERVICE_UNAVAILABLE', error.message, { 'Retry-After': '1' })
+          else sendError(response, error.status, 'BAD_REQUEST', error.message)
           discardRest(request)
         } else request.destroy()
         return
@@ -147,7 +151,7 @@ function discardRest(request: IncomingMessage): void {
 }
 
 const MALFORMED: Readonly<Record<string, readonly [status: string, message: string]>> = {
-  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'Request line and headers are longer than 16 KiB'],
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'Request line and headers are longer than 64 KiB'],
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request did not arrive in time'],
 }
 
@@ -166,32 +170,83 @@ function answerMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
 
 /** The body cannot be had. Without a status there is nobody left to answer. */
 export class BodyError extends Error {
-  readonly status: 400 | 413 | undefined
+  readonly status: 400 | 413 | 503 | undefined
 
-  constructor(status: 400 | 413 | undefined, message: string) {
+  constructor(status: BodyError['status'], message: string) {
     super(message)
     this.name = 'BodyError'
     this.status = status
   }
 }
 
+/** Memory for bodies that are on their way in, all together. */
+export class ReceivingBudget {
+  readonly #max: number
+  #used = 0
+
+  /** @param max bytes; one body may have them all */
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  get used(): number {
+    return this.#used
+  }
+
+  /** @throws BodyError 503 when there is no room now */
+  take(bytes: number): void {
+    if (this.#used > 0 && this.#used + bytes > this.#max)
+      throw new BodyError(
+        503,
+        `Bodies of ${this.#used} bytes are on their way in, of at most ${this.#max}: send this again`,
+      )
+    this.#used += bytes
+  }
+
+  give(bytes: number): void {
+    this.#used -= bytes
+  }
+}
+
 /**
  * Reads a body into memory of its own, so that it can be given away to a thread.
- * @throws BodyError 413 as soon as it is known to be over the limit, before it is read
+ * @throws BodyError 413 as soon as it is known to be over the limit, before it is read; 503 when the budget is used up
  */
-export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+export async function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  budget?: ReceivingBudget,
+): Promise<Uint8Array<ArrayBuffer>> {
+  let taken = 0
+  const take = (bytes: number): void => {
+    budget?.take(bytes)
+    taken += bytes
+  }
+  try {
+    return await receive(request, maxBytes, take)
+  } finally {
+    budget?.give(taken)
+  }
+}
+
+async function receive(
+  request: IncomingMessage,
+  maxBytes: number,
+  take: (bytes: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = (): BodyError => new BodyError(413, `The body is over the limit of ${maxBytes} bytes`)
   const stated = request.headers['content-length']
   if (stated !== undefined) {
     const length = Number(stated)
     if (length > maxBytes) throw tooLarge()
-    return fill(request, new Uint8Array(length))
+    return fill(request, new Uint8Array(length), take)
   }
   const chunks: Buffer[] = []
   let size = 0
   await consume(request, (chunk) => {
     size += chunk.length
     if (size > maxBytes) throw tooLarge()
+    take(chunk.length)
     chunks.push(chunk)
   })
   const body = new Uint8Array(size)
@@ -203,9 +258,15 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   return body
 }
 
-async function fill(request: IncomingMessage, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+/** What is stated costs nothing before it comes: the memory is taken page by page. */
+async function fill(
+  request: IncomingMessage,
+  body: Uint8Array<ArrayBuffer>,
+  take: (bytes: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
   let at = 0
   await consume(request, (chunk) => {
+    take(chunk.length)
     body.set(chunk, at)
     at += chunk.length
   })

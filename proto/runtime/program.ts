@@ -29,6 +29,7 @@ export async function runProgram(
   name: string,
   build: () => Promise<Program | { readonly print: string }>,
 ): Promise<void> {
+  process.umask(0o077) // samples are for those with the token only
   const program = await attempt(name, build)
   if ('print' in program) {
     process.stdout.write(`${program.print}\n`)

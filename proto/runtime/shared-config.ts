@@ -1,6 +1,6 @@
 /** The settings that collector and aggregator share: where data lies, who may ask, what is logged. */
 import type { Section } from './config.ts'
-import { flag, integer, list, oneOf, text } from './config.ts'
+import { flag, integer, list, oneOf, text, urls } from './config.ts'
 import type { LogLevel } from './log.ts'
 
 export interface SharedConfig {
@@ -52,7 +52,7 @@ export const sharedSection: Section<SharedConfig> = {
       'How long every sample is kept, days. Collectors refuse what is older than that less a day: give both programs the same.',
       { aliases: ['METRICS_RETENTION_DAYS'] },
     ),
-    aggregatorUrl: list(['http://127.0.0.1:8743'], 'Where collectors forward to; the first that answers is used.'),
+    aggregatorUrl: urls(['http://127.0.0.1:8743'], 'Where collectors forward to; the first that answers is used.'),
     logLevel: oneOf(
       ['debug', 'info', 'warn', 'error', 'silent'],
       'info',

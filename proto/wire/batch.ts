@@ -36,7 +36,7 @@ const SECTION_HEAD = 9
 const RAW_NIBBLE = 15
 const TWO_32 = 4294967296
 
-/** Most samples in one batch: a single write may not be cut, and a body of 32 MiB holds fewer. */
+/** Most samples in one batch. Batches are cut between bodies, and a body holds fewer. */
 export const BATCH_SAMPLES_MAX = 4_000_000
 
 /** Where the samples of a batch come from. Positions count a journal's accepted samples. */

@@ -78,3 +78,11 @@ export class SeriesIds {
 }
 
 const NAMES_KEPT = 10_000 // a fleet has some hundred metric names; the bound is against a hostile sender
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/** The text as UTF-8 can hold it: a lone half of a surrogate pair, which JSON lets through, becomes U+FFFD. */
+export function wellFormed(text: string): string {
+  return /[\ud800-\udfff]/.test(text) ? decoder.decode(encoder.encode(text)) : text
+}

@@ -7,7 +7,7 @@
  */
 import { utf8Decode } from './bytes.ts'
 import type { Label } from './labels.ts'
-import { sortLabels } from './labels.ts'
+import { sortLabels, wellFormed } from './labels.ts'
 import { parseRfc3339 } from './rfc3339.ts'
 import { WireError } from './wire-error.ts'
 
@@ -83,7 +83,7 @@ function readPoint(raw: unknown): MetricPoint | string {
   if (time === undefined) return `timestamp: "${timestamp.slice(0, 64)}" is not an RFC 3339 time with a zone`
   const canonical = readLabelObject(labels)
   if (typeof canonical === 'string') return canonical
-  return { name, labels: canonical, value, timestamp: time }
+  return { name: wellFormed(name), labels: canonical, value, timestamp: time }
 }
 
 function readLabelObject(raw: unknown): Label[] | string {
@@ -94,7 +94,7 @@ function readLabelObject(raw: unknown): Label[] | string {
     const value = raw[key]
     if (typeof value !== 'string') return `labels.${key.slice(0, 64)}: expected a string, got ${kindOf(value)}`
     if (key === '__name__') return 'labels.__name__: the name of the metric stands in "name"'
-    labels.push([key, value])
+    labels.push([wellFormed(key), wellFormed(value)])
   }
   return sortLabels(labels)
 }

@@ -148,22 +148,25 @@ function readSample(reader: Reader, view: DataView, seriesEnd: number, sink: Wri
 
 /** Copies a series with its label fields in front and reads that. */
 function readReordered(series: Uint8Array, sink: WriteRequestSink): void {
-  const reader = new Reader(series)
-  const labels: Uint8Array[] = []
-  const others: Uint8Array[] = []
-  while (reader.pos < series.length) {
-    const at = reader.pos
+  const ordered = new Uint8Array(series.length)
+  const labels = copyFields(series, (field) => field === SERIES_LABELS, ordered, 0)
+  copyFields(series, (field) => field !== SERIES_LABELS, ordered, labels)
+  readSeries(new Reader(ordered), new DataView(ordered.buffer), ordered.length, sink)
+}
+
+/** Copies the fields that are wanted, one after the other. @returns where they end */
+function copyFields(from: Uint8Array, wanted: (field: number) => boolean, into: Uint8Array, at: number): number {
+  const reader = new Reader(from)
+  let end = at
+  while (reader.pos < from.length) {
+    const start = reader.pos
     const field = reader.tag()
     reader.skipType(field & 7, 0, field >>> 3)
-    ;(field === SERIES_LABELS ? labels : others).push(series.subarray(at, reader.pos))
+    if (!wanted(field)) continue
+    into.set(from.subarray(start, reader.pos), end)
+    end += reader.pos - start
   }
-  const ordered = new Uint8Array(series.length)
-  let pos = 0
-  for (const piece of [...labels, ...others]) {
-    ordered.set(piece, pos)
-    pos += piece.length
-  }
-  readSeries(new Reader(ordered), new DataView(ordered.buffer), ordered.length, sink)
+  return end
 }
 
 /** An int64 varint as a number, without the object that protobufjs makes for 64 bits. */
@@ -214,9 +217,14 @@ function asWireError(error: unknown, reader: Reader): WireError {
 
 /**
  * The labels in a series' raw label fields, in the order sent.
- * @throws WireError when they are not label messages or not valid UTF-8
+ * @throws WireError when they are not label messages or not valid UTF-8; `too_large` when there are more than `max`
  */
-export function readLabels(body: Uint8Array, start: number, end: number): Label[] {
+export function readLabels(
+  body: Uint8Array,
+  start: number,
+  end: number,
+  max: number = Number.POSITIVE_INFINITY,
+): Label[] {
   const reader = new Reader(body)
   const labels: Label[] = []
   try {
@@ -233,6 +241,7 @@ export function readLabels(body: Uint8Array, start: number, end: number): Label[
         else if (field === LABEL_VALUE) value = readString(reader)
         else skipUnknown(reader, field, LABEL_NAME, LABEL_VALUE)
       }
+      if (labels.length >= max) throw new WireError('too_large', `write request: a series has more than ${max} labels`)
       labels.push([name, value])
     }
     return labels

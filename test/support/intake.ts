@@ -62,6 +62,7 @@ export async function startRig(
     registry,
     stored: new StoredSeries(db, database),
     dirtyHours: async () => new Set((await marks.open()).filter((m) => m.level === 1).map((m) => m.start)),
+    storedProblem: () => undefined,
     flush: () => store.flush(),
     now: () => Date.now(),
     pointsMs: 30 * DAY_MS,

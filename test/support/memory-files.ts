@@ -14,7 +14,7 @@ export class MemoryFiles implements Files {
   #stuck = false
   nextAppend: AppendFault | undefined
   nextSync: 'io' | undefined
-  nextReplace: 'full' | undefined
+  nextOverwrite: 'full' | undefined
 
   get openFiles(): number {
     return this.#open.size
@@ -84,16 +84,19 @@ export class MemoryFiles implements Files {
     this.content.set(path, content.slice())
   }
 
-  readText(path: string): string | undefined {
-    const bytes = this.content.get(path)
-    return bytes === undefined ? undefined : Buffer.from(bytes).toString()
+  readBytes(path: string): Uint8Array | undefined {
+    return this.content.get(path)
   }
 
-  replaceText(path: string, content: string): void {
-    const fault = this.nextReplace
-    this.nextReplace = undefined
+  overwrite(path: string, at: number, content: Uint8Array): void {
+    const fault = this.nextOverwrite
+    this.nextOverwrite = undefined
     if (fault !== undefined) throw errno('ENOSPC')
-    this.content.set(path, Uint8Array.from(Buffer.from(content)))
+    const before = this.content.get(path) ?? new Uint8Array(0)
+    const after = new Uint8Array(Math.max(before.length, at + content.length))
+    after.set(before)
+    after.set(content, at)
+    this.content.set(path, after)
   }
 
   /** The process is gone: its descriptors are closed, the content stays. */

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Door } from '../../../collector/journal/record.ts'
 import { DOORS } from '../../../collector/journal/record.ts'
+import { CursorFile } from '../../../collector/shard/cursor-file.ts'
 import type { OutgoingBatch } from '../../../collector/shard/outbox.ts'
 import type { IncomingBody, ShardOptions } from '../../../collector/shard/shard-core.ts'
 import { ShardCore } from '../../../collector/shard/shard-core.ts'
@@ -29,6 +30,7 @@ const options: ShardOptions = {
     labelNameBytesMax: 100,
     labelValueBytesMax: 100,
     decodedBytesMax: 1 << 20,
+    samplesPerBodyMax: 1000,
   },
   futureMaxMs: 60_000,
   lateMaxMs: 3_600_000,
@@ -252,8 +254,8 @@ function zeroTally(): Record<Door, { received: number }> {
 
 /** What a shard would do that kept its last arrival in memory only: the journal is drained and begun anew. */
 function forgetArrivals(files: MemoryFiles): void {
-  const cursor = JSON.parse(files.readText('/shard/cursor') ?? '{"position":0}') as { position: number }
-  files.content.set('/shard/cursor', Buffer.from(JSON.stringify({ position: cursor.position, at: 0 })))
+  const file = new CursorFile(files, '/shard/cursor')
+  file.write({ position: file.read()?.position ?? 0, at: 0 })
   const core = new ShardCore(files, options)
   const drained = core.cursor === core.journal.end
   core.close(0)
