@@ -1,6 +1,7 @@
 /** The embedded engine behind HTTP, asked by the unmodified client: everything that a server would answer alike. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -121,6 +122,26 @@ test('Native blocks arrive as they were encoded, and leave nothing in the spool'
     { s: '日本', id: (128n << 120n).toString(), l: [], v: (2n ** 60n).toString() },
   ])
   assert.deepEqual(readdirSync(join(directory, 'spool')), [])
+})
+
+test('an insert that breaks off leaves nothing in the spool', async () => {
+  const { hostname, port } = new URL(endpoint.url)
+  const authorization = `Basic ${Buffer.from(`default:${endpoint.password}`).toString('base64')}`
+  const socket = connect(Number(port), hostname)
+  socket.write(
+    `POST /?query=${encodeURIComponent('INSERT INTO app.nothing (a) FORMAT Native')} HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(5000)}`,
+  )
+  await eventually('it has begun', () => readdirSync(join(directory, 'spool')).length === 1)
+  socket.destroy()
+  await eventually('it is gone', () => readdirSync(join(directory, 'spool')).length === 0)
+})
+
+test('an engine that does not answer says so, is replaced, and the next one answers', { timeout: 60_000 }, async () => {
+  const { restarts, pid } = engine
+  process.kill(pid!, 'SIGSTOP')
+  await eventually('it is noticed', () => !engine.health().ready)
+  await eventually('it is replaced', () => engine.restarts > restarts && engine.health().ready, 40_000)
+  assert.deepEqual(await rows('SELECT 1 AS one'), [{ one: 1 }])
 })
 
 test('text formats insert too, and a row that does not fit refuses the whole insert', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { PassThrough } from '../../../collector/receive/pass-through.ts'
@@ -66,4 +67,43 @@ test('nobody to be reached is 503 with Retry-After and the address', async (t) =
   const response = await fetch(await passing(t, [dead]))
   assert.deepEqual([response.status, response.headers.get('retry-after')], [503, '1'])
   assert.ok((await response.text()).includes(dead))
+})
+
+test('what a request carries is never taken for the next request, whatever its method and headers claim', async (t) => {
+  const seen: string[] = []
+  const server = createServer((request, response) => {
+    seen.push(`${request.method} ${request.url}`)
+    request.resume()
+    request.on('end', () => response.end('ok'))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const url = new URL(await passing(t, [`http://127.0.0.1:${(server.address() as AddressInfo).port}`]))
+  const inner = 'GET /inner HTTP/1.1\r\nHost: a\r\nX-Swallow: '
+  const chunked = `${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`
+  for (const method of ['GET', 'HEAD', 'OPTIONS', 'DELETE', 'POST', 'PUT', 'PATCH']) {
+    for (const framing of [
+      `Transfer-Encoding: chunked\r\n\r\n${chunked}`,
+      `Content-Length: ${inner.length}\r\n\r\n${inner}`,
+      `Connection: content-length\r\nContent-Length: ${inner.length}\r\n\r\n${inner}`,
+      `Connection: transfer-encoding, host\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}`,
+    ]) {
+      await new Promise<void>((resolve) => {
+        const socket = connect(Number(url.port), url.hostname, () =>
+          socket.write(`${method} /outer HTTP/1.1\r\nHost: x\r\n${framing}`),
+        )
+        socket.once('data', () => socket.destroy())
+        socket.once('close', () => resolve())
+      })
+      assert.equal(await (await fetch(`${url}victim`)).text(), 'ok')
+    }
+  }
+  assert.deepEqual(
+    [...new Set(seen)].filter((line) => !line.endsWith('/outer')),
+    ['GET /victim'],
+  )
+  assert.equal(seen.length, 2 * 7 * 4)
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Access, findToken, Networks } from '../../../proto/runtime/access.ts'
@@ -66,4 +66,14 @@ test('findToken makes one at the first start, for its owner only, and finds it a
   assert.deepEqual(findToken('', directory), { ...first, created: false })
   assert.equal(readFileSync(join(directory, 'token'), 'utf8').trim(), first.token)
   assert.deepEqual(findToken('given', directory), { token: 'given', file: undefined, created: false })
+})
+
+test('findToken refuses tokens that no client can send, and a file that holds none', (t) => {
+  const directory = temporaryDirectory(t)
+  assert.equal(findToken(' abc ', directory).token, 'abc')
+  for (const token of ['a b', 'ключ', 'a\nb']) assert.throws(() => findToken(token, directory), /no client can send it/)
+  for (const content of ['', '\n', 'a b\n']) {
+    writeFileSync(join(directory, 'token'), content)
+    assert.throws(() => findToken('', directory), /holds no token/)
+  }
 })
