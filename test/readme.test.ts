@@ -57,7 +57,7 @@ test('commands of the README work when they are pasted', { timeout: 120_000 }, a
     .map(([, block]) => block!)
     .filter((block) => block.includes('curl'))
   assert.ok(commands.length >= 5)
-  const directory = temporaryDirectory(t)
+  const directory = temporaryDirectory()
   const ports = { collector: await freePort(), aggregator: await freePort() }
   // No token from outside: it is made and kept in the data directory, which is where the README looks for it.
   const program = await start('standalone', {

@@ -17,7 +17,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** Their tests start programs, and measure or kill them. */
 const ONE_AT_A_TIME = /^test\/(guarantees|interop)\//
 /** The longest file takes two minutes here. */
-const FILE_TIMEOUT_MS = 900_000
+const FILE_TIMEOUT_MS = 480_000
 
 interface Counts {
   passed: number

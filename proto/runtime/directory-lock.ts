@@ -1,13 +1,12 @@
 /**
- * One process per data directory. The lock is the operating system's (OFD on Linux), held on an open file: it dies with its
- * holder, however that dies, and it works between containers that share a volume. The only file that imports
- * `fs-native-extensions`.
+ * One process per data directory, also between containers that share a volume.
  */
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { tryLock } from 'fs-native-extensions'
 import { FleetmeterError } from './errors.ts'
+import type { LockFile } from './lock-file.ts'
+import { openLockFile } from './lock-file.ts'
 
 export interface DirectoryLock {
   release(): void
@@ -23,27 +22,26 @@ const LOOK_EVERY_MS = 50
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = join(directory, 'lock')
-  let fd: number
+  let file: LockFile
   try {
     mkdirSync(directory, { recursive: true })
-    fd = openSync(path, 'a+', 0o644)
+    file = openLockFile(path)
   } catch (error) {
     throw new FleetmeterError('FM_DIRECTORY', `Cannot use the data directory "${directory}"`, { cause: error })
   }
   const since = performance.now()
-  while (!tryLock(fd)) {
+  while (!file.tryLock()) {
     if (performance.now() - since < WAIT_MS) {
       await sleep(LOOK_EVERY_MS)
       continue
     }
     const holder = readFileSync(path, 'utf8').trim()
-    closeSync(fd)
+    file.close()
     throw new FleetmeterError(
       'FM_DIRECTORY_LOCKED',
       `Cannot start: the data directory "${directory}" is in use by another process${holder === '' ? '' : ` (pid ${holder})`}. Stop it, or set FLEETMETER_DATA_DIR to another directory.`,
     )
   }
-  ftruncateSync(fd)
-  writeSync(fd, `${process.pid}\n`)
-  return { release: () => closeSync(fd) }
+  file.write(`${process.pid}\n`)
+  return { release: () => file.close() }
 }

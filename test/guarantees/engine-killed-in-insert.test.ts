@@ -71,7 +71,7 @@ async function atEveryRename(
 
 test('the engine killed at any rename of an insert: every sample is there once', { timeout: 300_000 }, async (t) => {
   if (!hasPeer(t, 'strace', '--version', 'Debian package strace')) return
-  const directory = temporaryDirectory(t)
+  const directory = temporaryDirectory()
   const engine = await startEngine(join(directory, 'engine'))
   t.after(() => engine.stop())
   const rig = await startRig(engine.db, 'fleetmeter', join(directory, 'quarantine'), Date.now())
@@ -102,7 +102,7 @@ test('the engine killed at any rename of an insert: every sample is there once',
 
 test('control: deduplication tokens lose a partition', { timeout: 300_000 }, async (t) => {
   if (!hasPeer(t, 'strace', '--version', 'Debian package strace')) return
-  const engine = await startEngine(join(temporaryDirectory(t), 'engine'))
+  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
   t.after(() => engine.stop())
   await engine.db.command('CREATE DATABASE tokens')
   await engine.db.command(

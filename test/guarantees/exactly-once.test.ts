@@ -85,7 +85,7 @@ test('every acknowledged sample is in ClickHouse exactly once after kill -9 of a
   const seed = testSeed()
   t.diagnostic(`seed ${seed}, ${ROUNDS} rounds`)
   const random = new Random(seed)
-  const data = temporaryDirectory(t)
+  const data = temporaryDirectory()
   const world = new World(data, { collector: await freePort(), aggregator: await freePort() })
   await world.startAggregator()
   await world.startCollector()

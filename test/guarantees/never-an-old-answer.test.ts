@@ -9,7 +9,7 @@ import type { Running } from '../support/programs.ts'
 import { authorized, eventually, freePort, kill, start, temporaryDirectory } from '../support/programs.ts'
 
 test('an answer after a restart is never older than one before it', { timeout: 120_000 }, async (t) => {
-  const data = temporaryDirectory(t)
+  const data = temporaryDirectory()
   const port = await freePort()
   const startAggregator = (): Promise<Running> =>
     // Rows wait long for their insert: what was visible is in no ClickHouse when the process is killed.

@@ -36,7 +36,7 @@ function checkAggregator(metrics: ReadonlyMap<string, number>): void {
 }
 
 test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
-  const data = temporaryDirectory(t)
+  const data = temporaryDirectory()
   const port = await freePort()
   const startAggregator = (): Promise<Running> =>
     start('aggregator', {

@@ -4,8 +4,8 @@ import { test } from 'node:test'
 import { freePort, kill, start, temporaryDirectory } from '../support/programs.ts'
 
 for (const program of ['collector', 'aggregator'] as const) {
-  test(`a second ${program} on the same directory exits 78 and says who has it`, { timeout: 60_000 }, async (t) => {
-    const data = temporaryDirectory(t)
+  test(`a second ${program} on the same directory exits 78 and says who has it`, { timeout: 60_000 }, async () => {
+    const data = temporaryDirectory()
     const env = {
       FLEETMETER_DATA_DIR: data,
       FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
@@ -33,13 +33,13 @@ test('a wrong setting exits 78 and names it', async () => {
 
 test('a port that is taken says so', async (t) => {
   const first = await start('collector', {
-    FLEETMETER_DATA_DIR: temporaryDirectory(t),
+    FLEETMETER_DATA_DIR: temporaryDirectory(),
     FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
   })
   t.after(() => kill(first))
   await assert.rejects(
     start('collector', {
-      FLEETMETER_DATA_DIR: temporaryDirectory(t),
+      FLEETMETER_DATA_DIR: temporaryDirectory(),
       FLEETMETER_COLLECTOR_LISTEN: new URL(first.url).host,
     }),
     /Cannot listen on .*another process using the port/,

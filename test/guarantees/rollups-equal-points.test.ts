@@ -35,7 +35,7 @@ test('each roll-up equals a recomputation from the points', { timeout: 240_000 }
   const seed = testSeed()
   t.diagnostic(`seed ${seed}`)
   const random = new Random(seed)
-  const directory = temporaryDirectory(t)
+  const directory = temporaryDirectory()
   const engine = await startEngine(join(directory, 'engine'))
   t.after(() => engine.stop())
   const definitions = Array.from({ length: SERIES }, (_, i) =>

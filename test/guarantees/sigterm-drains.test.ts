@@ -29,7 +29,7 @@ const ENDINGS: readonly (readonly [string, (program: Running) => void])[] = [
 
 for (const [name, send] of ENDINGS)
   test(`${name} under load drains within fifteen seconds`, { timeout: 120_000 }, async (t) => {
-    const data = temporaryDirectory(t)
+    const data = temporaryDirectory()
     const program = await start('standalone', {
       FLEETMETER_DATA_DIR: data,
       FLEETMETER_COLLECTOR_LISTEN: `127.0.0.1:${await freePort()}`,
@@ -66,7 +66,7 @@ test('killed with -9, npm start takes its children along, and starts again on th
   timeout: 120_000,
 }, async (t) => {
   const env = {
-    FLEETMETER_DATA_DIR: temporaryDirectory(t),
+    FLEETMETER_DATA_DIR: temporaryDirectory(),
     FLEETMETER_COLLECTOR_LISTEN: `127.0.0.1:${await freePort()}`,
     FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${await freePort()}`,
   }
@@ -80,14 +80,14 @@ test('killed with -9, npm start takes its children along, and starts again on th
 
 test('SIGTERM while npm start is still starting ends it with 0, and nothing is left', {
   timeout: 120_000,
-}, async (t) => {
+}, async () => {
   for (const after of [100, 400, 700, 1000]) {
     const child = spawn(process.execPath, ['dist/proto/standalone/main.js'], {
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
       env: {
         PATH: process.env['PATH'],
         FLEETMETER_LOG_LEVEL: 'silent',
-        FLEETMETER_DATA_DIR: temporaryDirectory(t),
+        FLEETMETER_DATA_DIR: temporaryDirectory(),
         FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
         FLEETMETER_AGGREGATOR_LISTEN: '127.0.0.1:0',
       },

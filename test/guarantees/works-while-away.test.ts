@@ -22,7 +22,7 @@ const SERIES = 500
 test('the collector works while the aggregator is away, as long as its disk bound allows', {
   timeout: 180_000,
 }, async (t) => {
-  const data = temporaryDirectory(t)
+  const data = temporaryDirectory()
   const port = await freePort()
   const collector = await start('collector', {
     FLEETMETER_DATA_DIR: data,

@@ -26,7 +26,7 @@ test('vmagent forwards, also over a kill -9 of the collector: nothing is dropped
   timeout: 120_000,
 }, async (t) => {
   if (!hasPeer(t, 'vmagent', '-version', 'Debian package victoria-metrics')) return
-  const data = temporaryDirectory(t)
+  const data = temporaryDirectory()
   const [port, aggregatorPort, collectorPort] = [await freePort(), await freePort(), await freePort()]
   const aggregator = await start('aggregator', {
     FLEETMETER_DATA_DIR: data,

@@ -10,7 +10,7 @@ export interface Pair {
 
 /** Started with short waits; killed at the end of the test. @param env for both, over the defaults */
 export async function startPair(t: { after(f: () => void | Promise<void>): void }, env: Env = {}): Promise<Pair> {
-  const data = temporaryDirectory(t)
+  const data = temporaryDirectory()
   const aggregatorPort = await freePort()
   const shared = { FLEETMETER_DATA_DIR: data, FLEETMETER_AGGREGATOR_URL: `http://127.0.0.1:${aggregatorPort}`, ...env }
   const aggregator = await start('aggregator', {

@@ -26,10 +26,16 @@ export interface Running {
   readonly exited: Promise<number | string>
 }
 
-/** A directory that is removed at the end of the test. */
-export function temporaryDirectory(t: { after(f: () => void): void }): string {
+/** A directory that is removed when the test's process ends: programs that a test starts may write until they are stopped. */
+export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-'))
-  t.after(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
+  process.once('exit', () => {
+    try {
+      rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+    } catch {
+      // A program that was killed just now may still have a file there: the system's cleaning of /tmp takes it.
+    }
+  })
   return directory
 }
 

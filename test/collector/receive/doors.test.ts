@@ -11,10 +11,9 @@ import { Random, testSeed } from '../../support/random.ts'
 import { remoteWriteBody } from '../../support/write-request.ts'
 
 let collector: Running
-const cleanups: (() => void)[] = []
 before(async () => {
   collector = await start('collector', {
-    FLEETMETER_DATA_DIR: temporaryDirectory({ after: (f) => void cleanups.push(f) }),
+    FLEETMETER_DATA_DIR: temporaryDirectory(),
     FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
     FLEETMETER_AGGREGATOR_URL: 'http://127.0.0.1:9',
     FLEETMETER_COLLECTOR_HOST: 'false',
@@ -25,7 +24,6 @@ before(async () => {
 })
 after(async () => {
   await kill(collector)
-  for (const f of cleanups) f()
 })
 
 const snappy = { 'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy' }

@@ -58,8 +58,8 @@ test('Networks hold IPv4, IPv6 and mapped addresses; a wrong entry is named', ()
   assert.throws(() => new Networks(['localhost'], 'open_writes'), { code: 'FM_CONFIG' })
 })
 
-test('findToken makes one at the first start, for its owner only, and finds it again', (t) => {
-  const directory = temporaryDirectory(t)
+test('findToken makes one at the first start, for its owner only, and finds it again', () => {
+  const directory = temporaryDirectory()
   const first = findToken('', directory)
   assert.ok(first.created && first.token.length >= 32)
   assert.equal(statSync(join(directory, 'token')).mode & 0o777, 0o600)
@@ -68,8 +68,8 @@ test('findToken makes one at the first start, for its owner only, and finds it a
   assert.deepEqual(findToken('given', directory), { token: 'given', file: undefined, created: false })
 })
 
-test('findToken refuses tokens that no client can send, and a file that holds none', (t) => {
-  const directory = temporaryDirectory(t)
+test('findToken refuses tokens that no client can send, and a file that holds none', () => {
+  const directory = temporaryDirectory()
   assert.equal(findToken(' abc ', directory).token, 'abc')
   for (const token of ['a b', 'ключ', 'a\nb']) assert.throws(() => findToken(token, directory), /no client can send it/)
   for (const content of ['', '\n', 'a b\n']) {

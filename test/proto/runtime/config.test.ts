@@ -45,8 +45,8 @@ function problems(argv: string[], env: Record<string, string> = {}): string {
   }
 }
 
-test('loadConfig: default < file < environment < flag', (t) => {
-  const file = join(temporaryDirectory(t), 'c.yaml')
+test('loadConfig: default < file < environment < flag', () => {
+  const file = join(temporaryDirectory(), 'c.yaml')
   writeFileSync(
     file,
     'data_dir: /from/file\napp:\n  limit: 2\n  bytes_max: 2MiB\n  on: false\n  names: [p, q]\nother:\n  anything: 1\n',
@@ -99,8 +99,8 @@ test('loadConfig passes over the settings of other programs', () => {
   assert.equal(problems(['--other-listen', 'x'], { FLEETMETER_OTHER_LISTEN: 'x' }), '')
 })
 
-test('loadConfig says what is wrong with the file', (t) => {
-  const file = join(temporaryDirectory(t), 'c.yaml')
+test('loadConfig says what is wrong with the file', () => {
+  const file = join(temporaryDirectory(), 'c.yaml')
   for (const [content, part] of [
     ['app: [1]', 'app: expected settings below it'],
     ['app:\n  limitt: 1', 'app.limitt: there is no such setting (did you mean limit?)'],
