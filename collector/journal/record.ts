@@ -23,8 +23,8 @@ const SEGMENT_HEAD_BYTES = 12
 /** Longest record that a reader believes; a body is bounded far below. */
 export const RECORD_BYTES_MAX: number = 256 * 1024 * 1024
 
-/** Through which door a body came: how it is to be read. Numbers are on disk. */
-export const DOORS = ['remote_write', 'metrics_batch', 'host'] as const
+/** Through which door a body came: how it is to be read. Numbers are on disk: new ones at the end. */
+export const DOORS = ['remote_write', 'metrics_batch', 'host', 'remote_write_2'] as const
 export type Door = (typeof DOORS)[number]
 
 /** A body that was taken, with the decision about each of its samples. */

@@ -1,12 +1,14 @@
 /**
- * `POST /api/v1/write`: Prometheus remote write 1.0.
+ * `POST /api/v1/write`: Prometheus remote write 1.0 and 2.0, told apart by the Content-Type alone.
  *
  *     204  everything is written (duplicates count: they are)
  *     400  undecodable, or some samples are refused; the others are written, the body says how many and why
  *     415  another media type, encoding or message; decided before the body is touched
  *     413  body over the limit     503  try again     401  wrong or missing token
  *
+ * 2.0 is also told in headers how much was written; 1.0 senders must not be.
  * @see https://prometheus.io/docs/specs/prw/remote_write_spec/
+ * @see https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { mediaType, readBody, sendError } from '../../proto/runtime/http-server.ts'
@@ -16,43 +18,59 @@ import type { Taken } from '../shard/shard-core.ts'
 import type { DoorContext } from './doors.ts'
 import { admitted, answerFailure, REJECT_STATUS, shardOf } from './doors.ts'
 
-const DOOR = 'remote_write'
+/** The messages and the doors that they come through. */
+const MESSAGES: ReadonlyMap<string, 'remote_write' | 'remote_write_2'> = new Map([
+  ['prometheus.WriteRequest', 'remote_write'],
+  ['io.prometheus.write.v2.Request', 'remote_write_2'],
+])
 
 export async function receiveRemoteWrite(
   context: DoorContext,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const caller = admitted(context, DOOR, true, request, response)
+  const caller = admitted(context, 'remote_write', true, request, response)
   if (caller === undefined) return
-  const unsupported = unsupportedReason(request)
-  if (unsupported !== undefined) {
-    context.counts.add(DOOR, 'unsupported')
+  const door = doorOf(request)
+  if (typeof door === 'object') {
+    context.counts.add('remote_write', 'unsupported')
     request.resume()
-    sendError(response, 415, 'BAD_REQUEST', unsupported)
+    sendError(response, 415, 'BAD_REQUEST', door.unsupported)
     return
   }
   const body = await readBody(request, context.bodyBytesMax, context.receiving)
-  const outcome = await shardOf(context, caller, request).take({ door: DOOR, tenant: context.tenant, body })
-  context.counts.add(DOOR, outcome.kind === 'ok' ? 'ok' : outcome.code)
+  const outcome = await shardOf(context, caller, request).take({ door, tenant: context.tenant, body })
+  context.counts.add(door, outcome.kind === 'ok' ? 'ok' : outcome.code)
+  if (door === 'remote_write_2') setWritten(response, outcome)
   answer(response, outcome)
 }
 
-/** Why the headers rule the message out; undefined for snappy and a 1.0 WriteRequest. */
-function unsupportedReason(request: IncomingMessage): string | undefined {
+/** Which message the headers announce, or why none that is read here. */
+function doorOf(request: IncomingMessage): 'remote_write' | 'remote_write_2' | { readonly unsupported: string } {
   const encoding = (request.headers['content-encoding'] ?? 'snappy').trim().toLowerCase()
   if (encoding !== 'snappy')
-    return `Content-Encoding "${encoding}" is not supported: remote write bodies are snappy (block format)`
+    return {
+      unsupported: `Content-Encoding "${encoding}" is not supported: remote write bodies are snappy (block format)`,
+    }
   const { type, parameters } = mediaType(request.headers['content-type'] ?? 'application/x-protobuf')
   if (type !== 'application/x-protobuf')
-    return `Content-Type "${type}" is not supported: expected application/x-protobuf`
-  const proto = parameters
-    .find((p) => p.toLowerCase().startsWith('proto='))
-    ?.slice('proto='.length)
-    .replace(/^"(.*)"$/, '$1')
-  if (proto !== undefined && proto !== 'prometheus.WriteRequest')
-    return `The message "${proto}" is not supported: expected prometheus.WriteRequest (remote write 1.0)`
-  return undefined
+    return { unsupported: `Content-Type "${type}" is not supported: expected application/x-protobuf` }
+  const parameter = parameters.find((p) => p.toLowerCase().startsWith('proto='))
+  const message = parameter?.slice('proto='.length).replace(/^"(.*)"$/, '$1') ?? 'prometheus.WriteRequest'
+  return (
+    MESSAGES.get(message) ?? {
+      unsupported: `The message "${message}" is not supported: expected one of ${[...MESSAGES.keys()].join(', ')}`,
+    }
+  )
+}
+
+/** How much of a 2.0 request is written, in the headers that its sender compares with what it sent. */
+function setWritten(response: ServerResponse, outcome: Outcome<Taken>): void {
+  const samples =
+    outcome.kind === 'ok' ? outcome.value.samples - outcome.value.refused.reduce((n, r) => n + r.count, 0) : 0
+  response.setHeader('X-Prometheus-Remote-Write-Samples-Written', samples)
+  response.setHeader('X-Prometheus-Remote-Write-Histograms-Written', 0)
+  response.setHeader('X-Prometheus-Remote-Write-Exemplars-Written', 0)
 }
 
 function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
@@ -65,7 +83,7 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
   else sendError(response, 400, 'BAD_REQUEST', problems.join('; '))
 }
 
-/** What of the request is not written, in sentences. Metadata is outside of 1.0 and passed over silently. */
+/** What of the request is not written, in sentences. Metadata is passed over silently. */
 function notWritten({ samples, refused, extras }: Taken): string[] {
   const problems: string[] = []
   const count = refused.reduce((n, r) => n + r.count, 0)

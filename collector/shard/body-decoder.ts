@@ -13,6 +13,8 @@ import type { MetricPoint, PointRejection } from '../../proto/wire/metric-batch.
 import { readMetricBatch } from '../../proto/wire/metric-batch.ts'
 import type { ExtraKind, WriteRequestSink } from '../../proto/wire/remote-write.ts'
 import { readLabels, readWriteRequest } from '../../proto/wire/remote-write.ts'
+import type { Request2Sink } from '../../proto/wire/remote-write-2.ts'
+import { readRequest2 } from '../../proto/wire/remote-write-2.ts'
 import type { Snappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door } from '../journal/record.ts'
@@ -68,7 +70,7 @@ const NO_LIMITS: SeriesLimits = {
   samplesPerBodyMax: Number.POSITIVE_INFINITY,
 }
 
-export class PortableDecoder implements BodyDecoder, WriteRequestSink {
+export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2Sink {
   table: SeriesTable
   readonly #scratch: Scratch
   readonly #snappy: Snappy
@@ -101,11 +103,13 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
     this.table.begin()
     if (door === 'metrics_batch') return { extras: this.#extras, badPoints: this.#points(body) }
     this.#scope = tenant * 2 + KEY_PROTOBUF
-    readWriteRequest(this.#snappy.uncompress(body, this.#applied.decodedBytesMax), this)
+    const decoded = this.#snappy.uncompress(body, this.#applied.decodedBytesMax)
+    if (door === 'remote_write_2') readRequest2(decoded, this, this.#applied.decodedBytesMax)
+    else readWriteRequest(decoded, this)
     return { extras: this.#extras, badPoints: [] }
   }
 
-  // The sink of a write request.
+  // The sink of a write request, of either version.
 
   expect(body: Uint8Array, pos: number, end: number): number {
     return this.table.expect(body, this.#viewOf(body), pos, end, this.#scope)
@@ -115,6 +119,10 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink {
     const view = this.#viewOf(body)
     const known = this.table.find(body, view, start, end, this.#scope)
     this.#current = known >= 0 ? known : this.#learn(body, view, start, end)
+  }
+
+  unreadableSeries(): void {
+    this.#current = refused('malformed_labels')
   }
 
   sample(timestamp: number, low: number, high: number): void {

@@ -8,7 +8,7 @@ export const REFUSALS = {
   duplicate_label: 'a label name stands twice',
   too_many_labels: 'the series has more labels than limits allow (label_count_max)',
   label_too_long: 'a label name or value is longer than limits allow (label_name_bytes_max, label_value_bytes_max)',
-  malformed_labels: 'the labels are not readable or not UTF-8',
+  malformed_labels: 'the labels are not readable, not UTF-8, or references that lead nowhere',
   series_limit: 'the shard knows as many series as it may (series_max)',
   too_old: 'the timestamp is older than late samples may be (points_days, less one)',
   too_new: 'the timestamp is further in the future than clocks may differ (future_max_ms)',

@@ -23,7 +23,7 @@ export const STALE_LOW = 2
 const VARINT = 0
 const FIXED64 = 1
 const LENGTH = 2
-const tag = (field: number, type: number): number => (field << 3) | type
+export const tag = (field: number, type: number): number => (field << 3) | type
 
 const REQUEST_TIMESERIES = tag(1, LENGTH)
 const REQUEST_METADATA = tag(3, LENGTH)
@@ -81,7 +81,7 @@ export function readWriteRequest(body: Uint8Array, sink: WriteRequestSink): void
 }
 
 /** Starts a nested message: the reader cannot leave it. @returns its end */
-function enter(reader: Reader, outerEnd: number): number {
+export function enter(reader: Reader, outerEnd: number): number {
   const length = reader.size()
   const end = reader.pos + length
   if (end > outerEnd)
@@ -127,7 +127,13 @@ function readSeries(reader: Reader, view: DataView, end: number, sink: WriteRequ
   if (histograms > 0) sink.extra('histogram', histograms)
 }
 
-function readSample(reader: Reader, view: DataView, seriesEnd: number, sink: WriteRequestSink): void {
+/** A sample message of either version; what 2.0 adds to it is skipped. */
+export function readSample(
+  reader: Reader,
+  view: DataView,
+  seriesEnd: number,
+  sink: Pick<WriteRequestSink, 'sample'>,
+): void {
   const end = enter(reader, seriesEnd)
   let low = 0
   let high = 0
@@ -194,7 +200,7 @@ function readInt64(reader: Reader): number {
 }
 
 /** Skips a field that we do not know; a known field number under another wire type is an error, as in every decoder. */
-function skipUnknown(reader: Reader, field: number, ...known: number[]): void {
+export function skipUnknown(reader: Reader, field: number, ...known: number[]): void {
   for (const expected of known) {
     if (field >>> 3 === expected >>> 3)
       throw new WireError(
@@ -206,7 +212,7 @@ function skipUnknown(reader: Reader, field: number, ...known: number[]): void {
 }
 
 /** protobufjs throws plain errors; this is the one place that gives them our code. */
-function asWireError(error: unknown, reader: Reader): WireError {
+export function asWireError(error: unknown, reader: Reader): WireError {
   if (error instanceof WireError) return error
   const reason = error instanceof Error ? error.message : String(error)
   return new WireError(

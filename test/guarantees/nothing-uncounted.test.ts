@@ -10,7 +10,7 @@ import type { Running } from '../support/programs.ts'
 import { eventually, freePort, kill, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
 import { Random, testSeed } from '../support/random.ts'
 
-const DOORS = ['remote_write', 'metrics_batch', 'host']
+const DOORS = ['remote_write', 'remote_write_2', 'metrics_batch', 'host']
 
 function checkCollector(metrics: ReadonlyMap<string, number>): void {
   for (const shard of ['shard-0', 'shard-1']) {

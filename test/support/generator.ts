@@ -6,7 +6,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { authorized } from './programs.ts'
 import type { Random } from './random.ts'
 import type { Point } from './write-request.ts'
-import { metricsBatchBody, remoteWriteBody } from './write-request.ts'
+import { metricsBatchBody, remoteWrite2Body, remoteWriteBody } from './write-request.ts'
+
+const BODIES = { batch: metricsBatchBody, 'remote write 1.0': remoteWriteBody, 'remote write 2.0': remoteWrite2Body }
+type Kind = keyof typeof BODIES
+const KINDS = Object.keys(BODIES) as Kind[]
+const snappy = { 'Content-Encoding': 'snappy' }
+const HEADERS: Readonly<Record<Kind, Readonly<Record<string, string>>>> = {
+  batch: { ...authorized, 'Content-Type': 'application/json' },
+  'remote write 1.0': { ...snappy, 'Content-Type': 'application/x-protobuf' },
+  'remote write 2.0': { ...snappy, 'Content-Type': 'application/x-protobuf;proto=io.prometheus.write.v2.Request' },
+}
 
 export class Generator {
   /** Acknowledged samples: series → time → value. */
@@ -44,7 +54,7 @@ export class Generator {
   }
 
   async #send(sender: number, senders: number, pauseMs: number): Promise<void> {
-    let before: { body: Uint8Array<ArrayBuffer>; json: boolean } | undefined
+    let before: { body: Uint8Array<ArrayBuffer>; kind: Kind } | undefined
     while (!this.#stopped) {
       const round = this.#round++
       const points: Point[] = []
@@ -57,13 +67,13 @@ export class Generator {
           value: round + s / 100,
         })
       }
-      const json = this.#random.chance(0.3)
-      const body = json ? metricsBatchBody(points) : remoteWriteBody(points)
-      if (!(await this.#until2xx(body, json))) return
+      const kind = this.#random.pick(KINDS)
+      const body = BODIES[kind](points)
+      if (!(await this.#until2xx(body, kind))) return
       for (const point of points) this.#note(point)
       // Now and then an old body comes again, as from a sender that missed the answer.
-      if (before !== undefined && this.#random.chance(0.1)) await this.#until2xx(before.body, before.json)
-      before = { body, json }
+      if (before !== undefined && this.#random.chance(0.1)) await this.#until2xx(before.body, before.kind)
+      before = { body, kind }
       if (pauseMs > 0) await sleep(pauseMs)
     }
   }
@@ -79,16 +89,14 @@ export class Generator {
     this.acknowledgedSamples++
   }
 
-  async #until2xx(body: Uint8Array<ArrayBuffer>, json: boolean): Promise<boolean> {
+  async #until2xx(body: Uint8Array<ArrayBuffer>, kind: Kind): Promise<boolean> {
     for (;;) {
       if (this.#abandon) return false
       try {
-        const response = await fetch(`${this.#url}${json ? '/v1/metrics/batch' : '/api/v1/write'}`, {
+        const response = await fetch(`${this.#url}${kind === 'batch' ? '/v1/metrics/batch' : '/api/v1/write'}`, {
           method: 'POST',
           body,
-          headers: json
-            ? { ...authorized, 'Content-Type': 'application/json' }
-            : { 'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy' },
+          headers: HEADERS[kind],
           signal: AbortSignal.timeout(10_000),
         })
         const text = await response.text()

@@ -8,7 +8,7 @@ import { portableSnappy } from '../../../proto/wire/snappy.ts'
 import type { Running } from '../../support/programs.ts'
 import { authorized, kill, scrape, start, temporaryDirectory, total } from '../../support/programs.ts'
 import { Random, testSeed } from '../../support/random.ts'
-import { remoteWriteBody } from '../../support/write-request.ts'
+import { encodeRequest2, remoteWrite2Body, remoteWriteBody } from '../../support/write-request.ts'
 
 let collector: Running
 before(async () => {
@@ -66,10 +66,7 @@ test('content types and encodings: 1.0 in every spelling, everything else 415 be
   }
   for (const [headers, reason] of [
     [{ ...snappy, 'Content-Type': 'application/json' }, /application\/json/],
-    [
-      { ...snappy, 'Content-Type': 'application/x-protobuf;proto=io.prometheus.write.v2.Request' },
-      /io\.prometheus\.write\.v2\.Request/,
-    ],
+    [{ ...snappy, 'Content-Type': 'application/x-protobuf;proto=io.prometheus.write.v3.Request' }, /write\.v3/],
     [{ ...snappy, 'Content-Encoding': 'gzip' }, /gzip/],
     [{ ...snappy, 'Content-Encoding': 'snappy, gzip' }, /snappy, gzip/],
   ] as const) {
@@ -177,6 +174,29 @@ test('labels in any order are one series, and a label without a value is none', 
     assert.equal((await write(raw(labels))).status, 204)
   }
   assert.equal(total(await scrapeAfterTick(), 'fleetmeter_collector_series'), before + 1)
+})
+
+test('2.0: the answer counts what is written, also where a part is not; 1.0 bodies under its name hold nothing', async () => {
+  const version2 = { ...snappy, 'Content-Type': 'application/x-protobuf; proto=io.prometheus.write.v2.Request' }
+  const point = (labels: Record<string, string>, time = now) => ({ name: 'two', labels, time, value: 1 })
+  const written = (headers: Headers): (string | null)[] =>
+    ['samples', 'histograms', 'exemplars'].map((what) => headers.get(`x-prometheus-remote-write-${what}-written`))
+  for (let i = 0; i < 2; i++) {
+    const { status, text, headers } = await write(remoteWrite2Body([point({ a: '1' }), point({ a: '2' })]), version2)
+    assert.deepEqual([status, text, ...written(headers)], [204, '', '2', '0', '0'])
+  }
+  const partial = await write(remoteWrite2Body([point({ a: '3' }), point({ a: '4' }, 1)]), version2)
+  assert.deepEqual([partial.status, ...written(partial.headers)], [400, '1', '0', '0'])
+  assert.match(partial.text, /1 of 2 samples not written.*too_old/)
+  const none = await write('not snappy', version2)
+  assert.deepEqual([none.status, ...written(none.headers)], [400, '0', '0', '0'])
+  const nameless = await write(
+    Uint8Array.from(
+      portableSnappy.compress(encodeRequest2([{ labels: [['a', 'b']], samples: [{ timestamp: now, value: 1 }] }])),
+    ),
+    version2,
+  )
+  assert.deepEqual([nameless.status, ...written(nameless.headers)], [400, '0', '0', '0'])
 })
 
 test('bodies over the limit are 413, stated or not, and the answer reaches a client that writes to the end first', async () => {

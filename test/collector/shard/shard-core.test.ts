@@ -16,7 +16,7 @@ import type { AppendFault } from '../../support/memory-files.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
 import { StoreModel } from '../../support/store-model.ts'
 import type { Point } from '../../support/write-request.ts'
-import { metricsBatchBody, remoteWriteBody } from '../../support/write-request.ts'
+import { metricsBatchBody, remoteWrite2Body, remoteWriteBody } from '../../support/write-request.ts'
 
 const NOW = 1_761_991_200_000
 
@@ -45,7 +45,9 @@ const options: ShardOptions = {
 const bodyOf = (door: Door, points: readonly Point[]): IncomingBody => ({
   door,
   tenant: 'default',
-  body: door === 'metrics_batch' ? metricsBatchBody(points) : remoteWriteBody(points),
+  body: (door === 'metrics_batch' ? metricsBatchBody : door === 'remote_write_2' ? remoteWrite2Body : remoteWriteBody)(
+    points,
+  ),
 })
 
 type Op =
