@@ -60,8 +60,10 @@ test('each roll-up equals a recomputation from the points', { timeout: 240_000 }
     }))
 
   let sent: BatchPoint[][] = []
+  let windows = 0
   for (let restart = 0; restart < 4; restart++) {
     const rig = await startRig(engine.db, 'fleetmeter', join(directory, 'quarantine'), Date.now() - 900_000)
+    t.after(() => rig.stop())
     for (let i = 0; i < 6; i++) {
       const fresh = makePoints(random.between(1, 400))
       sent.push(fresh)
@@ -75,7 +77,8 @@ test('each roll-up equals a recomputation from the points', { timeout: 240_000 }
         { kind: 'stored', expired: 0 },
         { kind: 'stored', expired: 0 },
       ])
-      if (random.chance(0.4)) await rollUp(rig.marks, rig.rollups, Date.now(), { graceMs: 0, lateMaxMs: 29 * DAY })
+      if (random.chance(0.4))
+        windows += await rollUp(rig.marks, rig.rollups, Date.now(), { graceMs: 0, lateMaxMs: 29 * DAY })
     }
     if (restart === 1) {
       process.kill(engine.process.pid!, 'SIGKILL')
@@ -85,7 +88,8 @@ test('each roll-up equals a recomputation from the points', { timeout: 240_000 }
     sent = sent.slice(-8)
   }
   const rig = await startRig(engine.db, 'fleetmeter', join(directory, 'quarantine'), Date.now() - 900_000)
-  const windows = await rollUp(rig.marks, rig.rollups, Date.now(), { graceMs: 0, lateMaxMs: 29 * DAY })
+  t.after(() => rig.stop())
+  windows += await rollUp(rig.marks, rig.rollups, Date.now(), { graceMs: 0, lateMaxMs: 29 * DAY })
   assert.ok(windows > 0)
   assert.equal(
     await rollUp(rig.marks, rig.rollups, Date.now(), { graceMs: 0, lateMaxMs: 29 * DAY }),
