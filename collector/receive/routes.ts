@@ -12,23 +12,37 @@ import { receiveRemoteWrite } from './remote-write.ts'
 
 type Receive = (context: DoorContext, request: IncomingMessage, response: ServerResponse) => Promise<void>
 
-/** `open`: from some networks no token is needed. */
-const DOORS: ReadonlyMap<string, { readonly door: Door; readonly open: boolean; readonly receive: Receive }> = new Map([
-  ['/api/v1/write', { door: 'remote_write', open: true, receive: receiveRemoteWrite }],
-  ['/v1/metrics/batch', { door: 'metrics_batch', open: false, receive: receiveMetricsBatch }],
+interface Entrance {
+  readonly door: Door
+  readonly receive: Receive
+  /** From some networks no token is needed. */
+  readonly open: boolean
+  readonly methods: readonly string[]
+}
+
+const REMOTE_WRITE: Entrance = { door: 'remote_write', receive: receiveRemoteWrite, open: true, methods: ['POST'] }
+/** Where Primus Lens takes remote write, from any sender's configuration that still points there. */
+const LENS: Entrance = { ...REMOTE_WRITE, methods: ['POST', 'PUT'] }
+
+const ENTRANCES: ReadonlyMap<string, Entrance> = new Map([
+  ['/api/v1/write', REMOTE_WRITE],
+  ['/v1/prometheus', LENS],
+  ['/prometheus', LENS],
+  ['/v1/metrics/batch', { door: 'metrics_batch', receive: receiveMetricsBatch, open: false, methods: ['POST'] }],
 ])
 
 export function collectorRoutes(context: DoorContext, own: OwnState, passThrough: PassThrough): Handler {
   return async (request, response) => {
     const path = pathOf(request)
-    const found = DOORS.get(path)
-    if (found === undefined)
+    const entrance = ENTRANCES.get(path)
+    if (entrance === undefined)
       await (own.serves(path) ? own.handle(path, request, response) : passThrough.handle(request, response))
-    else if (request.method === 'POST') await found.receive(context, request, response)
-    else if (admitted(context, found.door, found.open, request, response) !== undefined) {
+    else if (entrance.methods.includes(request.method ?? '')) await entrance.receive(context, request, response)
+    else if (admitted(context, entrance.door, entrance.open, request, response) !== undefined) {
       request.resume()
-      sendError(response, 405, 'BAD_REQUEST', `${request.method} is not allowed on ${path}: expected POST`, {
-        Allow: 'POST',
+      const allowed = entrance.methods.join(', ')
+      sendError(response, 405, 'BAD_REQUEST', `${request.method} is not allowed on ${path}: expected ${allowed}`, {
+        Allow: allowed,
       })
     }
   }

@@ -176,6 +176,20 @@ test('labels in any order are one series, and a label without a value is none', 
   assert.equal(total(await scrapeAfterTick(), 'fleetmeter_collector_series'), before + 1)
 })
 
+test("remote write at Primus Lens' paths, by POST and PUT", async () => {
+  for (const path of ['/v1/prometheus', '/prometheus']) {
+    const ask = async (method: string): Promise<number> =>
+      (
+        await fetch(`${collector.url}${path}`, {
+          method,
+          headers: snappy,
+          ...(method === 'GET' ? {} : { body: good(3) }),
+        })
+      ).status
+    assert.deepEqual([await ask('POST'), await ask('PUT'), await ask('GET')], [204, 204, 405])
+  }
+})
+
 test('2.0: the answer counts what is written, also where a part is not; 1.0 bodies under its name hold nothing', async () => {
   const version2 = { ...snappy, 'Content-Type': 'application/x-protobuf; proto=io.prometheus.write.v2.Request' }
   const point = (labels: Record<string, string>, time = now) => ({ name: 'two', labels, time, value: 1 })
