@@ -96,6 +96,12 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     () => [{ value: measured.host?.dropped ?? 0 }],
   )
 
+  metrics.counter(
+    'shard_thread_starts_total',
+    'Threads begun for a shard: more than one means that the one before failed.',
+    ['shard'],
+    () => threads.map((thread) => ({ labels: { shard: thread.name }, value: thread.generation })),
+  )
   metrics.gauge(
     'series',
     'Series that a shard knows.',
