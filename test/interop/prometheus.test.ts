@@ -59,7 +59,15 @@ async function prometheus3(t: TestContext): Promise<string | undefined> {
   for (const file of ['go.mod', 'go.sum'])
     copyFileSync(fileURLToPath(new URL(`./prometheus-3/${file}`, import.meta.url)), join(directory, file))
   const binary = join(directory, 'prometheus')
-  const flags = ['build', '-mod=mod', '-o', binary, 'github.com/prometheus/prometheus/cmd/prometheus']
+  const flags = [
+    'build',
+    '-mod=mod',
+    '-tags',
+    'remove_all_sd',
+    '-o',
+    binary,
+    'github.com/prometheus/prometheus/cmd/prometheus',
+  ]
   await promisify(execFile)('go', flags, { cwd: directory, maxBuffer: 64 * 1024 * 1024 })
   return binary
 }
