@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** Their tests start programs, and measure or kill them. */
 const ONE_AT_A_TIME = /^test\/(guarantees|interop)\//
-/** The longest file builds a Prometheus first, in CI: eight minutes on two cores. */
+/** The longest file builds a Prometheus first, in CI: three minutes on two cores, more on slower ones. */
 const FILE_TIMEOUT_MS = 1_500_000
 
 interface Counts {

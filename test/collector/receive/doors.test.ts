@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test'
 import { encodeWriteRequest } from '../../../proto/wire/remote-write.ts'
 import { portableSnappy } from '../../../proto/wire/snappy.ts'
 import type { Running } from '../../support/programs.ts'
-import { authorized, kill, scrape, start, temporaryDirectory, total } from '../../support/programs.ts'
+import { authorized, eventually, kill, scrape, start, temporaryDirectory, total } from '../../support/programs.ts'
 import { Random, testSeed } from '../../support/random.ts'
 import { encodeRequest2, remoteWrite2Body, remoteWriteBody } from '../../support/write-request.ts'
 
@@ -19,6 +19,7 @@ before(async () => {
     FLEETMETER_COLLECTOR_HOST: 'false',
     FLEETMETER_COLLECTOR_BODY_BYTES_MAX: '200KiB',
     FLEETMETER_COLLECTOR_DECODED_BYTES_MAX: '1MiB',
+    FLEETMETER_COLLECTOR_RECEIVING_BYTES_MAX: '1MiB',
     FLEETMETER_LOG_LEVEL: 'error',
   })
 })
@@ -174,6 +175,27 @@ test('labels in any order are one series, and a label without a value is none', 
     assert.equal((await write(raw(labels))).status, 204)
   }
   assert.equal(total(await scrapeAfterTick(), 'fleetmeter_collector_series'), before + 1)
+})
+
+test('bodies on their way in have a bound together: beyond it senders are told to come again, and can', async () => {
+  const { port, hostname } = new URL(collector.url)
+  const head = 'POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Encoding: snappy\r\nContent-Length: 200000\r\n\r\n'
+  const slow = Array.from({ length: 8 }, () => connect(Number(port), hostname))
+  for (const socket of slow) {
+    socket.on('error', () => {})
+    socket.write(head)
+    socket.write(new Uint8Array(150_000))
+  }
+  const large = new Uint8Array(150_000)
+  await eventually('there is no room', async () => (await write(large)).status === 503)
+  const { headers, text } = await write(large)
+  assert.equal(headers.get('retry-after'), '1')
+  assert.match(text, /on their way in/)
+  for (const socket of slow) socket.destroy()
+  await eventually(
+    'there is room again',
+    async () => (await write(good(4))).status === 204 && (await write(large)).status === 400,
+  )
 })
 
 test("remote write at Primus Lens' paths, by POST and PUT", async () => {
