@@ -33,6 +33,7 @@ import { registerCollectorMetrics } from './metrics.ts'
 import { DoorRequests } from './receive/doors.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { collectorRoutes } from './receive/routes.ts'
+import { ArrivalClock } from './shard/arrival-clock.ts'
 import type { ShardOptions } from './shard/shard-core.ts'
 import { ShardThread } from './shard/shard-thread.ts'
 import { TakeService } from './shard/take-service.ts'
@@ -58,6 +59,7 @@ async function build(): Promise<Program | { print: string }> {
   const shards = own.shards === 0 ? defaultShards() : own.shards
   const journals = join(directory, 'journal')
   const left = leftOver(journals, shards)
+  const arrivals = new ArrivalClock(clock)
   const threads: ShardThread[] = []
   const links: Link[] = []
   const forwards: ForwardService[] = []
@@ -70,7 +72,7 @@ async function build(): Promise<Program | { print: string }> {
       shards: shards + left.length,
       lateMaxMs: (shared.pointsDays - 1) * DAY_MS,
     })
-    const thread = new ShardThread({ shard: options, fault: shared.fault, clock, log })
+    const thread = new ShardThread({ shard: options, fault: shared.fault, clock: arrivals, log })
     const link = new Link({
       urls: shared.aggregatorUrl,
       token: token.token,

@@ -162,6 +162,11 @@ export class ShardCore {
     return this.#table.count
   }
 
+  /** The latest arrival that was given out, ms. */
+  get lastAt(): number {
+    return this.#lastAtMs
+  }
+
   /** Why the shard cannot keep anything at the moment; undefined when it can. */
   get state(): string | undefined {
     return this.#state

@@ -6,13 +6,13 @@
  * to batches of the old thread mean nothing to the new one.
  */
 import { Piscina } from 'piscina'
-import type { Clock } from '../../proto/runtime/clock.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { workerPath } from '../../proto/runtime/worker-url.ts'
 import type { Recovery } from '../journal/recovery.ts'
+import type { ArrivalClock } from './arrival-clock.ts'
 import type { OutgoingBatch } from './outbox.ts'
 import type { IncomingBody, ShardOptions, Taken, Tick } from './shard-core.ts'
 import type { CountsSnapshot } from './shard-counts.ts'
@@ -34,6 +34,8 @@ export interface ShardSnapshot {
   readonly end: number
   readonly cursor: number
   readonly series: number
+  /** The latest arrival that was given out, ms. */
+  readonly lastAt: number
   readonly state: string | undefined
   readonly due: boolean
   readonly recovery: Recovery
@@ -55,7 +57,7 @@ const TASKS_IN_THREAD = 8
 export interface ShardThreadOptions {
   readonly shard: ShardOptions
   readonly fault: string
-  readonly clock: Clock
+  readonly clock: ArrivalClock
   readonly log: Logger
 }
 
@@ -173,6 +175,7 @@ export class ShardThread implements Service {
     this.#generation++
     this.#failure = undefined
     this.#state = this.#snapshot.state
+    this.#options.clock.reached(this.#snapshot.lastAt)
     return pool
   }
 

@@ -70,6 +70,7 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     end,
     cursor: shard.cursor,
     series: shard.series,
+    lastAt: shard.lastAt,
     state: shard.state,
     due: shard.due,
     recovery: { ...recovery },
