@@ -1,7 +1,10 @@
 /** The real embedded engine for tests, on any directory, with the ordinary wrapper. */
+import { join } from 'node:path'
+import { after, before } from 'node:test'
 import { EngineProcess } from '../../aggregator/engine/engine-process.ts'
 import { ClickHouse } from '../../aggregator/store/clickhouse.ts'
 import { silentLogger } from '../../proto/runtime/log.ts'
+import { temporaryDirectory } from './programs.ts'
 
 export interface TestEngine {
   readonly db: ClickHouse
@@ -23,6 +26,30 @@ export async function startEngine(directory: string): Promise<TestEngine> {
     stop: async () => {
       await db.close()
       await engine.stop(AbortSignal.timeout(5000))
+    },
+  }
+}
+
+/** An engine for all tests of a file, started before them and stopped after them. */
+export interface FileEngine extends Pick<TestEngine, 'db' | 'process'> {
+  readonly directory: string
+}
+
+/** Call it once, at the top of a test file. */
+export function engineOfFile(): FileEngine {
+  const directory = temporaryDirectory()
+  let engine: TestEngine
+  before(async () => {
+    engine = await startEngine(join(directory, 'engine'))
+  })
+  after(() => engine.stop())
+  return {
+    directory,
+    get db() {
+      return engine.db
+    },
+    get process() {
+      return engine.process
     },
   }
 }

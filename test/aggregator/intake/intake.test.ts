@@ -1,30 +1,20 @@
 /** The intake on the real engine: what is answered to sound, strange and hostile batches. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { runMetricQuery } from '../../../aggregator/query/metric-query.ts'
 import { encodeDefinitions, withSection } from '../../../proto/wire/batch.ts'
 import { crc32c } from '../../../proto/wire/crc32c.ts'
 import { batchOf, definition } from '../../support/batches.ts'
-import type { TestEngine } from '../../support/engine.ts'
-import { startEngine } from '../../support/engine.ts'
+import { engineOfFile } from '../../support/engine.ts'
 import type { Rig } from '../../support/intake.ts'
 import { startRig } from '../../support/intake.ts'
 import { eventually } from '../../support/programs.ts'
 
-let directory: string
-let engine: TestEngine
-before(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'fleetmeter-'))
-  engine = await startEngine(join(directory, 'engine'))
-})
-after(async () => {
-  await engine.stop()
-  rmSync(directory, { recursive: true, force: true })
-})
+const engine = engineOfFile()
+const { directory } = engine
 
 let databases = 0
 async function rigOn(t: TestContext, rowsMax?: number): Promise<Rig & { count: () => Promise<number> }> {

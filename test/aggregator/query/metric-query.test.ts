@@ -3,19 +3,16 @@
  * lies and whatever is late; on the real engine.
  */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { metricAnswer } from '../../../aggregator/query/answer.ts'
 import { runMetricQuery } from '../../../aggregator/query/metric-query.ts'
 import { AGGREGATES, readMetricQuery } from '../../../aggregator/query/parameters.ts'
 import { rollUp } from '../../../aggregator/rollup/roller.ts'
 import type { BatchPoint } from '../../support/batches.ts'
 import { batchOf, definition } from '../../support/batches.ts'
-import type { TestEngine } from '../../support/engine.ts'
-import { startEngine } from '../../support/engine.ts'
+import { engineOfFile } from '../../support/engine.ts'
 import type { Rig } from '../../support/intake.ts'
 import { startRig } from '../../support/intake.ts'
 import { Random, testSeed } from '../../support/random.ts'
@@ -24,16 +21,8 @@ const MINUTE = 60_000
 const H = 60 * MINUTE
 const DAY = 24 * H
 
-let engine: TestEngine
-let directory: string
-before(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'fleetmeter-'))
-  engine = await startEngine(join(directory, 'engine'))
-})
-after(async () => {
-  await engine.stop()
-  rmSync(directory, { recursive: true, force: true })
-})
+const engine = engineOfFile()
+const { directory } = engine
 
 /** A rig that is stopped at the end, also when the test fails. */
 async function rigOn(t: TestContext, database: string, floor: number): Promise<Rig> {

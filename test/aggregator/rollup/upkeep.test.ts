@@ -1,9 +1,7 @@
 /** What is done to the tables now and then, on the real engine; and the border beyond which hours are not computed any more. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { ClickHouseMarkTable } from '../../../aggregator/rollup/mark-table.ts'
 import { Marks } from '../../../aggregator/rollup/marks.ts'
 import { Roller, rollUp } from '../../../aggregator/rollup/roller.ts'
@@ -11,24 +9,15 @@ import { mergeSettledDays } from '../../../aggregator/store/upkeep.ts'
 import { systemClock } from '../../../proto/runtime/clock.ts'
 import { silentLogger } from '../../../proto/runtime/log.ts'
 import { batchOf, definition } from '../../support/batches.ts'
-import type { TestEngine } from '../../support/engine.ts'
-import { startEngine } from '../../support/engine.ts'
+import { engineOfFile } from '../../support/engine.ts'
 import { startRig } from '../../support/intake.ts'
 import { eventually } from '../../support/programs.ts'
 
 const DAY = 86_400_000
 const H = 3_600_000
 
-let directory: string
-let engine: TestEngine
-before(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'fleetmeter-'))
-  engine = await startEngine(join(directory, 'engine'))
-})
-after(async () => {
-  await engine.stop()
-  rmSync(directory, { recursive: true, force: true })
-})
+const engine = engineOfFile()
+const { directory } = engine
 
 test('marks of days on which nothing is open are dropped, those of others stay', async (t) => {
   const rig = await startRig(engine.db, 'upkeep_marks', join(directory, 'q'), Date.now())
