@@ -7,9 +7,8 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { exited, spawnProgram } from '../../proto/runtime/child-process.ts'
+import { exited, firstLineOf, spawnProgram } from '../../proto/runtime/child-process.ts'
 import { FleetmeterError } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
@@ -127,7 +126,7 @@ export class EngineProcess implements Service {
     const config: EngineConfig = { directory, spool, secret: this.#secret, port: this.#port, memoryBytesMax }
     child.stdin?.write(`${JSON.stringify(config)}\n`)
     const port = await Promise.race([
-      firstPort(child),
+      firstLineOf(child, portOf),
       exited(child).then(() => undefined),
       sleep(START_TIMEOUT_MS, undefined, { ref: false }),
     ])
@@ -168,14 +167,6 @@ export class EngineProcess implements Service {
   }
 }
 
-async function firstPort(child: ChildProcess): Promise<number | undefined> {
-  if (child.stdout === null) return undefined
-  let port: number | undefined
-  for await (const line of createInterface({ input: child.stdout })) {
-    if (!line.startsWith('{"port":')) continue
-    port = (JSON.parse(line) as { port: number }).port
-    break
-  }
-  child.stdout.resume() // the end of reading lines pauses it, and a full pipe would block the child
-  return port
+function portOf(line: string): number | undefined {
+  return line.startsWith('{"port":') ? (JSON.parse(line) as { port: number }).port : undefined
 }

@@ -11,7 +11,7 @@
 
 import { REFUSAL_CODES } from './refusals.ts'
 import type { Scratch } from './scratch.ts'
-import { refusalOf } from './scratch.ts'
+import { KEPT_SAMPLES, refusalOf } from './scratch.ts'
 import type { SeriesTable } from './series-table.ts'
 import type { DoorCounts } from './shard-counts.ts'
 
@@ -23,7 +23,6 @@ const REFUSED = 3
 const TOO_OLD = REFUSED + REFUSAL_CODES.indexOf('too_old')
 const TOO_NEW = REFUSED + REFUSAL_CODES.indexOf('too_new')
 const NO_ITEM = -1
-const KEPT_SAMPLES = 1 << 18
 const REFUSED_ITEMS_MAX = 100
 
 export interface Tally {

@@ -1,4 +1,5 @@
-const KEPT_SAMPLES = 1 << 18
+/** Memory for so many samples is kept from write to write. */
+export const KEPT_SAMPLES: number = 1 << 18
 
 /** The samples of the bodies of one write, in columns; the memory is used again for the next write. */
 export class Scratch {

@@ -1,6 +1,7 @@
 /** Starts another program of ours in the runtime that runs this one: Node from source (tsx) or built, or Deno. */
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
 
 declare const Deno: unknown
 
@@ -24,6 +25,21 @@ export function spawnProgram(path: string, options: ChildOptions): ChildProcess 
     detached: options.ownGroup === true,
     env: options.env,
   })
+}
+
+/** What `read` makes of the first line on stdout that it knows; undefined when the child ends before. */
+export async function firstLineOf<T>(
+  child: ChildProcess,
+  read: (line: string) => T | undefined,
+): Promise<T | undefined> {
+  if (child.stdout === null) return undefined
+  let found: T | undefined
+  for await (const line of createInterface({ input: child.stdout })) {
+    found = read(line)
+    if (found !== undefined) break
+  }
+  child.stdout.resume() // the end of reading lines pauses it, and a full pipe would block the child
+  return found
 }
 
 /** A terminal's Ctrl-C comes once from the terminal and again from npm. */

@@ -189,10 +189,6 @@ export class ReceivingBudget {
     this.#max = max
   }
 
-  get used(): number {
-    return this.#used
-  }
-
   /** @throws BodyError 503 when there is no room now */
   take(bytes: number): void {
     if (this.#used > 0 && this.#used + bytes > this.#max)

@@ -6,14 +6,12 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TokenSource } from '../runtime/access.ts'
 import { findToken } from '../runtime/access.ts'
-import { exited, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
+import { exited, firstLineOf, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
 import { loadConfig } from '../runtime/config.ts'
 import { FleetmeterError, messageOf } from '../runtime/errors.ts'
-import type { SharedConfig } from '../runtime/shared-config.ts'
 import { sharedSection } from '../runtime/shared-config.ts'
 import { workerPath } from '../runtime/worker-url.ts'
 
@@ -64,15 +62,9 @@ class Child {
       ownGroup: true,
     })
     this.#process = child
-    const lines = createInterface({ input: child.stdout! })
-    for await (const line of lines) {
-      const url = / ready at (\S+)$/.exec(line)?.[1]
-      if (url === undefined) continue
-      child.stdout!.resume()
-      return url
-    }
-    await exited(child)
-    return undefined
+    const url = await firstLineOf(child, (line) => / ready at (\S+)$/.exec(line)?.[1])
+    if (url === undefined) await exited(child)
+    return url
   }
 
   async #watch(): Promise<void> {
@@ -91,12 +83,10 @@ class Child {
   }
 }
 
-function configuration(): { shared: SharedConfig; print: string | undefined } {
+/** Ends this process with what is wrong, in a sentence, where a setting is. */
+function configured<T>(read: () => T): T {
   try {
-    return loadConfig('fleetmeter', sharedSection, { name: 'standalone', settings: {} }, ['collector', 'aggregator'], {
-      argv: process.argv.slice(2),
-      env: process.env,
-    })
+    return read()
   } catch (error) {
     if (!(error instanceof FleetmeterError)) throw error
     process.stderr.write(`fleetmeter: ${messageOf(error)}\n`)
@@ -131,14 +121,19 @@ This host's own figures, as soon as they are in:
 `
 }
 
-const { shared, print } = configuration()
+const { shared, print } = configured(() =>
+  loadConfig('fleetmeter', sharedSection, { name: 'standalone', settings: {} }, ['collector', 'aggregator'], {
+    argv: process.argv.slice(2),
+    env: process.env,
+  }),
+)
 if (print !== undefined) {
   process.stdout.write(
     `${print}\n\nThe settings of the two programs: npm run collector -- --help, npm run aggregator -- --help\n`,
   )
   process.exit(0)
 }
-const token = findToken(shared.token, shared.dataDir)
+const token = configured(() => findToken(shared.token, shared.dataDir))
 const aggregator = new Child('aggregator', workerPath('../../aggregator/main', import.meta.url), process.env)
 let collector: Child | undefined
 let stopping = false
