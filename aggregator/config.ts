@@ -24,6 +24,7 @@ export interface AggregatorConfig {
   readonly seriesMax: number
   readonly pointsMax: number
   readonly seriesScannedMax: number
+  readonly remoteReadItemsMax: number
   readonly stopDeadlineMs: number
 }
 
@@ -73,6 +74,12 @@ export const aggregatorSection: Section<AggregatorConfig> = {
     seriesMax: integer(10_000, 1, 1_000_000, 'Most series that a query may ask for.'),
     pointsMax: integer(1000, 1, 100_000, 'Values of a series in an answer; the newest are kept.'),
     seriesScannedMax: integer(200_000, 1, 10_000_000, 'Most series that a query over older times may match.'),
+    remoteReadItemsMax: integer(
+      1_000_000,
+      1,
+      50_000_000,
+      'Most samples, histograms and exemplars in an answer to a remote read.',
+    ),
     stopDeadlineMs: integer(
       6000,
       100,

@@ -8,6 +8,7 @@
  * Listed in that order below; started from the end, stopped from the front.
  */
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { systemClock } from '../proto/runtime/clock.ts'
@@ -29,8 +30,10 @@ import { SeriesRegistry } from './hot/series-registry.ts'
 import { handleIntake, isIntakePath } from './intake/intake-routes.ts'
 import { IntakeService } from './intake/intake-service.ts'
 import { registerAggregatorMetrics } from './metrics.ts'
+import { StoredParts } from './prometheus/stored-parts.ts'
 import { Limiter } from './query/limiter.ts'
 import type { MetricQueryContext } from './query/metric-query.ts'
+import { QueryUnavailable } from './query/metric-query.ts'
 import { queryRoutes } from './query/routes.ts'
 import { StoredSeries } from './query/stored-series.ts'
 import { ClickHouseMarkTable } from './rollup/mark-table.ts'
@@ -43,6 +46,8 @@ import { Store } from './store/store.ts'
 import { mergeSettledDays } from './store/upkeep.ts'
 
 const DAY_MS = 86_400_000
+/** A remote read waits this long for the last insert. */
+const SETTLE_MS = 10_000
 /** Paths that take samples: here they are told where to go. */
 const COLLECTOR_DOORS: ReadonlySet<string> = new Set(['/api/v1/write', '/v1/metrics/batch'])
 
@@ -145,6 +150,18 @@ async function build(): Promise<Program | { print: string }> {
     limiterPerSecond: own.rateLimitQps,
     limiterBurst: own.rateLimitBurst,
     context,
+    prometheus: {
+      db,
+      database,
+      read: {
+        parts: new StoredParts(db, database),
+        settled: () => settled(store, () => engine?.health().detail),
+        now: () => clock.now(),
+        pointsMs: shared.pointsDays * DAY_MS,
+        seriesMax: own.seriesScannedMax,
+        itemsMax: own.remoteReadItemsMax,
+      },
+    },
     tenant: shared.tenant,
     seriesDefault: own.seriesDefault,
     seriesMax: own.seriesMax,
@@ -197,6 +214,22 @@ async function build(): Promise<Program | { print: string }> {
       process.stdout.write(`aggregator ready at ${http.url}\n`)
     },
     stopped: () => lock.release(),
+  }
+}
+
+/** Everything that came in is stored; a question does not wait for an engine that is away. */
+async function settled(store: Store, problem: () => string | undefined): Promise<void> {
+  const why = problem()
+  if (why !== undefined) throw new QueryUnavailable(why)
+  const late = new AbortController()
+  const tooLate = sleep(SETTLE_MS, undefined, { signal: late.signal }).then(() => {
+    throw new QueryUnavailable('What came in last is not stored yet')
+  })
+  try {
+    await Promise.race([store.settled(), tooLate])
+  } finally {
+    late.abort()
+    tooLate.catch(() => {}) // cut short
   }
 }
 

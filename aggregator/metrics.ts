@@ -1,5 +1,6 @@
 /** Every metric of the aggregator, in one place. All but the durations are read from the services' own counts at the scrape. */
 import type { Metrics, Reading } from '../proto/runtime/metrics.ts'
+import { ITEM_KINDS } from '../proto/wire/batch-extras.ts'
 import type { EngineProcess } from './engine/engine-process.ts'
 import type { HotService } from './hot/hot-service.ts'
 import type { IntakeCounts } from './intake/intake.ts'
@@ -27,37 +28,39 @@ export function registerAggregatorMetrics(
     const counts = measured.intake.counts
     return [{ value: counts === undefined ? 0 : read(counts) }]
   }
+  const items = (read: (counts: IntakeCounts) => readonly number[]) => (): Reading[] =>
+    ITEM_KINDS.map((kind, i) => ({
+      labels: { kind },
+      value: measured.intake.counts === undefined ? 0 : read(measured.intake.counts)[i]!,
+    }))
   const one = (read: () => number) => (): Reading[] => [{ value: read() }]
 
   metrics.counter(
-    'samples_received_total',
-    'Samples in batches that came in, each time they came.',
-    [],
-    intake((c) => c.received),
+    'items_received_total',
+    'Items (samples, native histograms, exemplars, metadata) in batches that came in, each time they came.',
+    ['kind'],
+    items((c) => c.received),
   )
   metrics.counter(
-    'samples_stored_total',
+    'items_stored_total',
     'Of these, stored in ClickHouse.',
-    [],
-    intake((c) => c.stored),
+    ['kind'],
+    items((c) => c.stored),
   )
   metrics.counter(
-    'samples_refused_total',
+    'items_refused_total',
     'Of these, answered "later" for lack of room.',
-    [],
-    intake((c) => c.refused),
+    ['kind'],
+    items((c) => c.refused),
   )
   metrics.counter(
-    'samples_expired_total',
+    'items_expired_total',
     'Of these, too old to be kept.',
-    [],
-    intake((c) => c.expired),
+    ['kind'],
+    items((c) => c.expired),
   )
-  metrics.gauge(
-    'samples_waiting',
-    'Of these, on their way into ClickHouse.',
-    [],
-    one(() => store.waiting),
+  metrics.gauge('items_waiting', 'Of these, on their way into ClickHouse.', ['kind'], () =>
+    ITEM_KINDS.map((kind, i) => ({ labels: { kind }, value: store.waitingItems[i]! })),
   )
   metrics.counter(
     'batches_total',

@@ -123,7 +123,7 @@ async function measurePath(load: Load, directory: string): Promise<Omit<Measurem
   const stored = (): Promise<void> =>
     eventually(
       'everything is stored',
-      async () => total(await scrape(collector.url), 'fleetmeter_collector_samples_waiting') === 0,
+      async () => total(await scrape(collector.url), 'fleetmeter_collector_items_waiting') === 0,
       120_000,
     )
 

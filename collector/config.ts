@@ -24,6 +24,7 @@ export interface CollectorConfig {
   readonly backoffMaxMs: number
   readonly futureMaxMs: number
   readonly seriesMax: number
+  readonly metadataBytesMax: number
   readonly labelCountMax: number
   readonly labelNameBytesMax: number
   readonly labelValueBytesMax: number
@@ -115,6 +116,11 @@ export const collectorSection: Section<CollectorConfig> = {
       1,
       100_000_000,
       'Series that a shard knows at a time; idle ones make room for new ones.',
+    ),
+    metadataBytesMax: bytes(
+      16 * MIB,
+      KIB,
+      'Metadata (types, help texts, units) that a shard passes on in a day; beyond it new ones are refused.',
     ),
     labelCountMax: integer(64, 1, 1000, 'Labels of a series.'),
     labelNameBytesMax: bytes(

@@ -194,6 +194,7 @@ function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
     writer: (createHash('sha256').update(id).digest().readUInt32LE() + shard) % WRITERS,
     limits: {
       seriesMax: own.seriesMax,
+      metadataBytesMax: own.metadataBytesMax,
       labelCountMax: own.labelCountMax,
       labelNameBytesMax: own.labelNameBytesMax,
       labelValueBytesMax: own.labelValueBytesMax,

@@ -1,12 +1,13 @@
 /** Every metric of the collector, in one place. All are read from the services' own counts at the scrape. */
 import type { Metrics, Reading } from '../proto/runtime/metrics.ts'
+import { ITEM_KINDS } from '../proto/wire/batch-extras.ts'
 import type { ForwardService } from './forward/forward-service.ts'
 import type { Link } from './forward/link.ts'
 import type { HostSampler } from './host/host-sampler.ts'
 import { DOORS } from './journal/record.ts'
 import type { DoorRequests } from './receive/doors.ts'
 import { REFUSAL_CODES } from './shard/refusals.ts'
-import type { DoorCounts } from './shard/shard-counts.ts'
+import type { DoorCounts, ItemCounts } from './shard/shard-counts.ts'
 import { waiting } from './shard/shard-counts.ts'
 import type { ShardSnapshot, ShardThread } from './shard/shard-thread.ts'
 import type { TakeService } from './shard/take-service.ts'
@@ -21,7 +22,7 @@ export interface Measured {
 }
 
 /**
- * The sum that always holds, for each source (a shard's door):
+ * The sum that always holds, for each source (a shard's door) and kind of item:
  * received + recovered = refused + duplicate + replaced + stored + waiting.
  */
 export function registerCollectorMetrics(metrics: Metrics, measured: Measured): void {
@@ -33,50 +34,62 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
         value: thread.snapshot === undefined ? 0 : read(thread.snapshot.counts.doors[door]),
       })),
     )
+  const perItem = (read: (counts: ItemCounts) => number) => (): Reading[] =>
+    threads.flatMap((thread) =>
+      DOORS.flatMap((door) =>
+        ITEM_KINDS.map((kind) => ({
+          labels: { shard: thread.name, door, kind },
+          value: thread.snapshot === undefined ? 0 : read(thread.snapshot.counts.doors[door].items[kind]),
+        })),
+      ),
+    )
   const perShard = (read: (snapshot: ShardSnapshot) => number) => (): Reading[] =>
     threads.flatMap((thread) =>
       thread.snapshot === undefined ? [] : [{ labels: { shard: thread.name }, value: read(thread.snapshot) }],
     )
   const source = ['shard', 'door']
+  const items = [...source, 'kind']
 
   metrics.counter(
-    'samples_received_total',
-    'Samples in bodies that could be read.',
-    source,
-    perDoor((c) => c.received),
+    'items_received_total',
+    'Items (samples, native histograms, exemplars, metadata) in bodies that could be read.',
+    items,
+    perItem((c) => c.received),
   )
   metrics.counter(
-    'samples_recovered_total',
-    'Samples accepted by an earlier process and not known to be stored at the start.',
-    source,
-    perDoor((c) => c.recovered),
+    'items_recovered_total',
+    'Items accepted by an earlier process and not known to be stored at the start.',
+    items,
+    perItem((c) => c.recovered),
   )
   metrics.counter(
-    'samples_duplicate_total',
-    'Samples equal to the last one of their series.',
-    source,
-    perDoor((c) => c.duplicate),
+    'items_duplicate_total',
+    'Samples equal to the last one of their series, and other items that are known.',
+    items,
+    perItem((c) => c.duplicate),
   )
   metrics.counter(
-    'samples_replaced_total',
-    'Samples superseded in the same write by a later one for the same instant.',
-    source,
-    perDoor((c) => c.replaced),
+    'items_replaced_total',
+    'Items superseded in the same write by a later one for the same instant.',
+    items,
+    perItem((c) => c.replaced),
   )
   metrics.counter(
-    'samples_stored_total',
-    'Samples that an aggregator has stored.',
-    source,
-    perDoor((c) => c.stored),
+    'items_stored_total',
+    'Items that an aggregator has stored.',
+    items,
+    perItem((c) => c.stored),
   )
-  metrics.gauge('samples_waiting', 'Samples in the journal that are not stored yet.', source, perDoor(waiting))
-  metrics.counter('samples_refused_total', 'Samples not taken, by reason.', [...source, 'reason'], () =>
+  metrics.gauge('items_waiting', 'Items in the journal that are not stored yet.', items, perItem(waiting))
+  metrics.counter('items_refused_total', 'Items not taken, by reason.', [...items, 'reason'], () =>
     threads.flatMap((thread) =>
       DOORS.flatMap((door) =>
-        REFUSAL_CODES.map((reason, i) => ({
-          labels: { shard: thread.name, door, reason },
-          value: thread.snapshot?.counts.doors[door].refused[i] ?? 0,
-        })),
+        ITEM_KINDS.flatMap((kind) =>
+          REFUSAL_CODES.map((reason, i) => ({
+            labels: { shard: thread.name, door, kind, reason },
+            value: thread.snapshot?.counts.doors[door].items[kind].refused[i] ?? 0,
+          })).filter(({ value }) => value > 0 || kind === 'sample'),
+        ),
       ),
     ),
   )

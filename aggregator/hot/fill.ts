@@ -3,6 +3,7 @@
  * key, so that every chain is appended to in the order of time.
  */
 import type { Database } from '../store/clickhouse.ts'
+import { fixedRows } from '../store/fixed-rows.ts'
 import { decodeLabel } from '../store/insert-series.ts'
 import { VALUE_SQL } from '../store/schema/migrations.ts'
 import type { HotBounds, HotSeries } from './hot-series.ts'
@@ -74,15 +75,4 @@ export async function fillHot(
     }
   }
   return points
-}
-
-/** Cuts a stream into rows of a fixed size, over the borders of chunks. */
-async function* fixedRows(chunks: AsyncIterable<Buffer>, size: number): AsyncIterable<Buffer> {
-  let rest: Buffer = Buffer.alloc(0)
-  for await (const chunk of chunks) {
-    const buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
-    let at = 0
-    for (; at + size <= buffer.length; at += size) yield buffer.subarray(at, at + size)
-    rest = buffer.subarray(at)
-  }
 }

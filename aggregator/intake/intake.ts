@@ -4,6 +4,8 @@
  *     bytes ──▶ decode ──▶ series known? ──▶ hot series (visible) ──▶ store ──▶ answer "stored"
  *                              │ no: the answer says which, the collector describes them
  *
+ * Histograms, exemplars and metadata go to the store only, with the first samples of their batch.
+ *
  * Sending a batch again, in any cut, changes nothing: a point is (tenant, series, time), the larger arrival wins.
  */
 import { mkdirSync } from 'node:fs'
@@ -14,12 +16,15 @@ import type { Clock } from '../../proto/runtime/clock.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Batch, BatchHeader, SampleColumns } from '../../proto/wire/batch.ts'
 import { decodeBatch } from '../../proto/wire/batch.ts'
+import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { decimalValue, RAW_FLOAT } from '../../proto/wire/decimal.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { HotSeries, Pending } from '../hot/hot-series.ts'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
 import type { Store } from '../store/store.ts'
 import { Dictionary } from './dictionary.ts'
+import type { ExtrasOfBatch } from './extras-of-batch.ts'
+import { NO_EXTRAS, readExtrasOfBatch } from './extras-of-batch.ts'
 import { RefusedBatches } from './refused-batches.ts'
 import type { Watermarks } from './watermarks.ts'
 
@@ -47,17 +52,23 @@ export interface IntakeOptions {
   readonly log: Logger
 }
 
-/** Of samples: received = stored + refused (answered "later") + expired + waiting, at any moment. */
+/** Of items by kind, in the order of `ITEM_KINDS`: received = stored + refused (answered "later") + expired + waiting, at any moment. */
 export interface IntakeCounts {
-  received: number
-  expired: number
-  stored: number
-  refused: number
+  readonly received: number[]
+  readonly expired: number[]
+  readonly stored: number[]
+  readonly refused: number[]
   /** Of batches. */
   batches: number
   bytes: number
   needs: number
   unreadable: number
+}
+
+/** A part of a batch that the store has taken: how many items of each kind. */
+interface Stored {
+  readonly done: Promise<void>
+  readonly kinds: readonly number[]
 }
 
 const TWO_32 = 4294967296
@@ -79,10 +90,10 @@ export class Intake {
   readonly #sessions = new Map<string, Dictionary>()
   #sweptAt: number
   readonly #counts: IntakeCounts = {
-    received: 0,
-    expired: 0,
-    stored: 0,
-    refused: 0,
+    received: noItems(),
+    expired: noItems(),
+    stored: noItems(),
+    refused: noItems(),
     batches: 0,
     bytes: 0,
     needs: 0,
@@ -124,7 +135,7 @@ export class Intake {
       if (error instanceof WireError) return this.#undecodable(bytes, error)
       throw error
     }
-    const { header, definitions, samples } = batch
+    const { header, definitions, samples, extras, starts } = batch
     this.#refused.storedUpTo(header)
     const newcomer = this.#options.before?.(header.collector)
     if (newcomer !== undefined) await newcomer
@@ -134,22 +145,32 @@ export class Intake {
     const dictionary = this.#session(header)
     for (const definition of definitions) dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
     const slots = new Int32Array(samples.count)
+    const others = Uint32Array.from([...starts, ...extras.filter((extra) => extra.kind !== 'metadata')], (x) => x.ref)
+    const otherSlots = new Int32Array(others.length)
     const unknown = dictionary.translate(samples.refs, slots, now)
+    if (others.length > 0) unknown.push(...dictionary.translate(others, otherSlots, now))
     if (unknown.length > 0) {
       this.#counts.needs++
-      return { kind: 'need', refs: unknown.slice(0, NEED_MAX) }
+      return { kind: 'need', refs: [...new Set(unknown)].slice(0, NEED_MAX) }
     }
-    if (samples.count === 0) {
+    if (samples.count + extras.length + starts.length === 0) {
       this.#marks.visible.received(header, now)
       this.#marks.stored.received(header, now)
       return { kind: 'stored', expired: 0 }
     }
+    let aside: ExtrasOfBatch | undefined
+    try {
+      aside = readExtrasOfBatch(extras, starts, otherSlots, now - this.#options.lateMaxMs)
+    } catch (error) {
+      if (error instanceof WireError) return this.#undecodable(bytes, error)
+      throw error
+    }
     const pending = this.#hot.begin()
-    const storing: { readonly done: Promise<void>; readonly rows: number }[] = []
-    for (let start = 0; start < samples.count; start += SLICE) {
+    const storing: Stored[] = []
+    for (let start = 0; start === 0 || start < samples.count; start += SLICE) {
       if (start > 0) await nextTurn()
       const end = Math.min(samples.count, start + SLICE)
-      const part = this.#take(samples, slots, start, end, pending, now)
+      const part = this.#take(samples, slots, start, end, pending, now, start === 0 ? aside : NO_EXTRAS)
       if (part !== undefined) {
         storing.push(part)
         continue
@@ -164,16 +185,18 @@ export class Intake {
     const rows = await this.#settle(storing)
     this.#hot.stored(pending)
     this.#marks.stored.received(header, now)
-    return { kind: 'stored', expired: samples.count - rows }
+    return { kind: 'stored', expired: samples.count + extras.length - rows }
   }
 
-  /** Waits until the parts of a batch are stored. @returns how many rows they have */
-  async #settle(storing: readonly { readonly done: Promise<void>; readonly rows: number }[]): Promise<number> {
+  /** Waits until the parts of a batch are stored. @returns how many items they have */
+  async #settle(storing: readonly Stored[]): Promise<number> {
     let sum = 0
-    for (const { done, rows } of storing) {
+    for (const { done, kinds } of storing) {
       await done
-      this.#counts.stored += rows
-      sum += rows
+      for (const [i, n] of kinds.entries()) {
+        this.#counts.stored[i]! += n
+        sum += n
+      }
     }
     return sum
   }
@@ -186,7 +209,8 @@ export class Intake {
     end: number,
     pending: Pending,
     now: number,
-  ): { readonly done: Promise<void>; readonly rows: number } | undefined {
+    aside: ExtrasOfBatch,
+  ): Stored | undefined {
     const { times, arrivals, exponents, words } = samples
     const floats = new Float64Array(words.buffer)
     const oldest = now - this.#options.lateMaxMs
@@ -197,8 +221,9 @@ export class Intake {
         exponent === RAW_FLOAT ? floats[i]! : decimalValue((words[2 * i + 1]! | 0) * TWO_32 + words[2 * i]!, exponent)
       this.#hot.add(pending, slots[i]!, times[i]!, value, arrivals[i]!)
     }
-    this.#counts.received += end - start
-    const done = this.#store.add(end - start, (rows, uses) => {
+    const received = [end - start + aside.received[0]!, ...aside.received.slice(1)]
+    add(this.#counts.received, received)
+    const done = this.#store.add(end - start + aside.rows, (rows, uses, extraRows) => {
       let before = -1
       for (let i = start; i < end; i++) {
         const time = times[i]!
@@ -213,14 +238,20 @@ export class Intake {
         toHot(i)
         rows.push(series.tenant, series.id, time, exponents[i]!, words[2 * i]!, words[2 * i + 1]!, arrivals[i]!)
       }
+      aside.fill(extraRows, (slot) => {
+        const series = this.#registry.get(slot)
+        uses(slot, series)
+        return series
+      })
     })
     if (done === undefined) {
       for (let i = start; i < end; i++) if (times[i]! >= oldest) toHot(i)
-      this.#counts.refused += end - start
+      add(this.#counts.refused, received)
       return undefined
     }
-    this.#counts.expired += expired
-    return { done, rows: end - start - expired }
+    const gone = [expired, ...aside.expired.slice(1)]
+    add(this.#counts.expired, gone)
+    return { done, kinds: received.map((n, i) => n - gone[i]!) }
   }
 
   /** Forgets sessions, references and series that nobody has used for an hour. */
@@ -265,4 +296,12 @@ export class Intake {
     await writeFile(file, bytes, { flush: true })
     return { kind: 'unreadable', reason: error.message }
   }
+}
+
+function noItems(): number[] {
+  return ITEM_KINDS.map(() => 0)
+}
+
+function add(sum: number[], more: readonly number[]): void {
+  for (const [i, n] of more.entries()) sum[i]! += n
 }

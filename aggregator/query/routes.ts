@@ -9,6 +9,8 @@ import type { ApiCode } from '../../proto/runtime/http-server.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import { compareUtf8 } from '../../proto/wire/labels.ts'
 import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
+import type { PrometheusOptions } from '../prometheus/routes.ts'
+import { addPrometheusRoutes } from '../prometheus/routes.ts'
 import { metricAnswer } from './answer.ts'
 import type { Limiter } from './limiter.ts'
 import type { MetricQueryContext } from './metric-query.ts'
@@ -21,6 +23,7 @@ export interface QueryRoutesOptions {
   readonly limiterPerSecond: number
   readonly limiterBurst: number
   readonly context: MetricQueryContext
+  readonly prometheus: PrometheusOptions
   readonly tenant: string
   readonly seriesDefault: number
   readonly seriesMax: number
@@ -58,6 +61,8 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
     const names = new Set([...registry.names(options.tenant), ...(await stored.names(options.tenant))])
     return c.json({ data: [...names].sort(compareUtf8) })
   })
+
+  addPrometheusRoutes(app, options.prometheus, [authorized, limited, ready], () => options.tenant)
 
   app.get('/api/internal/rate_limit_stats', authorized, (c) => {
     const { allowed, rejected } = options.limiter.counts

@@ -33,15 +33,23 @@ export function stringColumn(values: Iterable<string>): Uint8Array {
   return out.take()
 }
 
-/** Lists of strings as a column: end positions, then the elements. */
+/** Lists of strings as a column. */
 export function stringListColumn(values: readonly (readonly string[])[]): Uint8Array {
-  const ends = new BigUint64Array(values.length)
+  return listColumn(values, stringColumn)
+}
+
+/** Lists as a column: end positions, then the elements of all lists. */
+export function listColumn<T>(
+  lists: readonly (readonly T[])[],
+  encode: (elements: readonly T[]) => Uint8Array,
+): Uint8Array {
+  const ends = new BigUint64Array(lists.length)
   let end = 0n
-  for (const [i, list] of values.entries()) {
+  for (const [i, list] of lists.entries()) {
     end += BigInt(list.length)
     ends[i] = end
   }
-  const elements = stringColumn(values.flat())
+  const elements = encode(lists.flat() as T[])
   const out = new Uint8Array(ends.byteLength + elements.length)
   out.set(new Uint8Array(ends.buffer))
   out.set(elements, ends.byteLength)

@@ -10,7 +10,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
-import { messageOf } from '../../proto/runtime/errors.ts'
+import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Faults } from '../../proto/runtime/fault.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import { RateLimitedLog } from '../../proto/runtime/log.ts'
@@ -18,6 +18,7 @@ import type { Health, Service } from '../../proto/runtime/service.ts'
 import type { SeriesInfo } from '../hot/series-registry.ts'
 import type { Marks } from '../rollup/marks.ts'
 import type { Database } from './clickhouse.ts'
+import { ExtraRows } from './extra-rows.ts'
 import { insertSeries } from './insert-series.ts'
 import { RowBuffer, SAMPLE_COLUMNS } from './row-buffer.ts'
 
@@ -39,6 +40,7 @@ export interface StoreOptions {
 /** Rows written by the caller, and what waits for them. */
 interface Filling {
   readonly rows: RowBuffer
+  readonly extras: ExtraRows
   readonly definitions: Map<number, SeriesInfo>
   readonly waiting: (() => void)[]
   /** When the first batch came, ms of the monotonic clock. */
@@ -57,7 +59,7 @@ export class Store implements Service {
   readonly #options: StoreOptions
   readonly #often: RateLimitedLog
   #filling: Filling | undefined
-  #writing = 0
+  #writing: Filling | undefined
   #urgent = false
   #stopped = false
   #wake: (() => void) | undefined
@@ -80,7 +82,19 @@ export class Store implements Service {
 
   /** Rows that were taken and are not stored yet. */
   get waiting(): number {
-    return this.#writing + (this.#filling?.rows.count ?? 0)
+    return sizeOf(this.#writing) + sizeOf(this.#filling)
+  }
+
+  /** The items among them, by kind in the order of `ITEM_KINDS`. */
+  get waitingItems(): number[] {
+    const of = (count: (filling: Filling) => number): number =>
+      [this.#writing, this.#filling].reduce((sum, filling) => sum + (filling === undefined ? 0 : count(filling)), 0)
+    return [
+      of((f) => f.rows.count),
+      of((f) => f.extras.histograms.length),
+      of((f) => f.extras.exemplars.length),
+      of((f) => f.extras.metadata.length),
+    ]
   }
 
   async start(): Promise<void> {
@@ -102,31 +116,43 @@ export class Store implements Service {
 
   /**
    * Takes a batch.
-   * @param fill writes its rows and says which series they are of
+   * @param rows how many, of samples and extras
+   * @param fill writes them and says which series they are of
    * @returns when everything is stored; undefined when there is no room, and then nothing was taken
    */
   add(
     rows: number,
-    fill: (buffer: RowBuffer, uses: (slot: number, series: SeriesInfo) => void) => void,
+    fill: (buffer: RowBuffer, uses: (slot: number, series: SeriesInfo) => void, extras: ExtraRows) => void,
   ): Promise<void> | undefined {
-    if (this.#stopped || (this.waiting > 0 && this.waiting + rows > this.#options.rowsMax)) {
+    if (this.#stopped || (rows > 0 && this.waiting > 0 && this.waiting + rows > this.#options.rowsMax)) {
       this.#counts.refused += rows
       return undefined
     }
     this.#filling ??= {
       rows: new RowBuffer(Math.max(rows, 1024)),
+      extras: new ExtraRows(),
       definitions: new Map(),
       waiting: [],
       since: this.#options.clock.monotonic(),
     }
-    const { rows: buffer, definitions, waiting } = this.#filling
+    const { rows: buffer, extras, definitions, waiting } = this.#filling
     const today = Math.floor(this.#options.clock.now() / DAY_MS)
-    fill(buffer, (slot, series) => {
+    const uses = (slot: number, series: SeriesInfo): void => {
       if (this.#described.get(slot) !== today) definitions.set(slot, series)
-    })
+    }
+    fill(buffer, uses, extras)
     const stored = new Promise<void>((resolve) => waiting.push(resolve))
-    if (buffer.count >= this.#options.insertRows) this.#awake()
+    if (sizeOf(this.#filling) >= this.#options.insertRows) this.#awake()
     return stored
+  }
+
+  /** Stores what was taken so far at once. Resolves when it is stored; rejects when nothing is taken any more. */
+  async settled(): Promise<void> {
+    if (this.waiting === 0) return
+    const done = this.add(0, () => {})
+    if (done === undefined) throw new FleetmeterError('FM_STORAGE', this.#problem ?? 'The store is full or stopping')
+    this.flush()
+    await done
   }
 
   /** Somebody waits: insert at once what is there. */
@@ -150,10 +176,10 @@ export class Store implements Service {
         if (this.#stopped) return
         continue
       }
-      this.#writing = filling.rows.count
+      this.#writing = filling
       await this.#write(filling)
-      this.#writing = 0
-      this.#counts.stored += filling.rows.count
+      this.#writing = undefined
+      this.#counts.stored += sizeOf(filling)
       for (const answer of filling.waiting) answer()
     }
   }
@@ -164,7 +190,7 @@ export class Store implements Service {
       const filling = this.#filling
       let pause = this.#options.insertFewAfterMs
       if (filling !== undefined) {
-        const rows = filling.rows.count
+        const rows = sizeOf(filling)
         const after =
           rows >= this.#options.insertRows
             ? 0
@@ -187,13 +213,15 @@ export class Store implements Service {
     }
   }
 
-  async #write({ rows, definitions }: Filling): Promise<void> {
+  async #write({ rows, extras, definitions }: Filling): Promise<void> {
     const { database, faults } = this.#options
     const today = Math.floor(this.#options.clock.now() / DAY_MS)
     await this.#insist('definitions', () => insertSeries(this.#db, database, [...definitions.values()], today))
     for (const slot of definitions.keys()) this.#described.set(slot, today)
     if (rows.count > 0)
       await this.#insist('rows', () => this.#db.insert(`${database}.samples`, SAMPLE_COLUMNS, rows.block()))
+    for (const { table, columns, block } of extras.tables())
+      await this.#insist(table, () => this.#db.insert(`${database}.${table}`, columns, block))
     faults('store.rows.after')
     await this.#insist('marks', () => this.#marks.afterRows(rows.hours))
     this.#counts.inserts++
@@ -220,4 +248,8 @@ export class Store implements Service {
   #awake(): void {
     this.#wake?.()
   }
+}
+
+function sizeOf(filling: Filling | undefined): number {
+  return filling === undefined ? 0 : filling.rows.count + filling.extras.count
 }

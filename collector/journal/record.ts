@@ -4,11 +4,14 @@
  *     segment = head record*
  *     head    = "FMJ" version:u8 length:u32 crc32c(version, payload):u32 payload(sequence:varint first:varint horizon:varint writer:string)
  *     record  = 0xF1 0xE7 length:u32 crc32c(payload):u32 payload
- *     payload = position:varint count:varint at:varint door:u8 tenant:string verdict:block body
+ *     payload = position:varint count:varint kinds at:varint door:u8 tenant:string verdict:block body
+ *     kinds   = 0:u8 when all items are samples; else 1:u8 and how many of each other kind, a varint each
  *
- * A record holds `count` accepted samples, which take the positions (position, position + count]: a gap between two records
- * says exactly how many samples are missing. Its two first bytes let a reader find the next record behind damage.
+ * A record holds `count` accepted items, which take the positions (position, position + count]: a gap between two records
+ * says exactly how many items are missing. Its two first bytes let a reader find the next record behind damage.
  */
+
+import { EXTRA_KINDS } from '../../proto/wire/batch-extras.ts'
 import { ByteReader, ByteWriter } from '../../proto/wire/bytes.ts'
 import { crc32c } from '../../proto/wire/crc32c.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
@@ -27,17 +30,19 @@ export const RECORD_BYTES_MAX: number = 256 * 1024 * 1024
 export const DOORS = ['remote_write', 'metrics_batch', 'host', 'remote_write_2'] as const
 export type Door = (typeof DOORS)[number]
 
-/** A body that was taken, with the decision about each of its samples. */
+/** A body that was taken, with the decision about each of its items. */
 export interface JournalRecord {
-  /** Accepted samples before this record. */
+  /** Accepted items before this record. */
   readonly position: number
-  /** Accepted samples in it, at least one. */
+  /** Accepted items in it, at least one. */
   readonly count: number
+  /** The same by kind, in the order of `ITEM_KINDS`. */
+  readonly kinds: readonly number[]
   /** Arrival, µs since the epoch, with the writer in the last three digits. */
   readonly at: number
   readonly door: Door
   readonly tenant: string
-  /** Which samples of the body are not among the accepted ones; empty: all are. See verdict.ts. */
+  /** Which items of the body (samples first, then the others) are not among the accepted ones; empty: all are. See verdict.ts. */
   readonly verdict: Uint8Array
   /** As received. */
   readonly body: Uint8Array
@@ -103,6 +108,11 @@ export function encodeRecordHead(record: JournalRecord): Uint8Array {
   out.u32(0)
   out.varint(record.position)
   out.varint(record.count)
+  if (record.kinds[0] === record.count) out.u8(0)
+  else {
+    out.u8(1)
+    for (let i = 1; i <= EXTRA_KINDS.length; i++) out.varint(record.kinds[i]!)
+  }
   out.varint(record.at)
   out.u8(DOORS.indexOf(record.door))
   out.string(record.tenant)
@@ -132,16 +142,23 @@ export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRe
     const r = new ByteReader(bytes, start, end)
     const position = r.varint()
     const count = r.varint()
+    const kinds = readKinds(r, count)
     const arrival = r.varint()
     const door = DOORS[r.u8()]
     if (door === undefined) return undefined
     const tenant = r.string()
     const verdict = r.block()
-    return { record: { position, count, at: arrival, door, tenant, verdict, body: r.bytes(r.left) }, end }
+    return { record: { position, count, kinds, at: arrival, door, tenant, verdict, body: r.bytes(r.left) }, end }
   } catch (error) {
     if (error instanceof WireError) return undefined
     throw error
   }
+}
+
+function readKinds(r: ByteReader, count: number): number[] {
+  const extras = EXTRA_KINDS.map(() => 0)
+  if (r.u8() !== 0) for (const i of extras.keys()) extras[i] = r.varint()
+  return [count - extras.reduce((sum, n) => sum + n, 0), ...extras]
 }
 
 /** Position and count as a damaged record states them, unproved; undefined when not even that can be read. */

@@ -8,7 +8,7 @@ import type { ReceivingBudget } from '../../proto/runtime/http-server.ts'
 import { sendError } from '../../proto/runtime/http-server.ts'
 import type { Outcome, RejectCode, RetryCode } from '../../proto/runtime/outcome.ts'
 import type { Door } from '../journal/record.ts'
-import type { Taken } from '../shard/shard-core.ts'
+import type { Taken } from '../shard/reception.ts'
 import type { TakeService } from '../shard/take-service.ts'
 
 export interface DoorContext {

@@ -9,8 +9,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { mediaType, readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
+import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
-import type { Taken } from '../shard/shard-core.ts'
 import type { DoorContext } from './doors.ts'
 import { admitted, answerFailure, shardOf } from './doors.ts'
 
@@ -49,7 +49,7 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
     answerFailure(response, outcome, outcome.kind === 'reject' && outcome.code === 'invalid' ? 422 : 400)
     return
   }
-  const { samples, refused, badPoints } = outcome.value
+  const { items, refused, badPoints } = outcome.value
   const count = refused.reduce((n, r) => n + r.count, 0)
   if (count === 0) {
     sendJson(response, 200, { message: 'Request Successful.' })
@@ -60,7 +60,7 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
     .flatMap(({ reason, items }) => items.map((index) => ({ index, reason: `${reason}: ${REFUSALS[reason]}` })))
   const rejected = [...badPoints, ...others].sort((a, b) => a.index - b.index).slice(0, REJECTED_MAX)
   const details = { rejected_count: count, rejected }
-  if (count < samples) sendJson(response, 200, { message: 'Request Successful.', ...details })
+  if (count < items.sample) sendJson(response, 200, { message: 'Request Successful.', ...details })
   else {
     // Nothing is usable: of the wrong shape is 422, as the original answers; outside of limits is 400.
     const { index, reason } = rejected[0]!

@@ -13,8 +13,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { mediaType, readBody, sendError } from '../../proto/runtime/http-server.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
+import type { ItemKind } from '../../proto/wire/batch-extras.ts'
+import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
+import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
-import type { Taken } from '../shard/shard-core.ts'
 import type { DoorContext } from './doors.ts'
 import { admitted, answerFailure, REJECT_STATUS, shardOf } from './doors.ts'
 
@@ -66,11 +68,14 @@ function doorOf(request: IncomingMessage): 'remote_write' | 'remote_write_2' | {
 
 /** How much of a 2.0 request is written, in the headers that its sender compares with what it sent. */
 function setWritten(response: ServerResponse, outcome: Outcome<Taken>): void {
-  const samples =
-    outcome.kind === 'ok' ? outcome.value.samples - outcome.value.refused.reduce((n, r) => n + r.count, 0) : 0
-  response.setHeader('X-Prometheus-Remote-Write-Samples-Written', samples)
-  response.setHeader('X-Prometheus-Remote-Write-Histograms-Written', 0)
-  response.setHeader('X-Prometheus-Remote-Write-Exemplars-Written', 0)
+  const written = (kind: ItemKind): number => {
+    if (outcome.kind !== 'ok') return 0
+    const { items, refused } = outcome.value
+    return items[kind] - refused.reduce((n, r) => n + (r.kind === kind ? r.count : 0), 0)
+  }
+  response.setHeader('X-Prometheus-Remote-Write-Samples-Written', written('sample'))
+  response.setHeader('X-Prometheus-Remote-Write-Histograms-Written', written('histogram'))
+  response.setHeader('X-Prometheus-Remote-Write-Exemplars-Written', written('exemplar'))
 }
 
 function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
@@ -83,14 +88,21 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
   else sendError(response, 400, 'BAD_REQUEST', problems.join('; '))
 }
 
-/** What of the request is not written, in sentences. Metadata is passed over silently. */
-function notWritten({ samples, refused, extras }: Taken): string[] {
+/** What of the request is not written, in sentences. */
+function notWritten({ items, refused }: Taken): string[] {
   const problems: string[] = []
-  const count = refused.reduce((n, r) => n + r.count, 0)
-  if (count > 0) problems.push(`${count} of ${samples} samples not written, the others are`)
-  for (const { reason, count: n, example } of refused)
-    problems.push(`${n} × ${reason}: ${REFUSALS[reason]} (first: ${example})`)
-  if (extras.histogram > 0) problems.push(`${extras.histogram} native histograms not written: not supported yet`)
-  if (extras.exemplar > 0) problems.push(`${extras.exemplar} exemplars not written: not supported yet`)
+  for (const kind of ITEM_KINDS) {
+    const count = refused.reduce((n, r) => n + (r.kind === kind ? r.count : 0), 0)
+    if (count > 0) problems.push(`${count} of ${items[kind]} ${PLURALS[kind]} not written, the others are`)
+  }
+  for (const { reason, count, example } of refused)
+    problems.push(`${count} × ${reason}: ${REFUSALS[reason]}${example === '' ? '' : ` (first: ${example})`}`)
   return problems
+}
+
+const PLURALS: Readonly<Record<ItemKind, string>> = {
+  sample: 'samples',
+  histogram: 'native histograms',
+  exemplar: 'exemplars',
+  metadata: 'metadata entries',
 }

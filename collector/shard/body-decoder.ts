@@ -1,23 +1,31 @@
 /**
- * From a body as received to samples in columns: one implementation per way of reading, all behind `BodyDecoder`.
+ * From a body as received to items in columns: one implementation per way of reading, all behind `BodyDecoder`.
  *
  * The portable one below reads with `snappyjs` and the `protobufjs` reader, in one pass, and makes neither an object nor a
  * string for a series that the table knows.
  */
 
 import { sha256 } from '../../proto/runtime/sha256.ts'
-import { ByteReader, ByteWriter, utf8Encode } from '../../proto/wire/bytes.ts'
+import type { ExtraKind } from '../../proto/wire/batch-extras.ts'
+import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from '../../proto/wire/bytes.ts'
+import type { Exemplar } from '../../proto/wire/exemplar.ts'
+import { encodeExemplar, readExemplar } from '../../proto/wire/exemplar.ts'
 import type { Label } from '../../proto/wire/labels.ts'
 import { SeriesIds, sortLabels } from '../../proto/wire/labels.ts'
+import type { MetricMetadata } from '../../proto/wire/metadata.ts'
+import { encodeMetadata, metricType, readMetadata } from '../../proto/wire/metadata.ts'
 import type { MetricPoint, PointRejection } from '../../proto/wire/metric-batch.ts'
 import { readMetricBatch } from '../../proto/wire/metric-batch.ts'
-import type { ExtraKind, WriteRequestSink } from '../../proto/wire/remote-write.ts'
+import { readHistogram } from '../../proto/wire/native-histogram.ts'
+import type { WriteRequestSink } from '../../proto/wire/remote-write.ts'
 import { readLabels, readWriteRequest } from '../../proto/wire/remote-write.ts'
-import type { Request2Sink } from '../../proto/wire/remote-write-2.ts'
+import type { MetadataRanges, Request2Sink } from '../../proto/wire/remote-write-2.ts'
 import { readRequest2 } from '../../proto/wire/remote-write-2.ts'
 import type { Snappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door } from '../journal/record.ts'
+import type { Extras } from './extras.ts'
+import type { KnownMetadata } from './known-metadata.ts'
 import type { Refusal } from './refusals.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 import type { Scratch } from './scratch.ts'
@@ -33,12 +41,14 @@ export interface SeriesLimits {
   readonly labelValueBytesMax: number
   /** Most bytes that a compressed body may decode to. */
   readonly decodedBytesMax: number
+  /** Metadata that is known, all texts together. */
+  readonly metadataBytesMax: number
+  /** Of items of all kinds. */
   readonly samplesPerBodyMax: number
 }
 
-/** What a body holds besides samples. */
+/** What is said of a body beyond its items. */
 export interface BodyReport {
-  readonly extras: Readonly<Record<ExtraKind, number>>
   /** The first hundred points of a metric batch that are of the wrong form; each has a place in the columns, refused as `bad_point`. */
   readonly badPoints: readonly PointRejection[]
 }
@@ -47,8 +57,8 @@ export interface BodyDecoder {
   /** The table that keys are looked up in; it may be exchanged between bodies. */
   table: SeriesTable
   /**
-   * Appends a body's samples to the columns, each with its series. The n-th sample is the n-th for every decoder and
-   * version: the journal's verdicts count on it.
+   * Appends a body's items to the columns, samples and others each in the order of the body. The n-th item is the n-th for
+   * every decoder and version: the journal's verdicts count on it.
    * @param trusted a replay: the sender was answered long ago, so limits are not applied again
    * @throws WireError or MetricBatchError when the body as a whole is unusable; the columns then hold a part of it
    */
@@ -60,6 +70,8 @@ export const KEYS_PER_SERIES = 2
 /** Labels without a value count as absent, but not without end. */
 const SENT_LABELS_FACTOR = 4
 const BAD_POINTS_MAX = 100
+/** Metadata that names its metric itself belongs to no series. */
+const NO_SERIES = Number.MIN_SAFE_INTEGER
 
 const NO_LIMITS: SeriesLimits = {
   seriesMax: Number.POSITIVE_INFINITY,
@@ -67,12 +79,15 @@ const NO_LIMITS: SeriesLimits = {
   labelNameBytesMax: Number.POSITIVE_INFINITY,
   labelValueBytesMax: Number.POSITIVE_INFINITY,
   decodedBytesMax: 2 ** 32,
+  metadataBytesMax: Number.POSITIVE_INFINITY,
   samplesPerBodyMax: Number.POSITIVE_INFINITY,
 }
 
 export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2Sink {
   table: SeriesTable
   readonly #scratch: Scratch
+  readonly #extras: Extras
+  readonly #metadata: KnownMetadata
   readonly #snappy: Snappy
   readonly #limits: SeriesLimits
   readonly #ids = new SeriesIds(sha256)
@@ -80,33 +95,43 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   // Of the body in hand:
   #applied: SeriesLimits = NO_LIMITS
   #tenant = 0
-  /** Where the columns may reach to. */
-  #samplesEnd = 0
+  #trusted = false
+  /** How many items may stand in the columns. */
+  #itemsEnd = 0
+  /** Where the parts of the series in hand begin. */
+  #seriesSamples = 0
+  #seriesExtras = 0
   #scope = 0
   #view: DataView = new DataView(new ArrayBuffer(0))
   #bytes: Uint8Array = new Uint8Array(0)
   #current = 0
-  #extras = { exemplar: 0, histogram: 0, metadata: 0 }
 
-  constructor(table: SeriesTable, scratch: Scratch, snappy: Snappy, limits: SeriesLimits) {
+  constructor(
+    table: SeriesTable,
+    columns: { readonly scratch: Scratch; readonly extras: Extras; readonly metadata: KnownMetadata },
+    snappy: Snappy,
+    limits: SeriesLimits,
+  ) {
     this.table = table
-    this.#scratch = scratch
+    this.#scratch = columns.scratch
+    this.#extras = columns.extras
+    this.#metadata = columns.metadata
     this.#snappy = snappy
     this.#limits = limits
   }
 
   decode(door: Door, tenant: number, body: Uint8Array, trusted: boolean): BodyReport {
     this.#applied = trusted ? NO_LIMITS : this.#limits
+    this.#trusted = trusted
     this.#tenant = tenant
-    this.#extras = { exemplar: 0, histogram: 0, metadata: 0 }
-    this.#samplesEnd = this.#scratch.count + this.#applied.samplesPerBodyMax
+    this.#itemsEnd = this.#scratch.count + this.#extras.count + this.#applied.samplesPerBodyMax
     this.table.begin()
-    if (door === 'metrics_batch') return { extras: this.#extras, badPoints: this.#points(body) }
+    if (door === 'metrics_batch') return { badPoints: this.#points(body) }
     this.#scope = tenant * 2 + KEY_PROTOBUF
     const decoded = this.#snappy.uncompress(body, this.#applied.decodedBytesMax)
     if (door === 'remote_write_2') readRequest2(decoded, this, this.#applied.decodedBytesMax)
     else readWriteRequest(decoded, this)
-    return { extras: this.#extras, badPoints: [] }
+    return { badPoints: [] }
   }
 
   // The sink of a write request, of either version.
@@ -116,6 +141,8 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   }
 
   series(body: Uint8Array, start: number, end: number): void {
+    this.#seriesSamples = this.#scratch.count
+    this.#seriesExtras = this.#extras.count
     const view = this.#viewOf(body)
     const known = this.table.find(body, view, start, end, this.#scope)
     this.#current = known >= 0 ? known : this.#learn(body, view, start, end)
@@ -125,21 +152,102 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     this.#current = refused('malformed_labels')
   }
 
-  sample(timestamp: number, low: number, high: number): void {
+  sample(timestamp: number, low: number, high: number, start: number): void {
     this.#scratch.push(this.#current, timestamp, low, high)
+    if (start > 0 && start <= timestamp) this.#scratch.setStart(start) // any other says nothing
     this.#bound()
   }
 
-  retract(n: number): void {
-    this.#scratch.count -= n
+  retract(): void {
+    this.#scratch.count = this.#seriesSamples
+    this.#extras.truncate(this.#seriesExtras)
   }
 
-  extra(kind: ExtraKind, count: number): void {
-    this.#extras[kind] += count
+  histogram(body: Uint8Array, start: number, end: number): void {
+    const read = readHistogram(body, start, end)
+    if ('problem' in read) this.#refuse('histogram', 'bad_histogram', read.timestamp, read.problem)
+    else this.#extra('histogram', this.#current, read.timestamp, body.subarray(start, end))
+  }
+
+  exemplarMessage(body: Uint8Array, start: number, end: number): void {
+    this.exemplar(readable(() => readExemplar(body, start, end)))
+  }
+
+  exemplar(exemplar: Exemplar | undefined): void {
+    if (exemplar === undefined || this.#check(exemplar.labels) !== undefined)
+      this.#refuse('exemplar', 'bad_exemplar', exemplar?.timestamp ?? Number.NaN)
+    else this.#extra('exemplar', this.#current, exemplar.timestamp, encodeExemplar(exemplar))
+  }
+
+  metadataMessage(body: Uint8Array, start: number, end: number): void {
+    this.#current = NO_SERIES
+    this.#pushMetadata(readable(() => readMetadata(body, start, end)))
+  }
+
+  seriesMetadata(ranges: MetadataRanges | undefined): void {
+    const series = this.#current
+    if (ranges === undefined || series < 0) {
+      this.#pushMetadata(undefined)
+      return
+    }
+    if (!this.#trusted && this.#metadata.repeats(series, ranges)) {
+      this.#extras.pushRepeat('metadata')
+      this.#bound()
+      return
+    }
+    this.#pushMetadata(
+      readable(() => ({
+        type: metricType(ranges.type),
+        family: labelsOfKey(this.table.keyOf(series)).name,
+        help: utf8Decode(ranges.body.subarray(ranges.helpAt, ranges.helpAt + ranges.helpLength)),
+        unit: utf8Decode(ranges.body.subarray(ranges.unitAt, ranges.unitAt + ranges.unitLength)),
+      })),
+    )
+  }
+
+  /** @param metadata undefined when it could not be read */
+  #pushMetadata(metadata: MetricMetadata | undefined): void {
+    const longest = this.#applied.labelValueBytesMax
+    if (
+      metadata === undefined ||
+      metadata.family === '' ||
+      [metadata.family, metadata.help, metadata.unit].some((text) => tooLong(text, longest))
+    ) {
+      // Of a refused series: refused as that is.
+      this.#refuse('metadata', 'bad_metadata', Number.NaN)
+      return
+    }
+    const message = encodeMetadata(metadata)
+    if (!this.#trusted) {
+      if (this.#metadata.has(this.#tenant, message, this.#current)) {
+        this.#extras.pushRepeat('metadata')
+        this.#bound()
+        return
+      }
+      if (this.#metadata.full) {
+        this.#refuse('metadata', 'metadata_limit', Number.NaN)
+        return
+      }
+    }
+    this.#extra('metadata', this.#tenant, Number.NaN, message)
+  }
+
+  /** @param series metadata stands by itself: its tenant */
+  #extra(kind: ExtraKind, series: number, time: number, message: Uint8Array): void {
+    this.#extras.push(kind, series, time, message)
+    this.#bound()
+  }
+
+  /** An item that is refused for what it is, unless its series is refused already. */
+  #refuse(kind: ExtraKind, reason: Refusal, time: number, detail?: string): void {
+    const ofSeries = this.#current < 0 && this.#current !== NO_SERIES
+    if (detail !== undefined && !ofSeries) this.#extras.details.set(this.#extras.count, detail)
+    this.#extras.push(kind, ofSeries ? this.#current : refused(reason), time, undefined)
+    this.#bound()
   }
 
   #bound(): void {
-    if (this.#scratch.count > this.#samplesEnd)
+    if (this.#scratch.count + this.#extras.count > this.#itemsEnd)
       throw new WireError(
         'too_large',
         `the body holds more than ${this.#applied.samplesPerBodyMax} samples (samples_per_body_max): send them in several requests`,
@@ -242,6 +350,16 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   #remember(bytes: Uint8Array, view: DataView, start: number, end: number, scope: number, series: number): void {
     if (!this.table.hasKey(series) || this.table.entries < this.#limits.seriesMax * KEYS_PER_SERIES)
       this.table.remember(bytes, view, start, end, scope, series)
+  }
+}
+
+/** What was read, or undefined when it is not readable. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof WireError) return undefined
+    throw error
   }
 }
 

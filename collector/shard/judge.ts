@@ -13,29 +13,21 @@ import { REFUSAL_CODES } from './refusals.ts'
 import type { Scratch } from './scratch.ts'
 import { KEPT_SAMPLES, refusalOf } from './scratch.ts'
 import type { SeriesTable } from './series-table.ts'
-import type { DoorCounts } from './shard-counts.ts'
+import { ACCEPTED, DUPLICATE, REFUSED, REPLACED, Verdicts } from './verdicts.ts'
 
-const ACCEPTED = 0
-const DUPLICATE = 1
-const REPLACED = 2
-/** Verdicts from here on are refusals: REFUSED + number of the reason. */
-const REFUSED = 3
-const TOO_OLD = REFUSED + REFUSAL_CODES.indexOf('too_old')
-const TOO_NEW = REFUSED + REFUSAL_CODES.indexOf('too_new')
+export const TOO_OLD: number = REFUSED + REFUSAL_CODES.indexOf('too_old')
+export const TOO_NEW: number = REFUSED + REFUSAL_CODES.indexOf('too_new')
 const NO_ITEM = -1
-const REFUSED_ITEMS_MAX = 100
 
-export interface Tally {
-  accepted: number
-  duplicate: number
-  replaced: number
-  /** By number of the reason: how many, and which items, the first hundred. */
-  refused: Map<number, { count: number; readonly items: number[] }>
+/** Times that are allowed, ms, inclusive. */
+export interface TimeBounds {
+  readonly oldest: number
+  readonly newest: number
 }
 
 export class Judge {
   readonly #scratch: Scratch
-  #verdicts = new Uint8Array(4096)
+  readonly verdicts: Verdicts = new Verdicts()
   #write = 0
   /** Series touched in this write, with their last samples before it. */
   #undoCount = 0
@@ -49,17 +41,18 @@ export class Judge {
     this.#scratch = scratch
   }
 
-  /** Judges all samples in the scratch columns. @param bounds times that are allowed, ms, inclusive */
-  judge(table: SeriesTable, bounds: { readonly oldest: number; readonly newest: number }): void {
+  /** Judges all samples in the scratch columns. */
+  judge(table: SeriesTable, bounds: TimeBounds): void {
     const { count, series, times } = this.#scratch
-    if (this.#verdicts.length < count) this.#verdicts = new Uint8Array(this.#scratch.times.length)
+    this.verdicts.reserve(count)
+    const { bytes } = this.verdicts
     this.#write = (this.#write % 0xffffffff) + 1
     this.#undoCount = 0
     this.#instants = undefined
     for (let i = 0; i < count; i++) {
       const s = series[i]!
       const time = times[i]!
-      this.#verdicts[i] =
+      bytes[i] =
         s < 0
           ? REFUSED + refusalOf(s)
           : time < bounds.oldest
@@ -84,51 +77,12 @@ export class Judge {
   /** Gives memory back that only an unusually large write needed. Between writes only. */
   release(): void {
     this.#instants = undefined
-    if (this.#verdicts.length > KEPT_SAMPLES) this.#verdicts = new Uint8Array(4096)
+    this.verdicts.release()
     if (this.#undoSeries.length <= KEPT_SAMPLES) return
     this.#undoCount = 0
     this.#undoSeries = new Int32Array(4096)
     this.#undoTimes = new Float64Array(4096)
     this.#undoWords = new Uint32Array(8192)
-  }
-
-  isAccepted(item: number): boolean {
-    return this.#verdicts[item] === ACCEPTED
-  }
-
-  /** How many of the items [start, end) are accepted. */
-  accepted(start: number, end: number): number {
-    let n = 0
-    for (let i = start; i < end; i++) if (this.#verdicts[i] === ACCEPTED) n++
-    return n
-  }
-
-  tally(start: number, end: number): Tally {
-    const tally: Tally = { accepted: 0, duplicate: 0, replaced: 0, refused: new Map() }
-    for (let i = start; i < end; i++) {
-      const verdict = this.#verdicts[i]!
-      if (verdict === ACCEPTED) tally.accepted++
-      else if (verdict === DUPLICATE) tally.duplicate++
-      else if (verdict === REPLACED) tally.replaced++
-      else {
-        const reason = tally.refused.get(verdict - REFUSED)
-        if (reason === undefined) tally.refused.set(verdict - REFUSED, { count: 1, items: [i] })
-        else if (reason.count++ < REFUSED_ITEMS_MAX) reason.items.push(i)
-      }
-    }
-    return tally
-  }
-
-  /** Adds the items [start, end) to a door's counters. */
-  count(start: number, end: number, counts: DoorCounts): void {
-    counts.received += end - start
-    for (let i = start; i < end; i++) {
-      const verdict = this.#verdicts[i]!
-      if (verdict === ACCEPTED) counts.accepted++
-      else if (verdict === DUPLICATE) counts.duplicate++
-      else if (verdict === REPLACED) counts.replaced++
-      else counts.refused[verdict - REFUSED]!++
-    }
   }
 
   /** Sets the verdicts of this item and, where it is superseded, of an earlier one. */
@@ -139,7 +93,7 @@ export class Judge {
       if (table.lastWords[2 * s] === words[2 * item] && table.lastWords[2 * s + 1] === words[2 * item + 1])
         return DUPLICATE
       if (table.touchedBy[s] === this.#write && table.lastItem[s] !== NO_ITEM)
-        this.#verdicts[table.lastItem[s]!] = REPLACED
+        this.verdicts.bytes[table.lastItem[s]!] = REPLACED
       this.#setLast(table, s, time, item)
       this.#instants?.set(`${s}:${time}`, item)
       return ACCEPTED
@@ -164,13 +118,13 @@ export class Judge {
     if (this.#instants === undefined) {
       this.#instants = new Map()
       for (let i = 0; i < item; i++)
-        if (this.#verdicts[i] === ACCEPTED) this.#instants.set(`${series[i]}:${times[i]}`, i)
+        if (this.verdicts.bytes[i] === ACCEPTED) this.#instants.set(`${series[i]}:${times[i]}`, i)
     }
     const key = `${s}:${time}`
     const earlier = this.#instants.get(key)
     if (earlier !== undefined) {
       if (words[2 * earlier] === words[2 * item] && words[2 * earlier + 1] === words[2 * item + 1]) return DUPLICATE
-      this.#verdicts[earlier] = REPLACED
+      this.verdicts.bytes[earlier] = REPLACED
     }
     this.#instants.set(key, item)
     return ACCEPTED

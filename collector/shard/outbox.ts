@@ -10,12 +10,15 @@
  */
 import type { BatchHeader, SeriesDefinition } from '../../proto/wire/batch.ts'
 import { BATCH_SAMPLES_MAX, BatchBuilder } from '../../proto/wire/batch.ts'
+import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { decimalExponent, decimalMantissa, RAW_FLOAT } from '../../proto/wire/decimal.ts'
 import type { Door } from '../journal/record.ts'
 import { DOORS } from '../journal/record.ts'
+import type { Extras } from './extras.ts'
 import { Progress } from './progress.ts'
 import type { Scratch } from './scratch.ts'
 import type { SeriesTable } from './series-table.ts'
+import type { KindCounts } from './shard-counts.ts'
 
 /** A batch ready to be sent: the samples (from, to] of the journal. */
 export interface OutgoingBatch {
@@ -35,10 +38,10 @@ export class Outbox {
   readonly #progress: Progress
   #builtFrom: number
   #builtTo: number
-  #builtDoors = noSamples()
+  #builtDoors = noItems()
   #behind = true
-  /** Batches given out and not stored, by their first position: how many samples of each door. */
-  readonly #sent = new Map<number, { readonly to: number; readonly doors: readonly number[] }>()
+  /** Batches given out and not stored, by their first position: how many items of each kind of each door. */
+  readonly #sent = new Map<number, { readonly to: number; readonly doors: readonly KindCounts[] }>()
 
   /**
    * @param cursor everything up to here is stored
@@ -94,10 +97,8 @@ export class Outbox {
     define: (series: number) => SeriesDefinition,
   ): void {
     const series = scratch.series[i]!
-    if (table.described[series] === 0) {
-      table.described[series] = 1
-      this.#builder.define(define(series))
-    }
+    this.#describe(table, series, define)
+    if (scratch.hasStarts) this.#start(table, series, scratch.times[i]!, scratch.starts[i] ?? 0, arrival)
     const value = scratch.values[i]!
     const exponent = decimalExponent(value, table.exponent[series]!)
     if (exponent === RAW_FLOAT) {
@@ -114,6 +115,41 @@ export class Outbox {
     this.#builder.decimal(table.ref[series]!, scratch.times[i]!, arrival, exponent, decimalMantissa(value, exponent))
   }
 
+  /** Puts an item that is no sample into the batch. @param tenant of metadata */
+  putExtra(
+    table: SeriesTable,
+    extras: Extras,
+    i: number,
+    arrival: number,
+    tenant: string,
+    define: (series: number) => SeriesDefinition,
+  ): void {
+    const kind = extras.kind(i)
+    const message = extras.message(i)
+    if (kind === 'metadata') {
+      this.#builder.extras.extra({ kind, tenant, arrival, message })
+      return
+    }
+    const series = extras.series[i]!
+    this.#describe(table, series, define)
+    this.#builder.extras.extra({ kind, ref: table.ref[series]!, time: extras.times[i]!, arrival, message })
+  }
+
+  #describe(table: SeriesTable, series: number, define: (series: number) => SeriesDefinition): void {
+    if (table.described[series] === 1) return
+    table.described[series] = 1
+    this.#builder.define(define(series))
+  }
+
+  /** Says since when a series counts, where that was not said or is another time than was said last. */
+  #start(table: SeriesTable, series: number, time: number, since: number, arrival: number): void {
+    const said = table.startOf(series)
+    if (since === said.since && time >= said.from) return
+    if (since === 0 && said.since === 0) return
+    table.setStart(series, since, time)
+    this.#builder.extras.start({ ref: table.ref[series]!, from: time, since, arrival })
+  }
+
   /** A record that is stored already: after a rewind, the batch reaches over it without its samples. */
   passes(from: number, to: number): boolean {
     if (!this.#progress.has(from, to)) return false
@@ -121,9 +157,10 @@ export class Outbox {
     return true
   }
 
-  /** The samples of a record were put: the batch now reaches to `to`. */
-  reach(door: Door, samples: number, to: number): void {
-    this.#builtDoors[DOORS.indexOf(door)]! += samples
+  /** The items of a record were put: the batch now reaches to `to`. */
+  reach(door: Door, kinds: KindCounts, to: number): void {
+    const built = this.#builtDoors[DOORS.indexOf(door)]!
+    for (const i of built.keys()) built[i]! += kinds[i]!
     this.#builtTo = to
   }
 
@@ -141,10 +178,10 @@ export class Outbox {
     if (this.#builtTo === this.#builtFrom) return undefined
     const from = this.#builtFrom
     const to = this.#builtTo
-    const samples = this.#builder.count
+    const samples = this.#builder.count + this.#builder.extras.count
     const bytes = this.#builder.finish({ ...this.#origin, from, to, cursor: this.cursor, now: watermark, urgent })
     this.#sent.set(from, { to, doors: this.#builtDoors })
-    this.#builtDoors = noSamples()
+    this.#builtDoors = noItems()
     this.#builtFrom = to
     return { from, to, samples, bytes }
   }
@@ -156,8 +193,8 @@ export class Outbox {
     return { from: at, to: at, samples: 0, bytes: new BatchBuilder().finish(header) }
   }
 
-  /** An aggregator has stored (from, to]. Calls `count` with how many samples of each door that settles. */
-  stored(from: number, to: number, count: (door: Door, samples: number) => void): void {
+  /** An aggregator has stored (from, to]. Calls `count` with how many items of each door that settles. */
+  stored(from: number, to: number, count: (door: Door, kinds: KindCounts) => void): void {
     this.#progress.stored(from, to)
     const sent = this.#sent.get(from)
     if (sent?.to !== to) return
@@ -175,13 +212,14 @@ export class Outbox {
   /** Gives up the copy in memory; definitions in it are given again with the samples. */
   #fallBehind(table: SeriesTable): void {
     this.#builder.clear()
-    this.#builtDoors = noSamples()
+    this.#builtDoors = noItems()
     this.#builtTo = this.#builtFrom
     table.described.fill(0)
+    table.forgetStarts()
     this.#behind = true
   }
 }
 
-function noSamples(): number[] {
-  return DOORS.map(() => 0)
+function noItems(): number[][] {
+  return DOORS.map(() => ITEM_KINDS.map(() => 0))
 }

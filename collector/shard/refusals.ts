@@ -1,5 +1,5 @@
 /**
- * Why a sample is not taken. The list is closed: each reason is the label of a counter and has a sentence for the sender.
+ * Why an item is not taken. The list is closed: each reason is the label of a counter and has a sentence for the sender.
  * It is the sender's fault each time; what is ours is answered 503 and refuses nothing.
  */
 export const REFUSALS = {
@@ -12,6 +12,10 @@ export const REFUSALS = {
   series_limit: 'the shard knows as many series as it may (series_max)',
   too_old: 'the timestamp is older than late samples may be (points_days, less one)',
   too_new: 'the timestamp is further in the future than clocks may differ (future_max_ms)',
+  bad_histogram: 'the native histogram contradicts itself or is larger than any real one',
+  bad_exemplar: 'the labels of the exemplar are too many, too long, not UTF-8, or references that lead nowhere',
+  bad_metadata: 'the metadata names no metric, is too long, not UTF-8, or has references that lead nowhere',
+  metadata_limit: 'the shard keeps as much metadata as it may (metadata_bytes_max)',
   bad_point: 'the point is not of the form that is expected',
 } as const
 

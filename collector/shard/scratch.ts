@@ -12,6 +12,15 @@ export class Scratch {
   words: Uint32Array = new Uint32Array(8192)
   /** The same memory as float64s. */
   values: Float64Array = new Float64Array(this.words.buffer)
+  /** Since when the counters of the samples count, ms, 0: not said; meaningful only while `hasStarts`. */
+  starts: Float64Array = new Float64Array(0)
+  hasStarts = false
+
+  /** A write begins. */
+  begin(): void {
+    this.count = 0
+    this.hasStarts = false
+  }
 
   push(series: number, time: number, low: number, high: number): void {
     const i = this.count
@@ -28,10 +37,22 @@ export class Scratch {
     this.values[this.count - 1] = value
   }
 
+  /** Says since when the counter of the last sample counts; most senders never do. */
+  setStart(start: number): void {
+    if (this.starts.length < this.times.length) {
+      const starts = new Float64Array(this.times.length)
+      if (this.hasStarts) starts.set(this.starts)
+      this.starts = starts
+    } else if (!this.hasStarts) this.starts.fill(0)
+    this.hasStarts = true
+    this.starts[this.count - 1] = start
+  }
+
   /** Gives memory back that only an unusually large write needed. Between writes only. */
   release(): void {
     if (this.times.length <= KEPT_SAMPLES) return
-    this.count = 0
+    this.begin()
+    this.starts = new Float64Array(0)
     this.series = new Int32Array(4096)
     this.times = new Float64Array(4096)
     this.words = new Uint32Array(8192)

@@ -18,6 +18,7 @@ export const KEY_CANONICAL = 1 // name and sorted labels, as `encodeCanonicalKey
 export type KeyKind = typeof KEY_PROTOBUF | typeof KEY_CANONICAL
 
 const NONE = -1
+const NOT_SAID = { since: 0, from: Number.NEGATIVE_INFINITY }
 const MIN_CAPACITY = 1024
 /** Bytes compared by words are followed by this many that may be read and are never looked at. */
 const PADDING = 8
@@ -40,6 +41,9 @@ export class SeriesTable {
   /** Write in which it was last touched, and the item that set its last sample there. */
   touchedBy: Uint32Array = new Uint32Array(MIN_CAPACITY)
   lastItem: Int32Array = new Int32Array(MIN_CAPACITY)
+  /** Since when the series was last said to count, and from which sample on, ms; NaN: never said. Made when a sender says so. */
+  #since: Float64Array = new Float64Array(0)
+  #sinceFrom: Float64Array = new Float64Array(0)
   #tenant: Uint16Array = new Uint16Array(MIN_CAPACITY)
   #firstEntry: Int32Array = new Int32Array(MIN_CAPACITY)
   /** Four words a series. */
@@ -148,11 +152,32 @@ export class SeriesTable {
     this.described[series] = 0
     this.usedAt[series] = 0
     this.touchedBy[series] = 0
+    if (series < this.#since.length) this.#since[series] = Number.NaN
     this.#tenant[series] = tenant
     this.#firstEntry[series] = NONE
     this.#ids.set(new Uint32Array(id.buffer, id.byteOffset, 4), series * 4)
     this.#placeId(series)
     return series
+  }
+
+  /** Since when the series was last said to count, and from which sample on, ms; 0 and -∞ when that was not said. */
+  startOf(series: number): { readonly since: number; readonly from: number } {
+    const since = this.#since[series] ?? Number.NaN
+    return Number.isNaN(since) ? NOT_SAID : { since, from: this.#sinceFrom[series]! }
+  }
+
+  setStart(series: number, since: number, from: number): void {
+    if (this.#since.length < this.ref.length) {
+      this.#since = grow(this.#since, new Float64Array(this.ref.length).fill(Number.NaN))
+      this.#sinceFrom = grow(this.#sinceFrom, new Float64Array(this.ref.length))
+    }
+    this.#since[series] = since
+    this.#sinceFrom[series] = from
+  }
+
+  /** From now on all starts are said again. */
+  forgetStarts(): void {
+    this.#since.fill(Number.NaN)
   }
 
   tenantOf(series: number): number {

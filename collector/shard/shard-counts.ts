@@ -1,14 +1,16 @@
 /**
- * A shard's counters. For each door, at any moment between two messages:
+ * A shard's counters. For each door and kind of item, at any moment between two messages:
  *
  *     received + recovered = refused + duplicate + replaced + stored + waiting
  */
+import type { ItemKind } from '../../proto/wire/batch-extras.ts'
+import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import type { Door } from '../journal/record.ts'
 import { DOORS } from '../journal/record.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 
-export interface DoorCounts {
-  /** Samples in bodies that could be read and were journalled or had nothing to journal. */
+export interface ItemCounts {
+  /** Items in bodies that could be read and were journalled or had nothing to journal. */
   received: number
   /** Accepted by an earlier process and not known to be stored when this one started. */
   recovered: number
@@ -18,9 +20,16 @@ export interface DoorCounts {
   /** By number of the reason. */
   refused: number[]
   stored: number
+}
+
+export interface DoorCounts {
+  readonly items: Readonly<Record<ItemKind, ItemCounts>>
   /** Bodies that could not be read at all. */
   undecodable: number
 }
+
+/** How many items of each kind, in the order of `ITEM_KINDS`. */
+export type KindCounts = readonly number[]
 
 /** A copy for another thread. */
 export interface CountsSnapshot {
@@ -35,20 +44,20 @@ export class ShardCounts {
   appendFailures = 0
   syncFailures = 0
   cursorFailures = 0
-  /** Samples in sound records that this version cannot read. */
+  /** Items in sound records that this version cannot read. */
   unreadable = 0
-  readonly #doors = Object.fromEntries(DOORS.map((door) => [door, noCounts()])) as Record<Door, DoorCounts>
+  readonly #doors = Object.fromEntries(DOORS.map((door) => [door, noDoorCounts()])) as Record<Door, DoorCounts>
 
-  door(door: Door): DoorCounts {
-    return this.#doors[door]
+  of(door: Door, kind: ItemKind): ItemCounts {
+    return this.#doors[door].items[kind]
   }
 
-  recovered(door: Door, samples: number): void {
-    this.#doors[door].recovered += samples
+  recovered(door: Door, counts: KindCounts): void {
+    for (const [i, kind] of ITEM_KINDS.entries()) this.of(door, kind).recovered += counts[i]!
   }
 
-  stored(door: Door, samples: number): void {
-    this.#doors[door].stored += samples
+  stored(door: Door, counts: KindCounts): void {
+    for (const [i, kind] of ITEM_KINDS.entries()) this.of(door, kind).stored += counts[i]!
   }
 
   undecodable(door: Door): void {
@@ -66,7 +75,14 @@ export class ShardCounts {
   }
 }
 
-function noCounts(): DoorCounts {
+function noDoorCounts(): DoorCounts {
+  return {
+    items: Object.fromEntries(ITEM_KINDS.map((kind) => [kind, noCounts()])) as Record<ItemKind, ItemCounts>,
+    undecodable: 0,
+  }
+}
+
+function noCounts(): ItemCounts {
   return {
     received: 0,
     recovered: 0,
@@ -75,11 +91,10 @@ function noCounts(): DoorCounts {
     replaced: 0,
     refused: REFUSAL_CODES.map(() => 0),
     stored: 0,
-    undecodable: 0,
   }
 }
 
 /** Accepted or recovered, and not stored yet. */
-export function waiting(counts: DoorCounts): number {
+export function waiting(counts: ItemCounts): number {
   return counts.accepted + counts.recovered - counts.stored
 }

@@ -14,7 +14,8 @@ import { workerPath } from '../../proto/runtime/worker-url.ts'
 import type { Recovery } from '../journal/recovery.ts'
 import type { ArrivalClock } from './arrival-clock.ts'
 import type { OutgoingBatch } from './outbox.ts'
-import type { IncomingBody, ShardOptions, Taken, Tick } from './shard-core.ts'
+import type { IncomingBody, Taken } from './reception.ts'
+import type { ShardOptions, Tick } from './shard-core.ts'
 import type { CountsSnapshot } from './shard-counts.ts'
 
 export type ShardTask =

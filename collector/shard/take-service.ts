@@ -11,7 +11,7 @@ import { Mailbox } from '../../proto/runtime/mailbox.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import { retry } from '../../proto/runtime/outcome.ts'
 import type { Health, MailboxService } from '../../proto/runtime/service.ts'
-import type { IncomingBody, Taken } from './shard-core.ts'
+import type { IncomingBody, Taken } from './reception.ts'
 import type { ShardThread } from './shard-thread.ts'
 
 interface Waiting {

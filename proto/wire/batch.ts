@@ -6,6 +6,7 @@
  *     header   (kind 1, first)  where the samples come from; see BatchHeader
  *     series   (kind 2)         definitions: ref:varint tenant:string id:16 bytes name:string n:varint (name value)*
  *     samples  (kind 3)         n:varint, then five columns, each length:varint and bytes
+ *     extras, starts (kinds 4 and 5, where there are any)  histograms, exemplars, metadata; starts of counters: batch-extras.ts
  *
  * A series is described once in a session and referred to by number afterwards; a receiver that does not know a number asks,
  * and gets the same batch again with a series section in front: sections are independent for that.
@@ -18,6 +19,8 @@
  *     exponents four bits a sample, low half first: 0-9, or 15 = the value is a float64
  *     values    zigzag(mantissa), or 8 bytes little-endian under exponent 15
  */
+import type { Extra, StartMark } from './batch-extras.ts'
+import { ExtrasBuilder, readExtras, readStarts } from './batch-extras.ts'
 import { ByteReader, ByteWriter } from './bytes.ts'
 import { crc32c } from './crc32c.ts'
 import { RAW_FLOAT } from './decimal.ts'
@@ -32,6 +35,8 @@ const MAGIC: readonly number[] = [0x46, 0x4d, 0x42] // "FMB"
 const HEADER = 1
 const SERIES = 2
 const SAMPLES = 3
+const EXTRAS = 4
+const STARTS = 5
 const SECTION_HEAD = 9
 const RAW_NIBBLE = 15
 const TWO_32 = 4294967296
@@ -88,10 +93,14 @@ export interface Batch {
   readonly header: BatchHeader
   readonly definitions: readonly SeriesDefinition[]
   readonly samples: SampleColumns
+  readonly extras: readonly Extra[]
+  readonly starts: readonly StartMark[]
 }
 
 /** Collects samples as they come and writes the columns directly; nothing is kept per sample. */
 export class BatchBuilder {
+  /** What is not a sample. */
+  readonly extras: ExtrasBuilder = new ExtrasBuilder()
   #count = 0
   #definitions = 0
   readonly #series = new ByteWriter(1024)
@@ -117,7 +126,13 @@ export class BatchBuilder {
   /** Bytes so far, without the few of the header. */
   get bytes(): number {
     return (
-      this.#series.pos + this.#refs.pos + this.#times.pos + this.#arrivals.pos + this.#exponents.pos + this.#values.pos
+      this.#series.pos +
+      this.#refs.pos +
+      this.#times.pos +
+      this.#arrivals.pos +
+      this.#exponents.pos +
+      this.#values.pos +
+      this.extras.bytes
     )
   }
 
@@ -200,6 +215,8 @@ export class BatchBuilder {
       for (const column of [this.#refs, this.#times, this.#arrivals, this.#exponents, this.#values])
         out.block(column.view())
     })
+    if (this.extras.count > 0) section(out, EXTRAS, () => this.extras.writeExtras(out))
+    if (this.extras.hasStarts) section(out, STARTS, () => this.extras.writeStarts(out))
     this.clear()
     return out.take()
   }
@@ -207,6 +224,7 @@ export class BatchBuilder {
   clear(): void {
     for (const column of [this.#series, this.#refs, this.#times, this.#arrivals, this.#exponents, this.#values])
       column.pos = 0
+    this.extras.clear()
     this.#count = 0
     this.#definitions = 0
     this.#lastRef = 0
@@ -289,17 +307,21 @@ export function decodeBatch(bytes: Uint8Array): Batch {
   readPreamble(reader)
   let header: BatchHeader | undefined
   let samples: SampleColumns | undefined
+  let extras: Extra[] = []
+  let starts: StartMark[] = []
   const definitions: SeriesDefinition[] = []
   while (reader.left > 0) {
     const { kind, payload } = readSection(reader)
     if (kind === HEADER) header = readHeader(payload)
     else if (kind === SERIES) readDefinitions(payload, definitions)
     else if (kind === SAMPLES) samples = readSamples(payload)
+    else if (kind === EXTRAS) extras = readExtras(payload)
+    else if (kind === STARTS) starts = readStarts(payload)
     else throw new WireError('malformed', `batch: section kind ${kind} is not known in version ${BATCH_VERSION}`)
   }
   if (header === undefined || samples === undefined)
     throw new WireError('truncated', 'batch: the header or the samples are missing')
-  return { header, definitions, samples }
+  return { header, definitions, samples, extras, starts }
 }
 
 function readPreamble(reader: ByteReader): void {

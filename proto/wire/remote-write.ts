@@ -1,8 +1,8 @@
 /**
  * Prometheus remote write 1.0: the message under the snappy block, read in one pass.
  *
- *     WriteRequest  timeseries = 1, metadata = 3
- *     TimeSeries    labels = 1, samples = 2, exemplars = 3, histograms = 4
+ *     WriteRequest  timeseries = 1, metadata = 3 (see metadata.ts)
+ *     TimeSeries    labels = 1, samples = 2, exemplars = 3 (exemplar.ts), histograms = 4 (native-histogram.ts)
  *     Label         name = 1, value = 2 (strings)
  *     Sample        value = 1 (double), timestamp = 2 (int64, ms)
  *
@@ -14,6 +14,7 @@
 import { utf8Decode } from './bytes.ts'
 import type { Label } from './labels.ts'
 import { Reader, Writer } from './protobuf.ts'
+import { readInt64 } from './varint64.ts'
 import { WireError } from './wire-error.ts'
 
 /** High and low word of the NaN that marks the end of a series. */
@@ -35,12 +36,22 @@ const LABEL_NAME = tag(1, LENGTH)
 const LABEL_VALUE = tag(2, LENGTH)
 const SAMPLE_VALUE = tag(1, FIXED64)
 const SAMPLE_TIMESTAMP = tag(2, VARINT)
+const SAMPLE_START = tag(3, VARINT)
 
-/** Parts of a request that are not samples. */
-export type ExtraKind = 'exemplar' | 'histogram' | 'metadata'
+/** What takes the parts of a request of either version, in the order of the body. */
+export interface PartsSink {
+  /**
+   * A sample of the current series.
+   * @param timestamp ms since the epoch, any int64 (rounded beyond 2^53)
+   * @param start since when its counter counts, ms since the epoch; 0: not said (1.0 never does)
+   */
+  sample(timestamp: number, valueLow: number, valueHigh: number, start: number): void
+  /** A native histogram of the current series: its message is body[start..end). */
+  histogram(body: Uint8Array, start: number, end: number): void
+}
 
 /** What takes a request's parts, in the order of the body. */
-export interface WriteRequestSink {
+export interface WriteRequestSink extends PartsSink {
   /**
    * Asked at the start of each series: does the label block at `pos` begin with that of the series that usually follows?
    * @returns the length of that block when its bytes are equal, else 0; `series` comes next in both cases
@@ -48,12 +59,12 @@ export interface WriteRequestSink {
   expect(body: Uint8Array, pos: number, end: number): number
   /** The next series; `body[start..end)` are its label fields as sent, maybe the ones just expected. */
   series(body: Uint8Array, start: number, end: number): void
-  /** A sample of the current series. @param timestamp ms since the epoch, any int64 (rounded beyond 2^53) */
-  sample(timestamp: number, valueLow: number, valueHigh: number): void
-  /** The last `n` samples were given to a series whose labels were not complete yet: forget them, they come again. */
-  retract(n: number): void
-  /** Parts of the request, or of the current series, that are not samples. */
-  extra(kind: ExtraKind, count: number): void
+  /** The parts since the last `series` were given to one whose labels were not complete yet: forget them, they come again. */
+  retract(): void
+  /** An exemplar of the current series: its message is body[start..end). */
+  exemplarMessage(body: Uint8Array, start: number, end: number): void
+  /** Metadata of a metric family: the message is body[start..end). */
+  metadataMessage(body: Uint8Array, start: number, end: number): void
 }
 
 /**
@@ -71,8 +82,9 @@ export function readWriteRequest(body: Uint8Array, sink: WriteRequestSink): void
         readSeries(reader, view, end, sink)
         reader.len = body.length
       } else if (field === REQUEST_METADATA) {
-        reader.skip(reader.size())
-        sink.extra('metadata', 1)
+        const end = enter(reader, body.length)
+        sink.metadataMessage(body, reader.pos, end)
+        leave(reader, end, body.length)
       } else skipUnknown(reader, field, REQUEST_TIMESERIES)
     }
   } catch (error) {
@@ -93,6 +105,12 @@ export function enter(reader: Reader, outerEnd: number): number {
   return end
 }
 
+/** Passes over what is left of a nested message. */
+export function leave(reader: Reader, end: number, outerEnd: number): void {
+  reader.pos = end
+  reader.len = outerEnd
+}
+
 function readSeries(reader: Reader, view: DataView, end: number, sink: WriteRequestSink): void {
   const body = reader.buf
   const start = reader.pos
@@ -103,41 +121,37 @@ function readSeries(reader: Reader, view: DataView, end: number, sink: WriteRequ
     reader.skip(reader.size())
   }
   sink.series(body, start, reader.pos)
-  let samples = 0
-  let exemplars = 0
-  let histograms = 0
   while (reader.pos < end) {
     const field = reader.tag()
-    if (field === SERIES_SAMPLES) {
-      readSample(reader, view, end, sink)
-      samples++
-    } else if (field === SERIES_LABELS) {
+    if (field === SERIES_SAMPLES) readSample(reader, view, end, sink)
+    else if (field === SERIES_LABELS) {
       // Labels behind other fields: legal, never seen from a real sender. Read the series again with all of them in front.
-      sink.retract(samples)
+      sink.retract()
       readReordered(body.subarray(start, end), sink)
       reader.pos = end
       return
     } else if (field === SERIES_EXEMPLARS || field === SERIES_HISTOGRAMS) {
-      reader.skip(reader.size())
-      if (field === SERIES_EXEMPLARS) exemplars++
-      else histograms++
+      const partEnd = enter(reader, end)
+      if (field === SERIES_EXEMPLARS) sink.exemplarMessage(body, reader.pos, partEnd)
+      else sink.histogram(body, reader.pos, partEnd)
+      leave(reader, partEnd, end)
     } else skipUnknown(reader, field, SERIES_LABELS, SERIES_SAMPLES, SERIES_EXEMPLARS, SERIES_HISTOGRAMS)
   }
-  if (exemplars > 0) sink.extra('exemplar', exemplars)
-  if (histograms > 0) sink.extra('histogram', histograms)
 }
 
-/** A sample message of either version; what 2.0 adds to it is skipped. */
+/** A sample message of either version: 1.0 has no start, and skips that field as unknown. */
 export function readSample(
   reader: Reader,
   view: DataView,
   seriesEnd: number,
-  sink: Pick<WriteRequestSink, 'sample'>,
+  sink: PartsSink,
+  withStart = false,
 ): void {
   const end = enter(reader, seriesEnd)
   let low = 0
   let high = 0
   let timestamp = 0
+  let start = 0
   while (reader.pos < end) {
     const field = reader.tag()
     if (field === SAMPLE_VALUE) {
@@ -146,10 +160,11 @@ export function readSample(
       low = view.getUint32(at, true)
       high = view.getUint32(at + 4, true)
     } else if (field === SAMPLE_TIMESTAMP) timestamp = readInt64(reader)
+    else if (withStart && field === SAMPLE_START) start = readInt64(reader)
     else skipUnknown(reader, field, SAMPLE_VALUE, SAMPLE_TIMESTAMP)
   }
   reader.len = seriesEnd
-  sink.sample(timestamp, low, high)
+  sink.sample(timestamp, low, high, start)
 }
 
 /** Copies a series with its label fields in front and reads that. */
@@ -173,30 +188,6 @@ function copyFields(from: Uint8Array, wanted: (field: number) => boolean, into: 
     end += reader.pos - start
   }
   return end
-}
-
-/** An int64 varint as a number, without the object that protobufjs makes for 64 bits. */
-function readInt64(reader: Reader): number {
-  const buf = reader.buf
-  let pos = reader.pos
-  let low = 0
-  let high = 0
-  for (let i = 0; i < 10; i++) {
-    if (pos >= reader.len)
-      throw new WireError('truncated', `write request: a varint at offset ${reader.pos} has no end`)
-    const byte = buf[pos++]!
-    // Groups 0-3 fill bits 0-27; group 4 straddles the halves.
-    if (i < 4) low |= (byte & 127) << (7 * i)
-    else if (i === 4) {
-      low |= (byte & 15) << 28
-      high |= (byte & 127) >>> 4
-    } else high |= (byte & 127) << (7 * i - 32)
-    if (byte < 128) {
-      reader.pos = pos
-      return high * 4294967296 + (low >>> 0)
-    }
-  }
-  throw new WireError('malformed', `write request: a varint at offset ${reader.pos} is longer than 10 bytes`)
 }
 
 /** Skips a field that we do not know; a known field number under another wire type is an error, as in every decoder. */
@@ -263,33 +254,55 @@ function readString(reader: Reader): string {
   return utf8Decode(reader.buf.subarray(at, at + length))
 }
 
+export interface SampleToWrite {
+  readonly timestamp: number
+  readonly value: number
+}
+
 /** One series to send. Labels include `__name__` and are sorted by name, as the specification asks of senders. */
 export interface SeriesToWrite {
   readonly labels: readonly Label[]
-  readonly samples: readonly {
-    readonly timestamp: number
-    readonly value: number
-  }[]
+  readonly samples: readonly SampleToWrite[]
+  /** Messages, encoded. */
+  readonly exemplars?: readonly Uint8Array[]
+  readonly histograms?: readonly Uint8Array[]
 }
 
-/** Encodes a request body (before snappy). */
-export function encodeWriteRequest(series: Iterable<SeriesToWrite>): Uint8Array {
+/** Encodes a request body (before snappy). @param metadata messages, encoded */
+export function encodeWriteRequest(series: Iterable<SeriesToWrite>, metadata: Iterable<Uint8Array> = []): Uint8Array {
   const writer = new Writer() // Writer.create() would give a Buffer in Node, whose slice() is no copy
-  for (const { labels, samples } of series) {
+  for (const one of series) {
     writer.uint32(REQUEST_TIMESERIES).fork()
-    for (const [name, value] of labels) {
-      writer.uint32(SERIES_LABELS).fork()
-      writer.uint32(LABEL_NAME).string(name)
-      if (value !== '') writer.uint32(LABEL_VALUE).string(value)
-      writer.ldelim()
-    }
-    for (const { timestamp, value } of samples) {
-      writer.uint32(SERIES_SAMPLES).fork()
-      if (!Object.is(value, 0)) writer.uint32(SAMPLE_VALUE).double(value)
-      if (timestamp !== 0) writer.uint32(SAMPLE_TIMESTAMP).int64(timestamp)
-      writer.ldelim()
-    }
+    writeSeries(writer, one)
     writer.ldelim()
   }
+  for (const message of metadata) writer.uint32(REQUEST_METADATA).bytes(message)
   return writer.finish()
+}
+
+/** The fields of a `TimeSeries`. */
+export function writeSeries(writer: Writer, { labels, samples, exemplars, histograms }: SeriesToWrite): void {
+  for (const [name, value] of labels) {
+    writer.uint32(SERIES_LABELS).fork()
+    writer.uint32(LABEL_NAME).string(name)
+    if (value !== '') writer.uint32(LABEL_VALUE).string(value)
+    writer.ldelim()
+  }
+  for (const { timestamp, value } of samples) {
+    writer.uint32(SERIES_SAMPLES).fork()
+    if (!Object.is(value, 0)) writer.uint32(SAMPLE_VALUE).double(value)
+    if (timestamp !== 0) writer.uint32(SAMPLE_TIMESTAMP).int64(timestamp)
+    writer.ldelim()
+  }
+  for (const message of exemplars ?? []) writer.uint32(SERIES_EXEMPLARS).bytes(message)
+  for (const message of histograms ?? []) writer.uint32(SERIES_HISTOGRAMS).bytes(message)
+}
+
+/** A sample of a `TimeSeries`, by the bits of its value. @param start the field that 2.0 has; 0: not said */
+export function writeSampleBits(writer: Writer, timestamp: number, low: number, high: number, start: number): void {
+  writer.uint32(SERIES_SAMPLES).fork()
+  if (low !== 0 || high !== 0) writer.uint32(SAMPLE_VALUE).fixed32(low).fixed32(high)
+  if (timestamp !== 0) writer.uint32(SAMPLE_TIMESTAMP).int64(timestamp)
+  if (start !== 0) writer.uint32(SAMPLE_START).int64(start)
+  writer.ldelim()
 }

@@ -8,6 +8,7 @@
  * @see https://github.com/google/snappy/blob/main/format_description.txt
  */
 import { compress, uncompress } from 'snappyjs'
+import { ByteWriter } from './bytes.ts'
 import { WireError } from './wire-error.ts'
 
 /** One implementation of the block format. */
@@ -29,6 +30,33 @@ export const portableSnappy: Snappy = {
   compress(data) {
     return compress(plain(data))
   },
+}
+
+/** Pieces compressed one by one are one block: a preamble with the length of all, and the elements of each. */
+export class SnappyPieces {
+  readonly #snappy: Snappy
+  readonly #elements: Uint8Array[] = []
+  #length = 0
+
+  constructor(snappy: Snappy) {
+    this.#snappy = snappy
+  }
+
+  add(piece: Uint8Array): void {
+    if (piece.length === 0) return
+    const block = this.#snappy.compress(piece)
+    let preamble = 1
+    while (block[preamble - 1]! > 127) preamble++
+    this.#elements.push(block.subarray(preamble))
+    this.#length += piece.length
+  }
+
+  finish(): Uint8Array<ArrayBuffer> {
+    const out = new ByteWriter(this.#elements.reduce((sum, e) => sum + e.length, 16))
+    out.varint(this.#length)
+    for (const elements of this.#elements) out.bytes(elements)
+    return out.take()
+  }
 }
 
 /**

@@ -111,7 +111,7 @@ test('every acknowledged sample is in ClickHouse exactly once after kill -9 of a
 
   await eventually(
     'everything is stored',
-    async () => total(await scrape(world.collector.url), 'fleetmeter_collector_samples_waiting') === 0,
+    async () => total(await scrape(world.collector.url), 'fleetmeter_collector_items_waiting') === 0,
     60_000,
   )
   await ready(world.aggregator.url)
@@ -205,6 +205,14 @@ async function compareStored(data: string, generator: Generator): Promise<void> 
       assert.equal(there.size, times.size, `series ${series} has samples that nobody sent`)
     }
     assert.equal(rows.length, generator.acknowledgedSamples)
+    const histograms = await engine.db.rows<{ key: string; sum: number }>(
+      `SELECT concat(substring(kv[1], 8), '@', toString(toUnixTimestamp64Milli(ts))) AS key, sum
+       FROM fleetmeter.histograms FINAL INNER JOIN (SELECT series, any(kv) AS kv FROM fleetmeter.series GROUP BY series) AS d USING (series)
+       ORDER BY ts`,
+    )
+    assert.ok(histograms.length > 0)
+    assert.equal(histograms.length, generator.acknowledgedHistograms.size)
+    for (const { key, sum } of histograms) assert.equal(sum, generator.acknowledgedHistograms.get(key), key)
   } finally {
     await engine.stop()
   }

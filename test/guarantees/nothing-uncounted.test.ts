@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { Generator } from '../support/generator.ts'
 import type { Running } from '../support/programs.ts'
 import { eventually, freePort, kill, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
@@ -14,25 +15,29 @@ const DOORS = ['remote_write', 'remote_write_2', 'metrics_batch', 'host']
 
 function checkCollector(metrics: ReadonlyMap<string, number>): void {
   for (const shard of ['shard-0', 'shard-1']) {
-    for (const door of DOORS) {
+    for (const [door, kind] of DOORS.flatMap((d) => ITEM_KINDS.map((k) => [d, k] as const))) {
+      const source = `shard="${shard}",door="${door}",kind="${kind}"`
       const of = (family: string): number =>
-        metrics.get(`fleetmeter_collector_samples_${family}{shard="${shard}",door="${door}"}`) ?? Number.NaN
+        metrics.get(`fleetmeter_collector_items_${family}{${source}}`) ?? Number.NaN
       let refused = 0
       for (const [name, value] of metrics)
-        if (name.startsWith(`fleetmeter_collector_samples_refused_total{shard="${shard}",door="${door}"`))
-          refused += value
+        if (name.startsWith(`fleetmeter_collector_items_refused_total{${source}`)) refused += value
       const left = of('received_total') + of('recovered_total')
       const right = refused + of('duplicate_total') + of('replaced_total') + of('stored_total') + of('waiting')
-      assert.equal(left, right, `${shard} ${door}`)
+      assert.equal(left, right, `${shard} ${door} ${kind}`)
       assert.ok(of('waiting') >= 0)
     }
   }
 }
 
 function checkAggregator(metrics: ReadonlyMap<string, number>): void {
-  const of = (family: string): number => total(metrics, `fleetmeter_aggregator_samples_${family}`)
-  assert.equal(of('received_total'), of('stored_total') + of('refused_total') + of('expired_total') + of('waiting'))
-  assert.ok(of('waiting') >= 0)
+  for (const kind of ITEM_KINDS) {
+    const of = (family: string): number =>
+      metrics.get(`fleetmeter_aggregator_items_${family}{kind="${kind}"}`) ?? Number.NaN
+    const right = of('stored_total') + of('refused_total') + of('expired_total') + of('waiting')
+    assert.equal(of('received_total'), right, kind)
+    assert.ok(of('waiting') >= 0)
+  }
 }
 
 test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
@@ -69,7 +74,7 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
     if (round === 1) {
       await kill(collector)
       collector = await startCollector()
-      const recovered = total(await scrape(collector.url), 'fleetmeter_collector_samples_recovered_total')
+      const recovered = total(await scrape(collector.url), 'fleetmeter_collector_items_recovered_total')
       assert.ok(recovered > 0, 'what was not stored is recovered')
     } else {
       await kill(aggregator)
@@ -83,7 +88,7 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
   await eventually('nothing waits', async () => {
     metrics = await scrape(collector.url)
     checkCollector(metrics)
-    return total(metrics, 'fleetmeter_collector_samples_waiting') === 0
+    return total(metrics, 'fleetmeter_collector_items_waiting') === 0
   })
   // Independent of the counters: the journal holds nothing beyond its cursor, and no roll-up or upkeep failed.
   assert.equal(
@@ -92,8 +97,8 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
   )
   const central = await scrape(aggregator.url)
   checkAggregator(central)
-  assert.equal(total(central, 'fleetmeter_aggregator_samples_waiting'), 0)
+  assert.equal(total(central, 'fleetmeter_aggregator_items_waiting'), 0)
   assert.equal(total(central, 'fleetmeter_aggregator_rollup_failures_total'), 0)
-  const duplicates = total(metrics, 'fleetmeter_collector_samples_duplicate_total')
+  const duplicates = total(metrics, 'fleetmeter_collector_items_duplicate_total')
   t.diagnostic(`${generator.acknowledgedSamples} samples, ${duplicates} duplicates in the last process`)
 })

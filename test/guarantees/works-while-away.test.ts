@@ -69,7 +69,7 @@ test('the collector works while the aggregator is away, as long as its disk boun
   assert.match(await notReady.text(), /The journal holds/)
   const full = await scrape(collector.url)
   assert.ok(total(full, 'fleetmeter_collector_journal_bytes') <= 4 * 1024 * 1024)
-  assert.equal(total(full, 'fleetmeter_collector_samples_waiting'), accepted * SERIES)
+  assert.equal(total(full, 'fleetmeter_collector_items_waiting'), accepted * SERIES)
 
   const aggregator = await start('aggregator', {
     FLEETMETER_DATA_DIR: data,
@@ -79,13 +79,13 @@ test('the collector works while the aggregator is away, as long as its disk boun
   t.after(() => kill(aggregator))
   await eventually(
     'everything is stored',
-    async () => total(await scrape(collector.url), 'fleetmeter_collector_samples_waiting') === 0,
+    async () => total(await scrape(collector.url), 'fleetmeter_collector_items_waiting') === 0,
     90_000,
   )
   assert.equal((await send(5001)).status, 204, 'it takes again')
   await ready(collector.url)
   const metrics = await scrape(aggregator.url)
-  assert.ok(total(metrics, 'fleetmeter_aggregator_samples_stored_total') >= accepted * SERIES)
+  assert.ok(total(metrics, 'fleetmeter_aggregator_items_stored_total') >= accepted * SERIES)
   const query = new URLSearchParams({
     name: 'away',
     from: new Date(from).toISOString(),

@@ -139,11 +139,11 @@ remote_write:
     const held = await samplesOf(url)
     await eventually(
       'everything is stored',
-      async () => total(await scrape(collector.url), 'fleetmeter_collector_samples_waiting') === 0,
+      async () => total(await scrape(collector.url), 'fleetmeter_collector_items_waiting') === 0,
     )
-    const refused = total(await scrape(collector.url), 'fleetmeter_collector_samples_refused_total')
+    const refused = total(await scrape(collector.url), 'fleetmeter_collector_items_refused_total')
     assert.equal(refused, 0)
-    assert.ok(total(await scrape(collector.url), 'fleetmeter_collector_samples_received_total') > SECONDS * 500)
+    assert.ok(total(await scrape(collector.url), 'fleetmeter_collector_items_received_total') > SECONDS * 500)
     const ok = (await scrape(collector.url)).get(`fleetmeter_collector_requests_total{door="${door}",outcome="ok"}`)
     assert.ok(ok !== undefined && ok > 0, `nothing came through the door ${door}`)
     assert.equal((await terminate(collector)).how, 0)

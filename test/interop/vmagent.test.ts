@@ -67,7 +67,7 @@ test('vmagent forwards, also over a kill -9 of the collector: nothing is dropped
     if (round === 20) {
       await eventually(
         'something was taken',
-        async () => total(await scrape(collector.url), 'fleetmeter_collector_samples_received_total') > 0,
+        async () => total(await scrape(collector.url), 'fleetmeter_collector_items_received_total') > 0,
       )
       await kill(collector)
     }
@@ -100,5 +100,5 @@ test('vmagent forwards, also over a kill -9 of the collector: nothing is dropped
   }
   const own = await scrape(url)
   assert.equal(total(own, 'vmagent_remotewrite_packets_dropped_total'), 0)
-  assert.equal(total(await scrape(collector.url), 'fleetmeter_collector_samples_refused_total'), 0)
+  assert.equal(total(await scrape(collector.url), 'fleetmeter_collector_items_refused_total'), 0)
 })

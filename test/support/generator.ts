@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { authorized } from './programs.ts'
 import type { Random } from './random.ts'
 import type { Point } from './write-request.ts'
-import { metricsBatchBody, remoteWrite2Body, remoteWriteBody } from './write-request.ts'
+import { histogramOf, metricsBatchBody, remoteWrite2Body, remoteWriteBody } from './write-request.ts'
 
 const BODIES = { batch: metricsBatchBody, 'remote write 1.0': remoteWriteBody, 'remote write 2.0': remoteWrite2Body }
 type Kind = keyof typeof BODIES
@@ -22,6 +22,8 @@ export class Generator {
   /** Acknowledged samples: series → time → value. */
   readonly acknowledged: Map<string, Map<number, number>> = new Map()
   acknowledgedSamples = 0
+  /** Acknowledged native histograms, one in each remote write body: `sender@time` → sum. */
+  readonly acknowledgedHistograms: Map<string, number> = new Map()
   /** Requests that had to be sent again. */
   resent = 0
   readonly #url: string
@@ -68,9 +70,13 @@ export class Generator {
         })
       }
       const kind = this.#random.pick(KINDS)
-      const body = BODIES[kind](points)
+      const time = this.#start + round * 100
+      const distribution = { name: 'distribution', labels: { sender: String(sender) }, time, value: 0 }
+      const histogram = histogramOf(time, round)
+      const body = BODIES[kind](kind === 'batch' ? points : [...points, { ...distribution, histogram }])
       if (!(await this.#until2xx(body, kind))) return
       for (const point of points) this.#note(point)
+      if (kind !== 'batch') this.acknowledgedHistograms.set(`${sender}@${time}`, round)
       // Now and then an old body comes again, as from a sender that missed the answer.
       if (before !== undefined && this.#random.chance(0.1)) await this.#until2xx(before.body, before.kind)
       before = { body, kind }

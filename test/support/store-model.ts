@@ -1,22 +1,24 @@
 import type { SeriesDefinition } from '../../proto/wire/batch.ts'
 import { decodeBatch, withSection } from '../../proto/wire/batch.ts'
 import { decimalValue, RAW_FLOAT } from '../../proto/wire/decimal.ts'
+import { readHistogram } from '../../proto/wire/native-histogram.ts'
 
-/** What an aggregator does with batches, in the plainest form: the points by identity, the larger arrival wins. */
+/** What an aggregator does with batches, in the plainest form: the points (a histogram's is its sum) by identity, the larger arrival wins. */
 export class StoreModel {
   readonly points: Map<string, { readonly at: number; readonly value: number }> = new Map()
-  /** Samples in stored batches, repeats included. */
+  /** Items in stored batches, repeats included. */
   received = 0
   #dictionaries = new Map<string, Map<number, SeriesDefinition>>()
 
   /** Stores a batch. @returns references that nobody has described yet; nothing is stored then */
   store(bytes: Uint8Array): number[] {
-    const { header, definitions, samples } = decodeBatch(bytes)
+    const { header, definitions, samples, extras, starts } = decodeBatch(bytes)
     const scope = `${header.collector}/${header.session}/${header.shard}`
     const dictionary = this.#dictionaries.get(scope) ?? new Map<number, SeriesDefinition>()
     this.#dictionaries.set(scope, dictionary)
     for (const definition of definitions) dictionary.set(definition.ref, definition)
-    const unknown = [...new Set(samples.refs)].filter((ref) => !dictionary.has(ref))
+    const refs = [...samples.refs, ...starts.map((s) => s.ref), ...extras.flatMap((e) => ('ref' in e ? [e.ref] : []))]
+    const unknown = [...new Set(refs)].filter((ref) => !dictionary.has(ref))
     if (unknown.length > 0) return unknown
     const floats = new Float64Array(samples.words.buffer)
     for (let i = 0; i < samples.count; i++) {
@@ -24,14 +26,23 @@ export class StoreModel {
       const exponent = samples.exponents[i]!
       const mantissa = (samples.words[2 * i + 1]! | 0) * 2 ** 32 + samples.words[2 * i]!
       const value = exponent === RAW_FLOAT ? floats[i]! : decimalValue(mantissa, exponent)
-      const key = `${name}${JSON.stringify(labels)}@${samples.times[i]}`
-      const at = samples.arrivals[i]!
-      const before = this.points.get(key)
-      // A tie is decided by the order of inserts, which means by nobody: writers must not tie.
-      if (before === undefined || at >= before.at) this.points.set(key, { at, value })
+      this.#put(`${name}${JSON.stringify(labels)}@${samples.times[i]}`, samples.arrivals[i]!, value)
     }
-    this.received += samples.count
+    for (const extra of extras) {
+      if (extra.kind !== 'histogram') continue
+      const { name, labels } = dictionary.get(extra.ref)!
+      const histogram = readHistogram(extra.message)
+      if ('problem' in histogram) throw new Error(histogram.problem)
+      this.#put(`histogram ${name}${JSON.stringify(labels)}@${extra.time}`, extra.arrival, histogram.sum)
+    }
+    this.received += samples.count + extras.length
     return []
+  }
+
+  /** A tie is decided by the order of inserts, which means by nobody: writers must not tie. */
+  #put(key: string, at: number, value: number): void {
+    const before = this.points.get(key)
+    if (before === undefined || at >= before.at) this.points.set(key, { at, value })
   }
 
   /** Stores a batch whose series its sender describes when asked. @returns false when the sender cannot */

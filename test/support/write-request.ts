@@ -1,4 +1,5 @@
 /** Builders for bodies as senders make them. */
+import { encodeHistogram } from '../../proto/wire/native-histogram.ts'
 import { Writer } from '../../proto/wire/protobuf.ts'
 import type { SeriesToWrite } from '../../proto/wire/remote-write.ts'
 import { encodeWriteRequest } from '../../proto/wire/remote-write.ts'
@@ -11,16 +12,28 @@ export interface Point {
   /** ms since the epoch */
   readonly time: number
   readonly value: number
+  /** ms since the epoch, for 2.0 */
+  readonly start?: number
+  /** Instead of a sample: a histogram, encoded. */
+  readonly histogram?: Uint8Array
+}
+
+interface SampledSeries {
+  readonly labels: [string, string][]
+  readonly samples: { timestamp: number; value: number; start?: number }[]
+  readonly histograms: Uint8Array[]
+  readonly key: string
 }
 
 /** Neighbouring points of one series go into one TimeSeries. */
 function seriesOf(points: readonly Point[]): SeriesToWrite[] {
-  const series: { labels: [string, string][]; samples: { timestamp: number; value: number }[]; key: string }[] = []
-  for (const { name, labels, time, value } of points) {
+  const series: SampledSeries[] = []
+  for (const { name, labels, time, value, start, histogram } of points) {
     const all = Object.entries({ __name__: name, ...labels }).sort(([a], [b]) => (a < b ? -1 : 1))
     const key = JSON.stringify(all)
-    if (series.at(-1)?.key !== key) series.push({ labels: all, samples: [], key })
-    series.at(-1)!.samples.push({ timestamp: time, value })
+    if (series.at(-1)?.key !== key) series.push({ labels: all, samples: [], histograms: [], key })
+    if (histogram !== undefined) series.at(-1)!.histograms.push(histogram)
+    else series.at(-1)!.samples.push({ timestamp: time, value, ...(start === undefined ? {} : { start }) })
   }
   return series
 }
@@ -35,8 +48,12 @@ export function remoteWrite2Body(points: readonly Point[]): Uint8Array<ArrayBuff
   return Uint8Array.from(portableSnappy.compress(encodeRequest2(seriesOf(points))))
 }
 
+type Series2 = Omit<SeriesToWrite, 'samples'> & {
+  readonly samples: readonly { readonly timestamp: number; readonly value: number; readonly start?: number }[]
+}
+
 /** The message of remote write 2.0, before snappy. */
-export function encodeRequest2(series: readonly SeriesToWrite[]): Uint8Array {
+export function encodeRequest2(series: readonly Series2[]): Uint8Array {
   const symbols = new Map([['', 0]])
   const ref = (text: string): number => {
     if (!symbols.has(text)) symbols.set(text, symbols.size)
@@ -45,17 +62,19 @@ export function encodeRequest2(series: readonly SeriesToWrite[]): Uint8Array {
   const refs = series.map(({ labels }) => labels.flatMap(([name, value]) => [ref(name), ref(value)]))
   const writer = new Writer()
   for (const symbol of symbols.keys()) writer.uint32(0x22).string(symbol)
-  for (const [i, { samples }] of series.entries()) {
+  for (const [i, { samples, histograms }] of series.entries()) {
     writer.uint32(0x2a).fork()
     writer.uint32(0x0a).fork()
     for (const r of refs[i]!) writer.uint32(r)
     writer.ldelim()
-    for (const { timestamp, value } of samples) {
+    for (const { timestamp, value, start } of samples) {
       writer.uint32(0x12).fork()
       if (!Object.is(value, 0)) writer.uint32(0x09).double(value)
       if (timestamp !== 0) writer.uint32(0x10).int64(timestamp)
+      if (start !== undefined) writer.uint32(0x18).int64(start)
       writer.ldelim()
     }
+    for (const message of histograms ?? []) writer.uint32(0x1a).bytes(message)
     writer.ldelim()
   }
   return writer.finish()
@@ -70,4 +89,25 @@ export function metricsBatchBody(points: readonly Point[]): Uint8Array<ArrayBuff
     timestamp: new Date(time).toISOString(),
   }))
   return Uint8Array.from(Buffer.from(JSON.stringify({ metrics })))
+}
+
+/** A histogram that is told from others by its sum. */
+export function histogramOf(timestamp: number, sum: number): Uint8Array {
+  return encodeHistogram({
+    timestamp,
+    sum,
+    startTimestamp: 0,
+    schema: 0,
+    zeroThreshold: 0.001,
+    resetHint: 0,
+    stale: false,
+    positiveSpans: [{ offset: 0, length: 2 }],
+    negativeSpans: [],
+    customValues: [],
+    float: false,
+    count: 3n,
+    zeroCount: 0n,
+    positive: [1n, 2n],
+    negative: [],
+  })
 }

@@ -115,4 +115,76 @@ export const MIGRATIONS: readonly Migration[] = [
       SETTINGS do_not_merge_across_partitions_select_final = 1`,
     ],
   },
+  {
+    version: 6,
+    name: 'histograms, exemplars, metadata, starts',
+    // By identity like samples. A histogram's buckets are counts, not differences: whole ones or float ones, as `float` says.
+    statements: (db, { pointsDays, rollupDays }) => [
+      `CREATE TABLE IF NOT EXISTS ${db}.histograms (
+        tenant LowCardinality(String),
+        series UInt128 CODEC(ZSTD(1)),
+        ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+        start DateTime64(3, 'UTC') COMMENT 'since when it counts; 1970: not said' CODEC(Delta, ZSTD(1)),
+        float UInt8 COMMENT '1: counts are in the columns with _float' CODEC(ZSTD(1)),
+        schema Int8 COMMENT 'bounds differ by 2^(2^-schema); -53: by custom_values' CODEC(ZSTD(1)),
+        reset_hint UInt8 COMMENT '0 unknown, 1 reset, 2 no reset, 3 gauge' CODEC(ZSTD(1)),
+        zero_threshold Float64 CODEC(ZSTD(1)),
+        sum Float64 CODEC(ZSTD(1)),
+        count UInt64 CODEC(Delta, ZSTD(1)),
+        zero_count UInt64 CODEC(Delta, ZSTD(1)),
+        positive Array(UInt64) CODEC(ZSTD(1)),
+        negative Array(UInt64) CODEC(ZSTD(1)),
+        count_float Float64 CODEC(ZSTD(1)),
+        zero_count_float Float64 CODEC(ZSTD(1)),
+        positive_float Array(Float64) CODEC(ZSTD(1)),
+        negative_float Array(Float64) CODEC(ZSTD(1)),
+        positive_offsets Array(Int32) COMMENT 'spans of buckets: gap before, and how many' CODEC(ZSTD(1)),
+        positive_lengths Array(UInt32) CODEC(ZSTD(1)),
+        negative_offsets Array(Int32) CODEC(ZSTD(1)),
+        negative_lengths Array(UInt32) CODEC(ZSTD(1)),
+        custom_values Array(Float64) CODEC(ZSTD(1)),
+        at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1))
+      ) ENGINE = ReplacingMergeTree(at)
+      PARTITION BY toYYYYMMDD(ts)
+      PRIMARY KEY (tenant, toStartOfHour(ts), series, ts)
+      ORDER BY (tenant, toStartOfHour(ts), series, ts)
+      TTL toDateTime(ts) + INTERVAL ${pointsDays} DAY
+      SETTINGS ttl_only_drop_parts = 1, ${DURABLE}`,
+      `CREATE TABLE IF NOT EXISTS ${db}.exemplars (
+        tenant LowCardinality(String),
+        series UInt128 CODEC(ZSTD(1)),
+        ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+        labels Array(String) COMMENT 'key=value, as in the table series' CODEC(ZSTD(1)),
+        value Float64 CODEC(ZSTD(1)),
+        at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1))
+      ) ENGINE = ReplacingMergeTree(at)
+      PARTITION BY toYYYYMMDD(ts)
+      PRIMARY KEY (tenant, toStartOfHour(ts), series, ts)
+      ORDER BY (tenant, toStartOfHour(ts), series, ts, labels, value)
+      TTL toDateTime(ts) + INTERVAL ${pointsDays} DAY
+      SETTINGS ttl_only_drop_parts = 1, ${DURABLE}`,
+      `CREATE TABLE IF NOT EXISTS ${db}.metadata (
+        tenant LowCardinality(String),
+        metric String,
+        type LowCardinality(String),
+        unit LowCardinality(String),
+        help String,
+        at DateTime64(6, 'UTC') COMMENT 'renewed once a day while it is sent'
+      ) ENGINE = ReplacingMergeTree(at)
+      ORDER BY (tenant, metric, type, unit, help)
+      TTL toDateTime(at) + INTERVAL ${rollupDays + 1} DAY
+      SETTINGS ${DURABLE}`,
+      `CREATE TABLE IF NOT EXISTS ${db}.starts (
+        tenant LowCardinality(String),
+        series UInt128 CODEC(ZSTD(1)),
+        valid_from DateTime64(3, 'UTC') COMMENT 'samples from here on, until the next row, count ...' CODEC(Delta, ZSTD(1)),
+        since DateTime64(3, 'UTC') COMMENT '... since then; 1970: they do not say' CODEC(Delta, ZSTD(1)),
+        at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1))
+      ) ENGINE = ReplacingMergeTree(at)
+      PARTITION BY toYYYYMM(valid_from)
+      ORDER BY (tenant, series, valid_from)
+      TTL toDateTime(valid_from) + INTERVAL ${pointsDays + 2} DAY
+      SETTINGS ${DURABLE}`,
+    ],
+  },
 ]

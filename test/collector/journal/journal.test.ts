@@ -31,6 +31,7 @@ const open = (files: MemoryFiles, cursor?: number, overrides: Partial<JournalOpt
 const record = (position: number, count: number, bodyLength = 20): JournalRecord => ({
   position,
   count,
+  kinds: count > 1 ? [count - 1, 0, 1, 0] : [count, 0, 0, 0],
   at: 1_761_991_200_000_000 + position,
   door: 'remote_write',
   tenant: 'default',

@@ -147,9 +147,9 @@ test('samples that cannot be taken are refused with their reason, their neighbou
       ]),
     ),
   )
-  const before = total(await scrapeAfterTick(), 'fleetmeter_collector_samples_waiting')
+  const before = total(await scrapeAfterTick(), 'fleetmeter_collector_items_waiting')
   assert.match((await write(mixed)).text, /1 of 2 samples not written, the others are/)
-  assert.equal(total(await scrapeAfterTick(), 'fleetmeter_collector_samples_waiting'), before + 1)
+  assert.equal(total(await scrapeAfterTick(), 'fleetmeter_collector_items_waiting'), before + 1)
 })
 
 test('labels in any order are one series, and a label without a value is none', async () => {

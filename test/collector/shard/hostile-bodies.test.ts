@@ -17,6 +17,7 @@ const options: ShardOptions = {
   writer: 7,
   limits: {
     seriesMax: 100,
+    metadataBytesMax: 10_000,
     labelCountMax: 10,
     labelNameBytesMax: 100,
     labelValueBytesMax: 100,
@@ -161,7 +162,7 @@ test('a cursor that was damaged is no hint: everything is sent again; one damage
     files.kill()
     files.content.set('/shard/cursor', Uint8Array.from(damage))
     core = new ShardCore(files, options)
-    assert.equal(core.counts.snapshot().doors.remote_write.recovered, 3, what)
+    assert.equal(core.counts.snapshot().doors.remote_write.items.sample.recovered, 3, what)
     assert.equal(core.cursor, 0, what)
   }
   assert.deepEqual(Object.fromEntries(drain(core)), { a: 3 })

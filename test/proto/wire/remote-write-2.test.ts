@@ -3,9 +3,13 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
+import { utf8Decode } from '../../../proto/wire/bytes.ts'
+import type { Exemplar } from '../../../proto/wire/exemplar.ts'
 import type { Label } from '../../../proto/wire/labels.ts'
+import { sortLabels } from '../../../proto/wire/labels.ts'
+import { readHistogram } from '../../../proto/wire/native-histogram.ts'
 import { encodeWriteRequest, readLabels, readWriteRequest } from '../../../proto/wire/remote-write.ts'
-import type { Request2Sink } from '../../../proto/wire/remote-write-2.ts'
+import type { MetadataRanges, Request2Sink } from '../../../proto/wire/remote-write-2.ts'
 import { readRequest2 } from '../../../proto/wire/remote-write-2.ts'
 import { WireError } from '../../../proto/wire/wire-error.ts'
 import { encodeRequest2 } from '../../support/write-request.ts'
@@ -26,7 +30,8 @@ interface Read {
 
 class Collecting implements Request2Sink {
   readonly read: Read[] = []
-  readonly extras: Record<string, number> = {}
+  readonly extras: [kind: string, value: unknown][] = []
+  readonly starts: number[] = []
 
   series(labels: Uint8Array, start: number, end: number): void {
     const key = Buffer.from(labels.subarray(start, end)).toString('hex')
@@ -35,14 +40,29 @@ class Collecting implements Request2Sink {
   unreadableSeries(): void {
     this.read.push({ labels: undefined, samples: [] })
   }
-  sample(timestamp: number, low: number, high: number): void {
+  sample(timestamp: number, low: number, high: number, start: number): void {
+    this.starts.push(start)
     const view = new DataView(new ArrayBuffer(8))
     view.setUint32(0, low, true)
     view.setUint32(4, high, true)
     this.read.at(-1)!.samples.push([timestamp, view.getFloat64(0, true)])
   }
-  extra(kind: string, count: number): void {
-    this.extras[kind] = (this.extras[kind] ?? 0) + count
+  histogram(body: Uint8Array, start: number, end: number): void {
+    this.extras.push(['histogram', readHistogram(body, start, end)])
+  }
+  exemplar(exemplar: Exemplar | undefined): void {
+    this.extras.push(['exemplar', exemplar])
+  }
+  seriesMetadata(ranges: MetadataRanges | undefined): void {
+    const text = (at: number, length: number): string => utf8Decode(ranges!.body.subarray(at, at + length))
+    this.extras.push([
+      'metadata',
+      ranges && {
+        type: ranges.type,
+        help: text(ranges.helpAt, ranges.helpLength),
+        unit: text(ranges.unitAt, ranges.unitLength),
+      },
+    ])
   }
 }
 
@@ -61,9 +81,13 @@ const request = record({
     record({
       labelsRefs: fc.array(fc.nat(9), { maxLength: 6 }),
       samples: fc.array(record({ value: fc.double(), timestamp, startTimestamp: timestamp }), { maxLength: 4 }),
-      histograms: fc.array(record({ sum: fc.double(), timestamp }), { maxLength: 1 }),
-      exemplars: fc.array(record({ labelsRefs: fc.constant([]), value: fc.double(), timestamp }), { maxLength: 2 }),
-      metadata: record({ type: fc.nat(7), helpRef: fc.nat(3) }),
+      exemplars: fc.array(
+        record({ labelsRefs: fc.array(fc.nat(9), { maxLength: 4 }), value: fc.double(), timestamp }),
+        {
+          maxLength: 2,
+        },
+      ),
+      metadata: record({ type: fc.nat(7), helpRef: fc.nat(9), unitRef: fc.nat(9) }),
     }),
     { maxLength: 6 },
   ),
@@ -72,22 +96,37 @@ const request = record({
 test('readRequest2 reads what protobufjs encodes by the public schema; references that lead nowhere cost their series', () => {
   fc.assert(
     fc.property(request, (message) => {
-      const { read: found, extras } = read(encode(message))
+      const { read: found, extras, starts } = read(encode(message))
+      const pairs = (refs: readonly number[]): Label[] | undefined =>
+        refs.length % 2 === 0 && refs.every((ref) => ref < message.symbols.length)
+          ? refs.flatMap((ref, i) =>
+              i % 2 === 0 ? [[message.symbols[ref]!, message.symbols[refs[i + 1]!]!] as const] : [],
+            )
+          : undefined
       assert.deepEqual(
         found.map(({ labels, samples }) => ({ labels, samples })),
-        message.timeseries.map(({ labelsRefs: refs, samples }) => ({
-          labels:
-            refs.length % 2 === 0 && refs.every((ref) => ref < message.symbols.length)
-              ? refs.flatMap((ref, i) => (i % 2 === 0 ? [[message.symbols[ref], message.symbols[refs[i + 1]!]]] : []))
-              : undefined,
+        message.timeseries.map(({ labelsRefs, samples }) => ({
+          labels: pairs(labelsRefs),
           samples: samples.map((s) => [s.timestamp, s.value]),
         })),
       )
-      const count = (of: (s: (typeof message.timeseries)[number]) => number): number =>
-        message.timeseries.reduce((n, s) => n + of(s), 0)
       assert.deepEqual(
-        [extras['exemplar'] ?? 0, extras['histogram'] ?? 0, extras['metadata'] ?? 0],
-        [count((s) => s.exemplars.length), count((s) => s.histograms.length), message.timeseries.length],
+        starts,
+        message.timeseries.flatMap((s) => s.samples.map((sample) => sample.startTimestamp)),
+      )
+      const text = (ref: number): string | undefined => (ref === 0 ? '' : message.symbols[ref])
+      assert.deepEqual(
+        extras,
+        message.timeseries.flatMap(({ exemplars, metadata: { type, helpRef, unitRef } }) => {
+          const [help, unit] = [text(helpRef), text(unitRef)]
+          return [
+            ...exemplars.map(({ labelsRefs, value, timestamp: at }) => {
+              const labels = pairs(labelsRefs)
+              return ['exemplar', labels && { labels: sortLabels(labels), value, timestamp: at }]
+            }),
+            ['metadata', help === undefined || unit === undefined ? undefined : { type, help, unit }],
+          ]
+        }),
       )
     }),
   )
@@ -120,7 +159,9 @@ test('readRequest2 gives a series the key that 1.0 gives it', () => {
     series: (body, start, end) => keys.push(Buffer.from(body.subarray(start, end)).toString('hex')),
     sample() {},
     retract() {},
-    extra() {},
+    histogram() {},
+    exemplarMessage() {},
+    metadataMessage() {},
   })
   const { read: found } = read(encodeRequest2(series))
   assert.deepEqual(
@@ -190,7 +231,11 @@ test('readRequest2 answers every truncation and mutation with values or a WireEr
         const input = edits.length === 0 ? body.subarray(0, cut % (body.length + 1)) : body
         try {
           // Labels are not decoded here: that they are UTF-8 is found when a series is learned.
-          readRequest2(input, { series() {}, unreadableSeries() {}, sample() {}, extra() {} }, LABEL_BYTES_MAX)
+          readRequest2(
+            input,
+            { series() {}, unreadableSeries() {}, sample() {}, histogram() {}, exemplar() {}, seriesMetadata() {} },
+            LABEL_BYTES_MAX,
+          )
         } catch (error) {
           assert.ok(error instanceof WireError, String(error))
         }

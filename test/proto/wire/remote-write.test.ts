@@ -3,7 +3,11 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
+import { readExemplar } from '../../../proto/wire/exemplar.ts'
 import type { Label } from '../../../proto/wire/labels.ts'
+import { sortLabels } from '../../../proto/wire/labels.ts'
+import { METRIC_TYPES, readMetadata } from '../../../proto/wire/metadata.ts'
+import { readHistogram } from '../../../proto/wire/native-histogram.ts'
 import type { WriteRequestSink } from '../../../proto/wire/remote-write.ts'
 import {
   encodeWriteRequest,
@@ -22,12 +26,13 @@ const WriteRequest = schema.root.lookupType('prometheus.WriteRequest')
 interface Read {
   labels: Label[]
   samples: [timestamp: number, value: number][]
+  extrasBefore: number
 }
 
 /** Keeps everything as plain values; expects the series in the order of the request before. */
 class Collecting implements WriteRequestSink {
   read: Read[] = []
-  extras: Record<string, number> = {}
+  extras: [kind: string, value: unknown][] = []
   expected = 0
   #before: Uint8Array[] = []
   #blocks: Uint8Array[] = []
@@ -41,7 +46,7 @@ class Collecting implements WriteRequestSink {
   }
   series(body: Uint8Array, start: number, end: number): void {
     this.#blocks.push(body.slice(start, end))
-    this.read.push({ labels: readLabels(body, start, end), samples: [] })
+    this.read.push({ labels: readLabels(body, start, end), samples: [], extrasBefore: this.extras.length })
   }
   sample(timestamp: number, low: number, high: number): void {
     const view = new DataView(new ArrayBuffer(8))
@@ -49,13 +54,18 @@ class Collecting implements WriteRequestSink {
     view.setUint32(4, high, true)
     this.read.at(-1)?.samples.push([timestamp, view.getFloat64(0, true)])
   }
-  retract(n: number): void {
-    const last = this.read.pop()
+  retract(): void {
     this.#blocks.pop()
-    assert.equal(last?.samples.length, n)
+    this.extras.splice(this.read.pop()!.extrasBefore)
   }
-  extra(kind: string, count: number): void {
-    this.extras[kind] = (this.extras[kind] ?? 0) + count
+  histogram(body: Uint8Array, start: number, end: number): void {
+    this.extras.push(['histogram', readHistogram(body, start, end)])
+  }
+  exemplarMessage(body: Uint8Array, start: number, end: number): void {
+    this.extras.push(['exemplar', readExemplar(body, start, end)])
+  }
+  metadataMessage(body: Uint8Array, start: number, end: number): void {
+    this.extras.push(['metadata', readMetadata(body, start, end)])
   }
   again(): void {
     this.read = []
@@ -70,11 +80,18 @@ const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record(m
 const series = record({
   labels: fc.array(record({ name: text, value: text }), { minLength: 1, maxLength: 5 }),
   samples: fc.array(record({ value: fc.double(), timestamp }), { maxLength: 4 }),
-  exemplars: fc.array(record({ value: fc.double(), timestamp }), { maxLength: 2 }),
+  exemplars: fc.array(
+    record({
+      labels: fc.uniqueArray(record({ name: text, value: text }), { maxLength: 3, selector: (l) => l.name }),
+      value: fc.double(),
+      timestamp,
+    }),
+    { maxLength: 2 },
+  ),
 })
 const request = record({
   timeseries: fc.array(series, { maxLength: 6 }),
-  metadata: fc.array(record({ help: text }), { maxLength: 2 }),
+  metadata: fc.array(record({ type: fc.nat(7), metricFamilyName: text, help: text, unit: text }), { maxLength: 2 }),
 })
 
 test('readWriteRequest reads what protobufjs encodes by the public schema', () => {
@@ -83,17 +100,21 @@ test('readWriteRequest reads what protobufjs encodes by the public schema', () =
       const sink = new Collecting()
       readWriteRequest(WriteRequest.encode(WriteRequest.fromObject(message)).finish(), sink)
       assert.deepEqual(
-        sink.read,
+        sink.read.map(({ labels, samples }) => ({ labels, samples })),
         message.timeseries.map((s) => ({
           labels: s.labels.map((l) => [l.name, l.value]),
           samples: s.samples.map((p) => [p.timestamp, p.value]),
         })),
       )
-      assert.equal(sink.extras['metadata'] ?? 0, message.metadata.length)
-      assert.equal(
-        sink.extras['exemplar'] ?? 0,
-        message.timeseries.reduce((n, s) => n + s.exemplars.length, 0),
-      )
+      assert.deepEqual(sink.extras, [
+        ...message.timeseries.flatMap((s) =>
+          s.exemplars.map((e) => ['exemplar', { ...e, labels: sortLabels(e.labels.map((l) => [l.name, l.value])) }]),
+        ),
+        ...message.metadata.map((m) => [
+          'metadata',
+          { type: METRIC_TYPES[m.type], family: m.metricFamilyName, help: m.help, unit: m.unit },
+        ]),
+      ])
     }),
   )
 })
@@ -107,7 +128,10 @@ test('readWriteRequest reads the same when every series is expected', () => {
       const first = sink.read
       sink.again()
       readWriteRequest(body, sink)
-      assert.deepEqual(sink.read, first)
+      assert.deepEqual(
+        sink.read.map(({ labels, samples }) => ({ labels, samples })),
+        first.map(({ labels, samples }) => ({ labels, samples })),
+      )
       assert.equal(sink.expected, message.timeseries.length)
     }),
   )
@@ -159,9 +183,10 @@ test('readWriteRequest puts labels that stand behind samples in front', () => {
         [7, 1],
         [7, 1],
       ],
+      extrasBefore: 0,
     },
   ])
-  assert.deepEqual(sink.extras, { exemplar: 1 })
+  assert.deepEqual(sink.extras, [['exemplar', { labels: [], value: 0, timestamp: 0 }]])
 })
 
 test('readWriteRequest keeps the bits of a stale marker', () => {
@@ -171,7 +196,9 @@ test('readWriteRequest keeps the bits of a stale marker', () => {
     series() {},
     sample: (_, low, high) => (seen = [low, high]),
     retract() {},
-    extra() {},
+    histogram() {},
+    exemplarMessage() {},
+    metadataMessage() {},
   }
   readWriteRequest(Uint8Array.of(0x0a, 13, 0x12, 11, 0x09, 2, 0, 0, 0, 0, 0, 0xf0, 0x7f, 0x10, 7), sink)
   assert.deepEqual(seen, [STALE_LOW, STALE_HIGH])

@@ -1,0 +1,98 @@
+/**
+ * Prometheus' own questions, as far as they are answered here:
+ *
+ *     POST /api/v1/read       remote read: samples, native histograms and exemplars as they were sent
+ *     GET  /api/v1/metadata   types, help texts and units, by metric
+ *
+ * @see https://prometheus.io/docs/prometheus/latest/querying/api/#querying-metric-metadata
+ */
+import type { Context, Hono, MiddlewareHandler } from 'hono'
+import { FleetmeterError } from '../../proto/runtime/errors.ts'
+import { readReadRequest } from '../../proto/wire/remote-read.ts'
+import { portableSnappy } from '../../proto/wire/snappy.ts'
+import { WireError } from '../../proto/wire/wire-error.ts'
+import { QueryTooLarge } from '../query/metric-query.ts'
+import type { Database } from '../store/clickhouse.ts'
+import type { ReadContext } from './remote-read.ts'
+import { remoteRead } from './remote-read.ts'
+import { readMetadataOf } from './stored-metadata.ts'
+
+export interface PrometheusOptions {
+  readonly read: ReadContext
+  readonly db: Database
+  readonly database: string
+}
+
+const REQUEST_BYTES_MAX = 1024 * 1024
+const METADATA_MAX = 100_000
+
+/** Adds the routes. @param entry what every question passes first; @param tenantOf whose data it may see */
+export function addPrometheusRoutes<E extends object>(
+  app: Hono<E>,
+  options: PrometheusOptions,
+  entry: readonly MiddlewareHandler<E>[],
+  tenantOf: (c: Context<E>) => string,
+): void {
+  for (const middleware of entry) {
+    app.use('/api/v1/read', middleware)
+    app.use('/api/v1/metadata', middleware)
+  }
+
+  app.post('/api/v1/read', async (c) => {
+    const encoding = c.req.header('content-encoding') ?? 'snappy'
+    if (encoding !== 'snappy') return failed(c, 415, `Content-Encoding "${encoding}" is not supported: expected snappy`)
+    const body = new Uint8Array(await c.req.arrayBuffer())
+    if (body.length > REQUEST_BYTES_MAX) return failed(c, 413, `The request is larger than ${REQUEST_BYTES_MAX} bytes`)
+    try {
+      const queries = readReadRequest(portableSnappy.uncompress(body, REQUEST_BYTES_MAX))
+      const answer = await remoteRead(options.read, tenantOf(c), queries)
+      return c.body(answer, 200, {
+        'Content-Type': 'application/x-protobuf',
+        'Content-Encoding': 'snappy',
+        'X-Prometheus-Remote-Read-Version': '0.1.0',
+      })
+    } catch (error) {
+      if (error instanceof WireError || error instanceof QueryTooLarge) return failed(c, 400, error.message)
+      // A matcher that RE2 cannot read is refused by the statement that holds it.
+      if (error instanceof FleetmeterError && error.fields['refusedWith'] === RE2_REFUSED)
+        return failed(c, 400, 'A matcher is not a regular expression that RE2 understands')
+      throw error
+    }
+  })
+
+  app.get('/api/v1/metadata', async (c) => {
+    const limit = wholeNumber(c.req.query('limit'))
+    const perMetric = wholeNumber(c.req.query('limit_per_metric'))
+    if (limit === undefined || perMetric === undefined)
+      return c.json(
+        { status: 'error', errorType: 'bad_data', error: 'limit and limit_per_metric are whole numbers' },
+        400,
+      )
+    const data = await readMetadataOf(options.db, options.database, tenantOf(c), {
+      metric: c.req.query('metric'),
+      metricsMax: Math.min(METADATA_MAX, limit <= 0 ? METADATA_MAX : limit),
+      perMetricMax: perMetric <= 0 ? METADATA_MAX : perMetric,
+    })
+    return c.json({ status: 'success', data })
+  })
+
+  app.all('/api/v1/read', (c) => notAllowed(c, 'POST'))
+  app.all('/api/v1/metadata', (c) => notAllowed(c, 'GET'))
+}
+
+const RE2_REFUSED = '427'
+
+/** -1 when absent, undefined when it is none. */
+function wholeNumber(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return -1
+  return /^-?\d{1,9}$/.test(text) ? Number(text) : undefined
+}
+
+function failed(c: Context, status: 400 | 413 | 415, message: string): Response {
+  return c.json({ message, code: 'BAD_REQUEST' }, status)
+}
+
+function notAllowed(c: Context, method: string): Response {
+  const message = `${c.req.method} is not allowed on ${c.req.path}: expected ${method}`
+  return c.json({ message, code: 'BAD_REQUEST' }, 405, { Allow: method })
+}

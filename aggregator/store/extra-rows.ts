@@ -1,0 +1,239 @@
+/**
+ * Rows of what comes besides samples, on their way to ClickHouse: histograms, exemplars, metadata, starts of counters. Few
+ * beside samples, so they are kept as they are and turned into columns when they are inserted.
+ */
+import { ByteWriter } from '../../proto/wire/bytes.ts'
+import type { Exemplar } from '../../proto/wire/exemplar.ts'
+import type { SeriesId } from '../../proto/wire/labels.ts'
+import type { MetricMetadata } from '../../proto/wire/metadata.ts'
+import type { NativeHistogram } from '../../proto/wire/native-histogram.ts'
+import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
+import { encodeLabel } from './insert-series.ts'
+import type { Column } from './native.ts'
+import { bytesOf, listColumn, nativeBlock, stringColumn, stringListColumn } from './native.ts'
+
+interface OfSeries {
+  readonly tenant: string
+  readonly id: SeriesId
+  /** Arrival, µs since the epoch; the larger wins. */
+  readonly at: number
+}
+
+export type HistogramRow = OfSeries & { readonly histogram: NativeHistogram }
+export type ExemplarRow = OfSeries & { readonly exemplar: Exemplar }
+export type MetadataRow = { readonly tenant: string; readonly at: number; readonly metadata: MetricMetadata }
+/** From `from` on a series counts since `since`, both ms since the epoch. */
+export type StartRow = OfSeries & { readonly from: number; readonly since: number }
+
+/** A table's rows as an insert. */
+export interface TableRows {
+  readonly table: string
+  readonly columns: readonly string[]
+  readonly block: Uint8Array[]
+}
+
+export class ExtraRows {
+  readonly histograms: HistogramRow[] = []
+  readonly exemplars: ExemplarRow[] = []
+  readonly metadata: MetadataRow[] = []
+  readonly starts: StartRow[] = []
+
+  get count(): number {
+    return this.histograms.length + this.exemplars.length + this.metadata.length + this.starts.length
+  }
+
+  /** The inserts that are needed, one a table at most. */
+  tables(): TableRows[] {
+    return [
+      tableOf('histograms', this.histograms, histogramColumns),
+      tableOf('exemplars', this.exemplars, exemplarColumns),
+      tableOf('metadata', this.metadata, metadataColumns),
+      tableOf('starts', this.starts, startColumns),
+    ].filter((rows) => rows !== undefined)
+  }
+}
+
+function tableOf<T>(
+  table: string,
+  rows: readonly T[],
+  columnsOf: (rows: readonly T[]) => Column[],
+): TableRows | undefined {
+  if (rows.length === 0) return undefined
+  const columns = columnsOf(rows)
+  return { table, columns: columns.map((column) => column.name), block: nativeBlock(rows.length, columns) }
+}
+
+function histogramColumns(rows: readonly HistogramRow[]): Column[] {
+  const all = rows.map((row) => row.histogram)
+  const whole = all.map((h) => (h.float ? undefined : h))
+  const float = all.map((h) => (h.float ? h : undefined))
+  return [
+    ...seriesColumns(rows),
+    time(
+      'ts',
+      all.map((h) => h.timestamp),
+    ),
+    time(
+      'start',
+      all.map((h) => startOf(h)),
+    ),
+    { name: 'float', type: 'UInt8', data: Uint8Array.from(all, (h) => (h.float ? 1 : 0)) },
+    { name: 'schema', type: 'Int8', data: bytesOf(Int8Array.from(all, (h) => h.schema)) },
+    { name: 'reset_hint', type: 'UInt8', data: Uint8Array.from(all, (h) => h.resetHint) },
+    { name: 'zero_threshold', type: 'Float64', data: bytesOf(Float64Array.from(all, (h) => h.zeroThreshold)) },
+    { name: 'sum', type: 'Float64', data: sums(all) },
+    { name: 'count', type: 'UInt64', data: bytesOf(BigUint64Array.from(whole, (h) => h?.count ?? 0n)) },
+    { name: 'zero_count', type: 'UInt64', data: bytesOf(BigUint64Array.from(whole, (h) => h?.zeroCount ?? 0n)) },
+    list(
+      'positive',
+      'UInt64',
+      whole.map((h) => h?.positive ?? []),
+      uint64s,
+    ),
+    list(
+      'negative',
+      'UInt64',
+      whole.map((h) => h?.negative ?? []),
+      uint64s,
+    ),
+    { name: 'count_float', type: 'Float64', data: bytesOf(Float64Array.from(float, (h) => h?.count ?? 0)) },
+    { name: 'zero_count_float', type: 'Float64', data: bytesOf(Float64Array.from(float, (h) => h?.zeroCount ?? 0)) },
+    list(
+      'positive_float',
+      'Float64',
+      float.map((h) => h?.positive ?? []),
+      float64s,
+    ),
+    list(
+      'negative_float',
+      'Float64',
+      float.map((h) => h?.negative ?? []),
+      float64s,
+    ),
+    list(
+      'positive_offsets',
+      'Int32',
+      all.map((h) => h.positiveSpans.map((s) => s.offset)),
+      int32s,
+    ),
+    list(
+      'positive_lengths',
+      'UInt32',
+      all.map((h) => h.positiveSpans.map((s) => s.length)),
+      int32s,
+    ),
+    list(
+      'negative_offsets',
+      'Int32',
+      all.map((h) => h.negativeSpans.map((s) => s.offset)),
+      int32s,
+    ),
+    list(
+      'negative_lengths',
+      'UInt32',
+      all.map((h) => h.negativeSpans.map((s) => s.length)),
+      int32s,
+    ),
+    list(
+      'custom_values',
+      'Float64',
+      all.map((h) => h.customValues),
+      float64s,
+    ),
+  ]
+}
+
+/** A start behind the histogram's own time, or before 1970, says nothing. */
+function startOf({ startTimestamp, timestamp }: NativeHistogram): number {
+  return startTimestamp > 0 && startTimestamp <= timestamp ? startTimestamp : 0
+}
+
+function exemplarColumns(rows: readonly ExemplarRow[]): Column[] {
+  return [
+    ...seriesColumns(rows),
+    time(
+      'ts',
+      rows.map((row) => row.exemplar.timestamp),
+    ),
+    {
+      name: 'labels',
+      type: 'Array(String)',
+      data: stringListColumn(rows.map((row) => row.exemplar.labels.map(encodeLabel))),
+    },
+    { name: 'value', type: 'Float64', data: bytesOf(Float64Array.from(rows, (row) => row.exemplar.value)) },
+  ]
+}
+
+function metadataColumns(rows: readonly MetadataRow[]): Column[] {
+  const text = (name: string, of: (row: MetadataRow) => string): Column => ({
+    name,
+    type: 'String',
+    data: stringColumn(rows.map(of)),
+  })
+  return [
+    text('tenant', (row) => row.tenant),
+    text('metric', (row) => row.metadata.family),
+    text('type', (row) => row.metadata.type),
+    text('unit', (row) => row.metadata.unit),
+    text('help', (row) => row.metadata.help),
+    arrival(rows),
+  ]
+}
+
+function startColumns(rows: readonly StartRow[]): Column[] {
+  return [
+    ...seriesColumns(rows),
+    time(
+      'valid_from',
+      rows.map((row) => row.from),
+    ),
+    time(
+      'since',
+      rows.map((row) => row.since),
+    ),
+  ]
+}
+
+function seriesColumns(rows: readonly OfSeries[]): Column[] {
+  const ids = new Uint8Array(rows.length * 16)
+  for (const [i, { id }] of rows.entries()) ids.set(id, i * 16)
+  return [
+    { name: 'tenant', type: 'String', data: stringColumn(rows.map((row) => row.tenant)) },
+    { name: 'series', type: 'UInt128', data: ids },
+    arrival(rows),
+  ]
+}
+
+function arrival(rows: readonly { readonly at: number }[]): Column {
+  return { name: 'at', type: "DateTime64(6, 'UTC')", data: bytesOf(BigInt64Array.from(rows, (row) => BigInt(row.at))) }
+}
+
+function time(name: string, values: readonly number[]): Column {
+  return { name, type: "DateTime64(3, 'UTC')", data: bytesOf(BigInt64Array.from(values, (ms) => BigInt(ms))) }
+}
+
+/** A stale marker's bits are written as they are: as a number it might become another NaN. */
+function sums(histograms: readonly NativeHistogram[]): Uint8Array {
+  const out = new ByteWriter(histograms.length * 8)
+  for (const { sum, stale } of histograms) {
+    if (stale) {
+      out.u32(STALE_LOW)
+      out.u32(STALE_HIGH)
+    } else out.f64(sum)
+  }
+  return out.take()
+}
+
+function list<T>(
+  name: string,
+  type: string,
+  lists: readonly (readonly T[])[],
+  encode: (values: readonly T[]) => Uint8Array,
+): Column {
+  return { name, type: `Array(${type})`, data: listColumn(lists, encode) }
+}
+
+const uint64s = (values: readonly bigint[]): Uint8Array => bytesOf(BigUint64Array.from(values))
+const float64s = (values: readonly number[]): Uint8Array => bytesOf(Float64Array.from(values))
+/** Signed and unsigned alike: the bits are the same. */
+const int32s = (values: readonly number[]): Uint8Array => bytesOf(Int32Array.from(values))

@@ -1,0 +1,335 @@
+/**
+ * From bodies to decisions, and from journal records back to items: what a shard knows about what it takes.
+ *
+ *     bodies ──▶ decode ──▶ columns ──▶ judge ──▶ records for the journal ──▶ (appended) commit, or undo
+ *     record ──▶ decode ──▶ columns ──▶ its verdict ──▶ visitor
+ *
+ * The columns are used again for each write and each record: only one is in hand at a time.
+ */
+import type { Outcome } from '../../proto/runtime/outcome.ts'
+import { reject } from '../../proto/runtime/outcome.ts'
+import type { SeriesDefinition } from '../../proto/wire/batch.ts'
+import type { ItemKind } from '../../proto/wire/batch-extras.ts'
+import { EXTRA_KINDS, ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
+import { readMetadata } from '../../proto/wire/metadata.ts'
+import type { PointRejection } from '../../proto/wire/metric-batch.ts'
+import { MetricBatchError } from '../../proto/wire/metric-batch.ts'
+import { portableSnappy } from '../../proto/wire/snappy.ts'
+import { WireError } from '../../proto/wire/wire-error.ts'
+import type { Door, JournalRecord } from '../journal/record.ts'
+import { decodeVerdict, encodeVerdict } from '../journal/verdict.ts'
+import type { BodyDecoder, BodyReport, SeriesLimits } from './body-decoder.ts'
+import { KEYS_PER_SERIES, labelsOfKey, PortableDecoder, seriesText } from './body-decoder.ts'
+import { Extras } from './extras.ts'
+import { ExtrasJudge } from './extras-judge.ts'
+import type { TimeBounds } from './judge.ts'
+import { Judge } from './judge.ts'
+import { KnownMetadata } from './known-metadata.ts'
+import type { Refusal } from './refusals.ts'
+import { REFUSAL_CODES } from './refusals.ts'
+import { Scratch } from './scratch.ts'
+import { SeriesTable } from './series-table.ts'
+import type { ShardCounts } from './shard-counts.ts'
+import type { Tally } from './verdicts.ts'
+
+/** A body on its way in. */
+export interface IncomingBody {
+  readonly door: Door
+  readonly tenant: string
+  readonly body: Uint8Array
+}
+
+/** What was refused of one kind for one reason. */
+export interface RefusedItems {
+  readonly kind: ItemKind
+  readonly reason: Refusal
+  readonly count: number
+  /** Which ones of their kind in the body, from 0; the first hundred. */
+  readonly items: readonly number[]
+  /** One of them in words. */
+  readonly example: string
+}
+
+/** What became of a body's items. */
+export interface Taken {
+  /** How many there were, by kind. */
+  readonly items: Readonly<Record<ItemKind, number>>
+  /** Of all kinds together. */
+  readonly accepted: number
+  readonly duplicate: number
+  readonly replaced: number
+  readonly refused: readonly RefusedItems[]
+  /** The first hundred. */
+  readonly badPoints: readonly PointRejection[]
+}
+
+/** A body in the columns: its samples are [start, end) of the scratch, its other items [extrasStart, extrasEnd) of the extras. */
+export interface Received {
+  readonly incoming: IncomingBody
+  readonly start: number
+  readonly end: number
+  readonly extrasStart: number
+  readonly extrasEnd: number
+  readonly report: BodyReport
+  /** Set when the body as a whole is refused. */
+  readonly outcome: Outcome<never> | undefined
+}
+
+/** What is told about a record's accepted items. */
+export interface RecordVisitor {
+  sample(item: number): void
+  extra(item: number): void
+}
+
+/** A series that sent nothing for this long may be forgotten when the table is nearly full, looked at once in a while. */
+const IDLE_SERIES_MS = 600_000
+const COMPACT_EVERY_MS = 60_000
+const EXAMPLE_LABELS_MAX = 4
+const NO_REPORT: BodyReport = { badPoints: [] }
+
+export class Reception {
+  readonly scratch: Scratch = new Scratch()
+  readonly extras: Extras = new Extras()
+  table: SeriesTable
+  readonly #limits: SeriesLimits
+  readonly #judge: Judge
+  readonly #extrasJudge: ExtrasJudge
+  readonly #metadata: KnownMetadata
+  readonly #decoder: BodyDecoder
+  readonly #tenants: string[] = []
+  #compactedAt = 0
+
+  /** @param seed of the hash table */
+  constructor(limits: SeriesLimits, seed: number) {
+    this.#limits = limits
+    this.table = new SeriesTable(seed)
+    this.#judge = new Judge(this.scratch)
+    this.#extrasJudge = new ExtrasJudge(this.extras)
+    this.#metadata = new KnownMetadata(limits.metadataBytesMax)
+    const { scratch, extras } = this
+    this.#decoder = new PortableDecoder(
+      this.table,
+      { scratch, extras, metadata: this.#metadata },
+      portableSnappy,
+      limits,
+    )
+  }
+
+  /** Reads bodies into the columns and decides about each item. @param now wall clock, ms */
+  receive(now: number, bodies: readonly IncomingBody[], bounds: TimeBounds): Received[] {
+    this.#forgetIdleSeries(now)
+    this.#metadata.begin(now)
+    this.#clear()
+    const received = bodies.map((body) => this.#decode(body))
+    this.#judge.judge(this.table, bounds)
+    this.#extrasJudge.judge(bounds)
+    return received
+  }
+
+  /** One record for each body of which something is accepted. */
+  recordsOf(received: readonly Received[], firstPosition: number, at: number): JournalRecord[] {
+    const records: JournalRecord[] = []
+    let position = firstPosition
+    for (const body of received) {
+      const kinds = this.#acceptedKinds(body)
+      const count = kinds.reduce((sum, n) => sum + n, 0)
+      if (count === 0) continue
+      const { incoming, start, end, extrasStart, extrasEnd } = body
+      const samples = end - start
+      const verdict = encodeVerdict(samples + extrasEnd - extrasStart, (item) =>
+        item < samples
+          ? this.#judge.verdicts.isAccepted(start + item)
+          : this.#extrasJudge.verdicts.isAccepted(extrasStart + item - samples),
+      )
+      const { door, tenant } = incoming
+      records.push({ position, count, kinds, at, door, tenant, verdict, body: incoming.body })
+      position += count
+    }
+    return records
+  }
+
+  /** The write could not be journalled: as if it had not come. */
+  undo(): void {
+    this.#judge.undo(this.table)
+  }
+
+  /** The write is journalled: counts it. */
+  count(received: readonly Received[], counts: ShardCounts): void {
+    for (const { incoming, start, end, extrasStart, extrasEnd, outcome } of received) {
+      const { door } = incoming
+      if (outcome !== undefined) {
+        counts.undecodable(door)
+        continue
+      }
+      this.#judge.verdicts.count(start, end, counts.of(door, 'sample'))
+      for (let i = extrasStart; i < extrasEnd; i++)
+        this.#extrasJudge.verdicts.count(i, i + 1, counts.of(door, this.extras.kind(i)))
+    }
+  }
+
+  /** Visits the accepted items of the write, which is journalled. @param atMs its arrival */
+  commit(atMs: number, visitor: RecordVisitor): void {
+    for (let i = 0; i < this.scratch.count; i++) {
+      if (!this.#judge.verdicts.isAccepted(i)) continue
+      this.table.usedAt[this.scratch.series[i]!] = atMs
+      visitor.sample(i)
+    }
+    for (let i = 0; i < this.extras.count; i++) {
+      if (!this.#extrasJudge.verdicts.isAccepted(i)) continue
+      const series = this.extras.series[i]!
+      if (this.extras.kind(i) === 'metadata') {
+        const message = this.extras.message(i)
+        this.#metadata.add(series, message, readMetadata(message))
+      } else this.table.usedAt[series] = atMs
+      visitor.extra(i)
+    }
+  }
+
+  /**
+   * Visits the accepted items of a record, by its verdict. Between writes only: the columns are free then.
+   * @returns false when this version cannot read the record
+   */
+  replay(record: JournalRecord, visitor: RecordVisitor): boolean {
+    this.#clear()
+    try {
+      this.#decoder.decode(record.door, this.#tenantNumber(record.tenant), record.body, true)
+      const samples = this.scratch.count
+      const taken = new Uint8Array(samples + this.extras.count)
+      decodeVerdict(record.verdict, taken)
+      for (let i = 0; i < samples; i++) if (taken[i] === 1 && this.scratch.series[i]! >= 0) visitor.sample(i)
+      for (let i = 0; i < this.extras.count; i++)
+        if (taken[samples + i] === 1 && this.extras.series[i]! >= 0) visitor.extra(i)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** What a body's sender is told. */
+  answer(received: Received): Taken {
+    const { start, end, extrasStart, extrasEnd, report } = received
+    const items = Object.fromEntries(ITEM_KINDS.map((kind) => [kind, 0])) as Record<ItemKind, number>
+    const samples = this.#judge.verdicts.tally(start, end)
+    const sum = { accepted: samples.accepted, duplicate: samples.duplicate, replaced: samples.replaced }
+    const refused = this.#refused('sample', samples, (item) => item - start)
+    items.sample = end - start
+    if (extrasEnd > extrasStart) {
+      const places = new Map<number, number>()
+      for (let i = extrasStart; i < extrasEnd; i++) places.set(i, items[this.extras.kind(i)]++)
+      for (const kind of EXTRA_KINDS) {
+        const tally = this.#extrasJudge.verdicts.tally(extrasStart, extrasEnd, (i) => this.extras.kind(i) === kind)
+        sum.accepted += tally.accepted
+        sum.duplicate += tally.duplicate
+        sum.replaced += tally.replaced
+        refused.push(...this.#refused(kind, tally, (item) => places.get(item)!))
+      }
+    }
+    return { items, ...sum, refused, badPoints: report.badPoints }
+  }
+
+  /** Gives memory back that only an unusually large write needed. Between writes only. */
+  release(): void {
+    this.scratch.release()
+    this.extras.release()
+    this.#judge.release()
+    this.#extrasJudge.verdicts.release()
+  }
+
+  tenant(number: number): string {
+    return this.#tenants[number]!
+  }
+
+  readonly define = (series: number): SeriesDefinition => {
+    const { name, labels } = labelsOfKey(this.table.keyOf(series))
+    return {
+      ref: this.table.ref[series]!,
+      tenant: this.#tenants[this.table.tenantOf(series)]!,
+      id: this.table.idOf(series),
+      name,
+      labels,
+    }
+  }
+
+  #clear(): void {
+    this.scratch.begin()
+    this.extras.truncate(0)
+  }
+
+  #decode(incoming: IncomingBody): Received {
+    const start = this.scratch.count
+    const extrasStart = this.extras.count
+    try {
+      const report = this.#decoder.decode(incoming.door, this.#tenantNumber(incoming.tenant), incoming.body, false)
+      const end = this.scratch.count
+      return { incoming, start, end, extrasStart, extrasEnd: this.extras.count, report, outcome: undefined }
+    } catch (error) {
+      this.scratch.count = start
+      this.extras.truncate(extrasStart)
+      const outcome = undecodable(error)
+      return { incoming, start, end: start, extrasStart, extrasEnd: extrasStart, report: NO_REPORT, outcome }
+    }
+  }
+
+  #acceptedKinds({ start, end, extrasStart, extrasEnd }: Received): number[] {
+    const kinds = ITEM_KINDS.map(() => 0)
+    kinds[0] = this.#judge.verdicts.accepted(start, end)
+    for (let i = extrasStart; i < extrasEnd; i++)
+      if (this.#extrasJudge.verdicts.isAccepted(i)) kinds[this.extras.kinds[i]! + 1]!++
+    return kinds
+  }
+
+  #refused(kind: ItemKind, tally: Tally, place: (item: number) => number): RefusedItems[] {
+    return [...tally.refused].map(([reason, { count, items }]) => ({
+      kind,
+      reason: REFUSAL_CODES[reason]!,
+      count,
+      items: items.map(place),
+      example: kind === 'sample' ? this.#sampleText(items[0]!) : this.#extraText(items[0]!),
+    }))
+  }
+
+  /** A refused sample in words: its series where that is known, and its time. */
+  #sampleText(item: number): string {
+    const time = `timestamp ${this.scratch.times[item]}`
+    const series = this.scratch.series[item]!
+    return series < 0 ? time : `${this.#seriesText(series)}, ${time}`
+  }
+
+  #extraText(item: number): string {
+    const series = this.extras.series[item]!
+    const time = this.extras.times[item]!
+    const parts = [
+      ...(series >= 0 && this.extras.kind(item) !== 'metadata' ? [this.#seriesText(series)] : []),
+      ...(Number.isNaN(time) ? [] : [`timestamp ${time}`]),
+      ...(this.extras.details.has(item) ? [this.extras.details.get(item)!] : []),
+    ]
+    return parts.join(', ')
+  }
+
+  #seriesText(series: number): string {
+    const { name, labels } = labelsOfKey(this.table.keyOf(series))
+    return seriesText(name, labels.slice(0, EXAMPLE_LABELS_MAX))
+  }
+
+  /** Between writes only: numbers of series change. */
+  #forgetIdleSeries(now: number): void {
+    const { seriesMax } = this.#limits
+    const full = this.table.count >= seriesMax * 0.9 || this.table.entries >= seriesMax * KEYS_PER_SERIES
+    if (!full || now - this.#compactedAt < COMPACT_EVERY_MS) return
+    this.#compactedAt = now
+    this.table = this.table.retain(now - IDLE_SERIES_MS)
+    this.#decoder.table = this.table
+    this.#metadata.forgetSeries()
+  }
+
+  #tenantNumber(tenant: string): number {
+    const known = this.#tenants.indexOf(tenant)
+    return known >= 0 ? known : this.#tenants.push(tenant) - 1
+  }
+}
+
+function undecodable(error: unknown): Outcome<never> {
+  if (error instanceof MetricBatchError) return reject(error.status === 422 ? 'invalid' : 'undecodable', error.message)
+  if (error instanceof WireError) return reject(error.code === 'too_large' ? 'too_large' : 'undecodable', error.message)
+  throw error
+}
