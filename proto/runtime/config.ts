@@ -292,7 +292,8 @@ function readFile(path: string | undefined, problems: string[]): Record<string, 
     if (typeof parsed === 'object' && !Array.isArray(parsed)) return parsed as Record<string, unknown>
     problems.push(`${path}: expected sections and settings, got ${Array.isArray(parsed) ? 'a list' : typeof parsed}`)
   } catch (error) {
-    problems.push(`${path}: cannot be read as YAML: ${messageOf(error)}`)
+    // Below the first line the parser shows the place, with whatever secret stands there.
+    problems.push(`${path}: cannot be read as YAML: ${messageOf(error).split('\n', 1)[0]}`)
   }
   return {}
 }
