@@ -145,7 +145,6 @@ async function build(): Promise<Program | { print: string }> {
     limiterPerSecond: own.rateLimitQps,
     limiterBurst: own.rateLimitBurst,
     context,
-    tenant: shared.tenant,
     seriesDefault: own.seriesDefault,
     seriesMax: own.seriesMax,
     pointsMax: own.pointsMax,

@@ -12,6 +12,7 @@ export interface CollectorConfig {
   readonly receivingBytesMax: number
   readonly waitingBytesMax: number
   readonly waitingBodiesMax: number
+  readonly tenantsMax: number
   readonly journalBytesMax: number
   readonly journalSegmentBytes: number
   readonly journalSync: 'second' | 'write'
@@ -20,6 +21,7 @@ export interface CollectorConfig {
   readonly batchSamples: number
   readonly inFlightBatchesMax: number
   readonly inFlightBytesMax: number
+  readonly forwardToken: string
   readonly forwardTimeoutMs: number
   readonly backoffMaxMs: number
   readonly futureMaxMs: number
@@ -77,6 +79,12 @@ export const collectorSection: Section<CollectorConfig> = {
       'Bodies of a shard that wait for its thread; beyond it senders are answered 503 and send again.',
     ),
     waitingBodiesMax: integer(10_000, 1, 1_000_000, 'The same, as a number of bodies.'),
+    tenantsMax: integer(
+      1000,
+      1,
+      10_000,
+      'Tenants that this collector takes samples for; one more is answered 503. Those that the configuration names always count.',
+    ),
     journalBytesMax: bytes(
       4 * GIB,
       MIB,
@@ -107,6 +115,11 @@ export const collectorSection: Section<CollectorConfig> = {
       'Batches of a shard that are sent and not yet stored; beyond it they are read from the journal later.',
     ),
     inFlightBytesMax: bytes(16 * MIB, KIB, 'The same, as bytes.'),
+    forwardToken: text(
+      '',
+      'Token that batches are sent with: of a key of the aggregator that may forward. Absent: the admin token.',
+      { secret: true, form: [/^[\x21-\x7e]*$/, 'expected a token without blanks, in ASCII'] },
+    ),
     forwardTimeoutMs: integer(30_000, 1000, 600_000, 'A batch that is not answered by then is sent again, ms.'),
     backoffMaxMs: integer(5000, 10, 600_000, 'Longest pause between two attempts while the aggregator is away, ms.'),
     futureMaxMs: integer(600_000, 0, 86_400_000, 'How far ahead of our clock a sample may be, ms.'),

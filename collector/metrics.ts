@@ -5,6 +5,7 @@ import type { Link } from './forward/link.ts'
 import type { HostSampler } from './host/host-sampler.ts'
 import { DOORS } from './journal/record.ts'
 import type { DoorRequests } from './receive/doors.ts'
+import type { ReceivedTenants } from './receive/received-tenants.ts'
 import { REFUSAL_CODES } from './shard/refusals.ts'
 import type { DoorCounts } from './shard/shard-counts.ts'
 import { waiting } from './shard/shard-counts.ts'
@@ -17,6 +18,7 @@ export interface Measured {
   readonly forwards: readonly ForwardService[]
   readonly links: readonly Link[]
   readonly requests: DoorRequests
+  readonly tenants: ReceivedTenants
   readonly host: HostSampler | undefined
 }
 
@@ -88,6 +90,12 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
   )
   metrics.counter('requests_total', 'Requests at the doors, by outcome.', ['door', 'outcome'], () =>
     measured.requests.readings(),
+  )
+  metrics.counter(
+    'tenant_samples_received_total',
+    'Samples that came through the doors in bodies that could be read, by tenant; those that the configuration does not name together.',
+    ['tenant'],
+    () => measured.tenants.readings(),
   )
   metrics.counter(
     'host_rounds_dropped_total',

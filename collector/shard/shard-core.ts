@@ -58,6 +58,8 @@ export interface ShardOptions {
 export interface IncomingBody {
   readonly door: Door
   readonly tenant: string
+  /** Credential and address, as a short hash; `host` for this host's own figures. */
+  readonly sender: string
   readonly body: Uint8Array
 }
 

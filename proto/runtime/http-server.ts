@@ -141,7 +141,7 @@ export class HttpService implements Service {
 const DISCARD_BYTES_MAX = 256 * 1024 * 1024
 
 /** Reads on without keeping: a client that is still writing would see a reset connection instead of the answer. */
-function discardRest(request: IncomingMessage): void {
+export function discardRest(request: IncomingMessage): void {
   let bytes = 0
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length
@@ -291,9 +291,10 @@ function consume(request: IncomingMessage, take: (chunk: Buffer) => void): Promi
   })
 }
 
-/** The codes of xtrace's contract; they are what clients switch on after the status. */
+/** The codes of xtrace's contract, and one of ours for what it has no word for; what clients switch on after the status. */
 export type ApiCode =
   | 'UNAUTHORIZED'
+  | 'FORBIDDEN'
   | 'BAD_REQUEST'
   | 'NOT_FOUND'
   | 'TOO_MANY_REQUESTS'
