@@ -96,7 +96,7 @@ async function build(): Promise<Program | { print: string }> {
       }),
     )
   }
-  const bounds = { bodies: own.waitingBodiesMax, bytes: own.waitingBytesMax }
+  const bounds = { bodies: own.waitingBodiesMax, bytes: own.waitingBytesMax, bodyBytes: own.bodyBytesMax }
   const takes = threads
     .slice(0, shards)
     .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.poke()))
@@ -122,7 +122,7 @@ async function build(): Promise<Program | { print: string }> {
     shards: takes,
     tenants,
     bodyBytesMax: own.bodyBytesMax,
-    receiving: new ReceivingBudget(own.receivingBytesMax),
+    receiving: new ReceivingBudget(own.receivingBytesMax, own.bodyBytesMax),
     counts: requests,
   }
   const receive = new HttpService({

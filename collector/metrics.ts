@@ -192,6 +192,13 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     mailboxes((t) => t.mailbox.counts.refused),
   )
 
+  metrics.counter(
+    'mailbox_over_share_total',
+    'Messages refused since their sender had its share of a mailbox that was half full.',
+    ['mailbox'],
+    mailboxes((t) => t.overShare),
+  )
+
   const sent = (read: (counts: ForwardService['counts']) => number) => (): Reading[] =>
     forwards.map((f) => ({ labels: { shard: f.name }, value: read(f.counts) }))
   metrics.counter(

@@ -113,7 +113,7 @@ export async function takeBody(
   sender: Sender,
   request: IncomingMessage,
 ): Promise<Outcome<Taken>> {
-  const body = await readBody(request, context.bodyBytesMax, context.receiving)
+  const body = await readBody(request, context.bodyBytesMax, context.receiving.of(sender.key))
   const outcome = await sender.shard.take({ door, tenant: sender.tenant, sender: sender.key, body })
   const samples = outcome.kind === 'ok' ? outcome.value.samples : 0
   context.tenants.add(sender.tenant, samples)
