@@ -12,6 +12,10 @@ export interface CollectorConfig {
   readonly receivingBytesMax: number
   readonly waitingBytesMax: number
   readonly waitingBodiesMax: number
+  readonly senderSamplesPerSecond: number
+  readonly senderBurstSeconds: number
+  readonly tenantSamplesPerSecond: number
+  readonly tenantBurstSeconds: number
   readonly tenantsMax: number
   readonly journalBytesMax: number
   readonly journalSegmentBytes: number
@@ -79,6 +83,26 @@ export const collectorSection: Section<CollectorConfig> = {
       'Bodies of a shard that wait for its thread; beyond it senders are answered 503 and send again.',
     ),
     waitingBodiesMax: integer(10_000, 1, 1_000_000, 'The same, as a number of bodies.'),
+    // None by default: what an honest sender needs differs from fleet to fleet, and Prometheus drops what is answered 429.
+    senderSamplesPerSecond: integer(
+      0,
+      0,
+      1_000_000_000,
+      'Samples a second that a sender (credential and address) may send to this collector; beyond it 429 with Retry-After. 0: no limit.',
+    ),
+    senderBurstSeconds: integer(
+      10,
+      1,
+      3600,
+      'How many seconds of that a sender may send at once, when it sent less before.',
+    ),
+    tenantSamplesPerSecond: integer(
+      0,
+      0,
+      1_000_000_000,
+      'The same for all senders of a tenant together, at this collector. 0: no limit.',
+    ),
+    tenantBurstSeconds: integer(10, 1, 3600, 'How many seconds of that a tenant may send at once.'),
     tenantsMax: integer(
       1000,
       1,

@@ -33,6 +33,7 @@ import { Link } from './forward/link.ts'
 import { HostSampler } from './host/host-sampler.ts'
 import { registerCollectorMetrics } from './metrics.ts'
 import { DoorRequests } from './receive/doors.ts'
+import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { ReceivedTenants } from './receive/received-tenants.ts'
 import { collectorRoutes } from './receive/routes.ts'
@@ -112,14 +113,22 @@ async function build(): Promise<Program | { print: string }> {
 
   const metrics = new Metrics('collector')
   const requests = new DoorRequests()
+  const limits = new Limits(
+    {
+      sender: { perSecond: own.senderSamplesPerSecond, burstSeconds: own.senderBurstSeconds },
+      tenant: { perSecond: own.tenantSamplesPerSecond, burstSeconds: own.tenantBurstSeconds },
+    },
+    clock,
+  )
   const tenants = new ReceivedTenants(namedTenants(shared), own.tenantsMax)
-  registerCollectorMetrics(metrics, { threads, takes, forwards, links, requests, tenants, host })
+  registerCollectorMetrics(metrics, { threads, takes, forwards, links, requests, limits, tenants, host })
   const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
   const passThrough = new PassThrough(shared.aggregatorUrl)
   const context = {
     access,
     openWrites: new Networks(shared.openWrites, 'open_writes'),
     shards: takes,
+    limits,
     tenants,
     bodyBytesMax: own.bodyBytesMax,
     receiving: new ReceivingBudget(own.receivingBytesMax, own.bodyBytesMax),

@@ -5,6 +5,8 @@ import type { Link } from './forward/link.ts'
 import type { HostSampler } from './host/host-sampler.ts'
 import { DOORS } from './journal/record.ts'
 import type { DoorRequests } from './receive/doors.ts'
+import type { Limits } from './receive/limits.ts'
+import { LIMITS } from './receive/limits.ts'
 import type { ReceivedTenants } from './receive/received-tenants.ts'
 import { REFUSAL_CODES } from './shard/refusals.ts'
 import type { DoorCounts } from './shard/shard-counts.ts'
@@ -18,6 +20,7 @@ export interface Measured {
   readonly forwards: readonly ForwardService[]
   readonly links: readonly Link[]
   readonly requests: DoorRequests
+  readonly limits: Limits
   readonly tenants: ReceivedTenants
   readonly host: HostSampler | undefined
 }
@@ -90,6 +93,9 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
   )
   metrics.counter('requests_total', 'Requests at the doors, by outcome.', ['door', 'outcome'], () =>
     measured.requests.readings(),
+  )
+  metrics.counter('requests_limited_total', 'Requests answered 429, by the limit that was used up.', ['limit'], () =>
+    LIMITS.map((limit) => ({ labels: { limit }, value: measured.limits.refused[limit] })),
   )
   metrics.counter(
     'tenant_samples_received_total',

@@ -1,7 +1,7 @@
 /**
  * What the doors have in common: who may enter and for which tenant, which shard a sender meets, and how an outcome is answered.
  *
- *     token (401) ─▶ right and tenant (403, 400) ─▶ the door's own checks ─▶ body ─▶ shard ─▶ count
+ *     token (401) ─▶ right and tenant (403, 400) ─▶ limits (429) ─▶ the door's own checks ─▶ body ─▶ shard ─▶ charge, count
  *
  * Everything before the body is decided without it.
  */
@@ -10,18 +10,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access, Networks } from '../../proto/runtime/access.ts'
 import { permit } from '../../proto/runtime/access.ts'
 import type { ReceivingBudget } from '../../proto/runtime/http-server.ts'
-import { discardRest, readBody, sendError } from '../../proto/runtime/http-server.ts'
+import { discardRest, readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
 import type { Outcome, RejectCode, RetryCode } from '../../proto/runtime/outcome.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
+import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
 import type { Door } from '../journal/record.ts'
 import type { Taken } from '../shard/shard-core.ts'
 import type { TakeService } from '../shard/take-service.ts'
+import type { Excess, Limits } from './limits.ts'
 import type { ReceivedTenants } from './received-tenants.ts'
 
 export interface DoorContext {
   readonly access: Access
   readonly openWrites: Networks
   readonly shards: readonly TakeService[]
+  readonly limits: Limits
   readonly tenants: ReceivedTenants
   readonly bodyBytesMax: number
   readonly receiving: ReceivingBudget
@@ -36,7 +39,7 @@ export interface Sender {
   readonly shard: TakeService
 }
 
-type DoorOutcome = 'ok' | 'unauthorized' | 'forbidden' | 'bad_tenant' | RejectCode | RetryCode
+type DoorOutcome = 'ok' | 'unauthorized' | 'forbidden' | 'bad_tenant' | 'limited' | RejectCode | RetryCode
 
 /** Requests by door and outcome: `ok`, why it was not let in, or the code of a rejection or retry. */
 export class DoorRequests {
@@ -86,7 +89,7 @@ export function admitted(
   return senderOf(context.shards, `${credential.id} ${address}`, permitted.tenant)
 }
 
-/** As {@link admitted}, for a tenant that there is room for. */
+/** As {@link admitted}, within the limits of the sender and its tenant: from here on the request is charged. */
 export function entered(
   context: DoorContext,
   door: Door,
@@ -96,6 +99,13 @@ export function entered(
 ): Sender | undefined {
   const sender = admitted(context, door, open, request, response)
   if (sender === undefined) return undefined
+  const excess = context.limits.admit(sender)
+  if (excess !== undefined) {
+    context.counts.add(door, 'limited')
+    answerLimited(response, excess)
+    discardRest(request)
+    return undefined
+  }
   if (!context.tenants.admit(sender.tenant)) {
     context.counts.add(door, 'busy')
     const reason = `"${sender.tenant}" would be one tenant more than this collector takes: raise collector.tenants_max`
@@ -106,7 +116,7 @@ export function entered(
   return sender
 }
 
-/** Reads the body, has its sender's shard take it, and counts what it held. */
+/** Reads the body, has its sender's shard take it, and charges and counts what it held. */
 export async function takeBody(
   context: DoorContext,
   door: Door,
@@ -114,8 +124,11 @@ export async function takeBody(
   request: IncomingMessage,
 ): Promise<Outcome<Taken>> {
   const body = await readBody(request, context.bodyBytesMax, context.receiving.of(sender.key))
+  const bytes = body.length // its memory is given away
   const outcome = await sender.shard.take({ door, tenant: sender.tenant, sender: sender.key, body })
   const samples = outcome.kind === 'ok' ? outcome.value.samples : 0
+  // What we could not take is sent again, and costs then.
+  if (outcome.kind !== 'retry') context.limits.settle(sender, samples, bytes)
   context.tenants.add(sender.tenant, samples)
   context.counts.add(door, outcome.kind === 'ok' ? 'ok' : outcome.code)
   return outcome
@@ -130,6 +143,17 @@ function senderOf(shards: readonly TakeService[], name: string, tenant: string):
 function tenantHeader(request: IncomingMessage): string | undefined {
   const value = request.headers[TENANT_HEADER]
   return Array.isArray(value) ? value.join(',') : value
+}
+
+/** In the form of the query limiter, which clients of xtrace know. */
+function answerLimited(response: ServerResponse, { reason, retryAfterSeconds, resetAt }: Excess): void {
+  const meta = { rate_limit: { remaining: 0, reset_at: formatRfc3339(Math.ceil(resetAt)) } }
+  sendJson(
+    response,
+    429,
+    { message: reason, code: 'TOO_MANY_REQUESTS', data: null, meta },
+    { 'Retry-After': String(retryAfterSeconds) },
+  )
 }
 
 /** Statuses by code; a door adds its own body. Prometheus drops what is answered 429, so what is our lack is 503. */

@@ -4,7 +4,8 @@
  *     200  written: `{"message":"Request Successful."}`; where points were not: `rejected_count`, and the first hundred as
  *          `rejected: [{index, reason}]`
  *     400, 422  nothing usable: not JSON; JSON of another shape     415  not JSON by its Content-Type
- *     413  body over the limit     503  try again     401  wrong or missing token     403  a token or tenant that may not
+ *     413  body over the limit     503  try again     429  over a limit: Retry-After says when
+ *     401  wrong or missing token  403  a token or tenant that may not
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { mediaType, sendError, sendJson } from '../../proto/runtime/http-server.ts'

@@ -4,7 +4,8 @@
  *     204  everything is written (duplicates count: they are)
  *     400  undecodable, or some samples are refused; the others are written, the body says how many and why
  *     415  another media type, encoding or message; decided before the body is touched
- *     413  body over the limit     503  try again     401  wrong or missing token     403  a token or tenant that may not
+ *     413  body over the limit     503  try again     429  over a limit: Retry-After says when
+ *     401  wrong or missing token  403  a token or tenant that may not
  *
  * 2.0 is also told in headers how much was written; 1.0 senders must not be.
  * @see https://prometheus.io/docs/specs/prw/remote_write_spec/

@@ -1,9 +1,9 @@
-/** Who gets in at the doors of a real collector, and for which tenant: every status, with no aggregator anywhere. */
+/** Who gets in at the doors of a real collector, for which tenant, and how much: every status, with no aggregator anywhere. */
 import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
 import { after, before, test } from 'node:test'
 import type { Running } from '../../support/programs.ts'
-import { authorized, kill, scrape, start, temporaryDirectory } from '../../support/programs.ts'
+import { authorized, kill, scrape, start, TOKEN, temporaryDirectory } from '../../support/programs.ts'
 import { metricsBatchBody, remoteWrite2Body, remoteWriteBody } from '../../support/write-request.ts'
 
 const KEYS = [
@@ -12,6 +12,10 @@ const KEYS = [
   { name: 'reader', token: 'token-of-reader', tenant: 'a', may: ['read'] },
   { name: 'forwarder', token: 'token-of-forwarder', may: ['forward'] },
 ]
+/** Samples a second, and their burst in seconds: a debt lasts longer than any test. */
+const RATE = 10
+const BURST = 60
+
 const env = {
   FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
   FLEETMETER_AGGREGATOR_URL: 'http://127.0.0.1:9',
@@ -21,6 +25,7 @@ const env = {
 }
 
 let collector: Running
+let limited: Running
 before(async () => {
   collector = await start('collector', {
     ...env,
@@ -28,9 +33,18 @@ before(async () => {
     FLEETMETER_OPEN_WRITE_TENANTS: 'guest',
     FLEETMETER_COLLECTOR_TENANTS_MAX: '8',
   })
+  limited = await start('collector', {
+    ...env,
+    FLEETMETER_DATA_DIR: temporaryDirectory(),
+    FLEETMETER_COLLECTOR_SENDER_SAMPLES_PER_SECOND: String(RATE),
+    FLEETMETER_COLLECTOR_SENDER_BURST_SECONDS: String(BURST),
+    FLEETMETER_COLLECTOR_TENANT_SAMPLES_PER_SECOND: String(2 * RATE),
+    FLEETMETER_COLLECTOR_TENANT_BURST_SECONDS: String(BURST),
+  })
 })
 after(async () => {
   await kill(collector)
+  await kill(limited)
 })
 
 const bearer = (token: string): Record<string, string> => ({ Authorization: `Bearer ${token}` })
@@ -158,4 +172,61 @@ test('samples are counted by tenant; one tenant more than the bound is told so, 
   assert.equal(received(metrics, 'a') - received(before, 'a'), 8)
   assert.equal(received(metrics, '(other)') - received(before, '(other)'), 2 * taken)
   for (const name of metrics.keys()) assert.ok(!name.includes('made-up'), name)
+})
+
+test('over its limit a sender is answered 429 at every door, with when to come again; another is not held up', async () => {
+  const a = bearer('token-of-a')
+  assert.equal((await write(limited, a, RATE * BURST + 300)).status, 204, 'a body is taken whole')
+  for (const [path, headers, body] of DOORS) {
+    const answer = await post(`${limited.url}${path}`, body(), { ...headers, ...a })
+    assert.equal(answer.status, 429, path)
+    const seconds = Number(answer.headers.get('retry-after'))
+    assert.ok(Number.isInteger(seconds) && seconds > 0 && seconds <= 31, `${seconds}`)
+    assert.match(
+      answer.message,
+      /^Too Many Requests: this sender may send 10 samples a second \(collector\.sender_samples_per_second\) with a burst of 60 s, and is \d+ samples over: send this again in \d+ s$/,
+    )
+  }
+  const raw = await fetch(`${limited.url}/v1/metrics/batch`, { method: 'POST', headers: a, body: '{}' })
+  const { code, data, meta } = (await raw.json()) as {
+    code: string
+    data: null
+    meta: { rate_limit: { remaining: number; reset_at: string } }
+  }
+  assert.deepEqual([raw.status, code, data, meta.rate_limit.remaining], [429, 'TOO_MANY_REQUESTS', null, 0])
+  assert.ok(Date.parse(meta.rate_limit.reset_at) > Date.now())
+  assert.equal((await write(limited, {})).status, 204)
+  assert.equal((await write(limited, authorized)).status, 204)
+  const metrics = await scrape(limited.url)
+  assert.equal(metrics.get('fleetmeter_collector_requests_limited_total{limit="sender"}'), DOORS.length + 1)
+  assert.equal(metrics.get('fleetmeter_collector_requests_limited_total{limit="tenant"}'), 0)
+})
+
+test('the limit of a tenant holds over its senders together', async () => {
+  const x = { ...bearer(TOKEN), ...as('x') }
+  const any = { ...bearer('token-of-any'), ...as('x') }
+  assert.equal((await write(limited, x, 2 * RATE * BURST + 100)).status, 204)
+  const answer = await write(limited, any)
+  assert.equal(answer.status, 429)
+  assert.match(answer.message, /the tenant "x" may send 20 samples a second \(collector\.tenant_samples_per_second\)/)
+  assert.equal((await write(limited, bearer('token-of-any'))).status, 204, 'the same key for another tenant')
+})
+
+test('a flood of what cannot be read is limited too, and 429 reaches a client that writes to the end first', async () => {
+  // Of the limit's own sender: a token and no samples.
+  const headers = { ...snappy, ...bearer('token-of-any'), ...as('garbage') }
+  const garbage = new Uint8Array(8 * 1024 * 1024)
+  const send = (): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      const request = httpRequest(`${limited.url}/api/v1/write`, { method: 'POST', headers })
+      request.on('response', (response) => {
+        response.resume()
+        response.on('end', () => resolve(response.statusCode))
+      })
+      request.on('error', reject)
+      request.end(garbage)
+    })
+  const statuses: (number | undefined)[] = []
+  for (let i = 0; i < 4; i++) statuses.push(await send())
+  assert.deepEqual(statuses, [400, 429, 429, 429])
 })
