@@ -162,7 +162,6 @@ async function build(): Promise<Program | { print: string }> {
         itemsMax: own.remoteReadItemsMax,
       },
     },
-    tenant: shared.tenant,
     seriesDefault: own.seriesDefault,
     seriesMax: own.seriesMax,
     pointsMax: own.pointsMax,

@@ -12,6 +12,11 @@ export interface CollectorConfig {
   readonly receivingBytesMax: number
   readonly waitingBytesMax: number
   readonly waitingBodiesMax: number
+  readonly senderSamplesPerSecond: number
+  readonly senderBurstSeconds: number
+  readonly tenantSamplesPerSecond: number
+  readonly tenantBurstSeconds: number
+  readonly tenantsMax: number
   readonly journalBytesMax: number
   readonly journalSegmentBytes: number
   readonly journalSync: 'second' | 'write'
@@ -20,6 +25,7 @@ export interface CollectorConfig {
   readonly batchSamples: number
   readonly inFlightBatchesMax: number
   readonly inFlightBytesMax: number
+  readonly forwardToken: string
   readonly forwardTimeoutMs: number
   readonly backoffMaxMs: number
   readonly futureMaxMs: number
@@ -78,6 +84,32 @@ export const collectorSection: Section<CollectorConfig> = {
       'Bodies of a shard that wait for its thread; beyond it senders are answered 503 and send again.',
     ),
     waitingBodiesMax: integer(10_000, 1, 1_000_000, 'The same, as a number of bodies.'),
+    // None by default: what an honest sender needs differs from fleet to fleet, and Prometheus drops what is answered 429.
+    senderSamplesPerSecond: integer(
+      0,
+      0,
+      1_000_000_000,
+      'Samples a second that a sender (credential and address) may send to this collector; beyond it 429 with Retry-After. 0: no limit.',
+    ),
+    senderBurstSeconds: integer(
+      10,
+      1,
+      3600,
+      'How many seconds of that a sender may send at once, when it sent less before.',
+    ),
+    tenantSamplesPerSecond: integer(
+      0,
+      0,
+      1_000_000_000,
+      'The same for all senders of a tenant together, at this collector. 0: no limit.',
+    ),
+    tenantBurstSeconds: integer(10, 1, 3600, 'How many seconds of that a tenant may send at once.'),
+    tenantsMax: integer(
+      1000,
+      1,
+      10_000,
+      'Tenants that this collector takes samples for; one more is answered 503. Those that the configuration names always count.',
+    ),
     journalBytesMax: bytes(
       4 * GIB,
       MIB,
@@ -108,6 +140,11 @@ export const collectorSection: Section<CollectorConfig> = {
       'Batches of a shard that are sent and not yet stored; beyond it they are read from the journal later.',
     ),
     inFlightBytesMax: bytes(16 * MIB, KIB, 'The same, as bytes.'),
+    forwardToken: text(
+      '',
+      'Token that batches are sent with: of a key of the aggregator that may forward. Absent: the admin token.',
+      { secret: true, form: [/^[\x21-\x7e]*$/, 'expected a token without blanks, in ASCII'] },
+    ),
     forwardTimeoutMs: integer(30_000, 1000, 600_000, 'A batch that is not answered by then is sent again, ms.'),
     backoffMaxMs: integer(5000, 10, 600_000, 'Longest pause between two attempts while the aggregator is away, ms.'),
     futureMaxMs: integer(600_000, 0, 86_400_000, 'How far ahead of our clock a sample may be, ms.'),

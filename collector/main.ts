@@ -22,8 +22,10 @@ import { Metrics } from '../proto/runtime/metrics.ts'
 import { OwnState } from '../proto/runtime/own-state.ts'
 import type { Program } from '../proto/runtime/program.ts'
 import { runProgram } from '../proto/runtime/program.ts'
+import type { SharedConfig } from '../proto/runtime/shared-config.ts'
 import { sharedSection } from '../proto/runtime/shared-config.ts'
 import { Supervisor } from '../proto/runtime/supervisor.ts'
+import { ANY_TENANT } from '../proto/runtime/tenants.ts'
 import type { CollectorConfig } from './config.ts'
 import { collectorSection } from './config.ts'
 import { ForwardService } from './forward/forward-service.ts'
@@ -31,7 +33,9 @@ import { Link } from './forward/link.ts'
 import { HostSampler } from './host/host-sampler.ts'
 import { registerCollectorMetrics } from './metrics.ts'
 import { DoorRequests } from './receive/doors.ts'
+import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
+import { ReceivedTenants } from './receive/received-tenants.ts'
 import { collectorRoutes } from './receive/routes.ts'
 import { ArrivalClock } from './shard/arrival-clock.ts'
 import type { ShardOptions } from './shard/shard-core.ts'
@@ -75,7 +79,7 @@ async function build(): Promise<Program | { print: string }> {
     const thread = new ShardThread({ shard: options, fault: shared.fault, clock: arrivals, log })
     const link = new Link({
       urls: shared.aggregatorUrl,
-      token: token.token,
+      token: own.forwardToken === '' ? token.token : own.forwardToken,
       timeoutMs: own.forwardTimeoutMs,
       backoffMaxMs: own.backoffMaxMs,
       log,
@@ -93,7 +97,7 @@ async function build(): Promise<Program | { print: string }> {
       }),
     )
   }
-  const bounds = { bodies: own.waitingBodiesMax, bytes: own.waitingBytesMax }
+  const bounds = { bodies: own.waitingBodiesMax, bytes: own.waitingBytesMax, bodyBytes: own.bodyBytesMax }
   const takes = threads
     .slice(0, shards)
     .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.poke()))
@@ -109,16 +113,25 @@ async function build(): Promise<Program | { print: string }> {
 
   const metrics = new Metrics('collector')
   const requests = new DoorRequests()
-  registerCollectorMetrics(metrics, { threads, takes, forwards, links, requests, host })
+  const limits = new Limits(
+    {
+      sender: { perSecond: own.senderSamplesPerSecond, burstSeconds: own.senderBurstSeconds },
+      tenant: { perSecond: own.tenantSamplesPerSecond, burstSeconds: own.tenantBurstSeconds },
+    },
+    clock,
+  )
+  const tenants = new ReceivedTenants(namedTenants(shared), own.tenantsMax)
+  registerCollectorMetrics(metrics, { threads, takes, forwards, links, requests, limits, tenants, host })
   const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
   const passThrough = new PassThrough(shared.aggregatorUrl)
   const context = {
     access,
     openWrites: new Networks(shared.openWrites, 'open_writes'),
     shards: takes,
-    tenant: shared.tenant,
+    limits,
+    tenants,
     bodyBytesMax: own.bodyBytesMax,
-    receiving: new ReceivingBudget(own.receivingBytesMax),
+    receiving: new ReceivingBudget(own.receivingBytesMax, own.bodyBytesMax),
     counts: requests,
   }
   const receive = new HttpService({
@@ -149,6 +162,14 @@ async function build(): Promise<Program | { print: string }> {
       lock.release()
     },
   }
+}
+
+/** Every tenant that the configuration has a name for. */
+function namedTenants({ tenant, keys, openWriteTenants }: SharedConfig): Set<string> {
+  const named = new Set([tenant, ...openWriteTenants])
+  for (const key of keys) for (const name of [key.tenant, ...key.tenants]) if (name !== undefined) named.add(name)
+  named.delete(ANY_TENANT)
+  return named
 }
 
 /** A host has better things to do: one thread for four processors. */

@@ -6,6 +6,9 @@ import type { Link } from './forward/link.ts'
 import type { HostSampler } from './host/host-sampler.ts'
 import { DOORS } from './journal/record.ts'
 import type { DoorRequests } from './receive/doors.ts'
+import type { Limits } from './receive/limits.ts'
+import { LIMITS } from './receive/limits.ts'
+import type { ReceivedTenants } from './receive/received-tenants.ts'
 import { REFUSAL_CODES } from './shard/refusals.ts'
 import type { DoorCounts, ItemCounts } from './shard/shard-counts.ts'
 import { waiting } from './shard/shard-counts.ts'
@@ -18,6 +21,8 @@ export interface Measured {
   readonly forwards: readonly ForwardService[]
   readonly links: readonly Link[]
   readonly requests: DoorRequests
+  readonly limits: Limits
+  readonly tenants: ReceivedTenants
   readonly host: HostSampler | undefined
 }
 
@@ -101,6 +106,15 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
   )
   metrics.counter('requests_total', 'Requests at the doors, by outcome.', ['door', 'outcome'], () =>
     measured.requests.readings(),
+  )
+  metrics.counter('requests_limited_total', 'Requests answered 429, by the limit that was used up.', ['limit'], () =>
+    LIMITS.map((limit) => ({ labels: { limit }, value: measured.limits.refused[limit] })),
+  )
+  metrics.counter(
+    'tenant_samples_received_total',
+    'Samples that came through the doors in bodies that could be read, by tenant; those that the configuration does not name together.',
+    ['tenant'],
+    () => measured.tenants.readings(),
   )
   metrics.counter(
     'host_rounds_dropped_total',
@@ -195,6 +209,13 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'Messages that found it full.',
     ['mailbox'],
     mailboxes((t) => t.mailbox.counts.refused),
+  )
+
+  metrics.counter(
+    'mailbox_over_share_total',
+    'Messages refused since their sender had its share of a mailbox that was half full.',
+    ['mailbox'],
+    mailboxes((t) => t.overShare),
   )
 
   const sent = (read: (counts: ForwardService['counts']) => number) => (): Reading[] =>

@@ -103,7 +103,9 @@ export class SeriesRegistry {
     this.#byKey.delete(keyOf(info.tenant, info.id))
     const slots = this.#slotsOf(info, false)
     slots?.delete(slot)
-    if (slots?.size === 0) this.#byName.get(info.tenant)?.delete(info.name)
+    const names = this.#byName.get(info.tenant)
+    if (slots?.size === 0) names?.delete(info.name)
+    if (names?.size === 0) this.#byName.delete(info.tenant)
     this.#slots[slot] = undefined
     this.#json[slot] = undefined
     this.#free.push(slot)

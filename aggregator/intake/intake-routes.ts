@@ -6,9 +6,12 @@
  *     426  of a newer version           503  no room: later
  *
  * `POST /intake/v1/flush`: store at once what is here; the collector is stopping and waits.
+ *
+ * Batches say whose their samples are: only who may write for every tenant may send them (403).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access } from '../../proto/runtime/access.ts'
+import { lacks } from '../../proto/runtime/access.ts'
 import { readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
 import type { IntakeService } from './intake-service.ts'
 
@@ -31,9 +34,13 @@ export async function handleIntake(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  if (access.caller(request.headers.authorization).kind !== 'known') {
+  const caller = access.caller(request.headers.authorization)
+  if (caller.kind !== 'known') {
     request.resume()
     sendError(response, 401, 'UNAUTHORIZED', 'Unauthorized')
+  } else if (!caller.credential.may.includes('forward')) {
+    request.resume()
+    sendError(response, 403, 'FORBIDDEN', lacks(caller.credential, 'forward'))
   } else if (request.method !== 'POST') {
     request.resume()
     sendError(response, 405, 'BAD_REQUEST', `${request.method} is not allowed on ${path}: expected POST`, {

@@ -3,10 +3,12 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { Access } from '../../proto/runtime/access.ts'
+import { permit } from '../../proto/runtime/access.ts'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { ApiCode } from '../../proto/runtime/http-server.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
+import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { compareUtf8 } from '../../proto/wire/labels.ts'
 import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
 import type { PrometheusOptions } from '../prometheus/routes.ts'
@@ -24,7 +26,6 @@ export interface QueryRoutesOptions {
   readonly limiterBurst: number
   readonly context: MetricQueryContext
   readonly prometheus: PrometheusOptions
-  readonly tenant: string
   readonly seriesDefault: number
   readonly seriesMax: number
   readonly pointsMax: number
@@ -35,11 +36,12 @@ export interface QueryRoutesOptions {
   readonly observe: (seconds: number) => void
 }
 
-type Env = { Variables: { credential: string } }
+/** Who asks, and of which tenant the answer is. */
+type Env = { Variables: { credential: string; tenant: string } }
 
 export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
   const app = new Hono<Env>()
-  const authorized = requireToken(options.access)
+  const authorized = requireReader(options.access)
   const limited = limit(options.limiter)
   const ready = requireReady(options.notReady)
 
@@ -48,7 +50,7 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
     const query = readMetricQuery(new URL(c.req.url).searchParams, options.clock.now())
     if (typeof query === 'string') return failure(c, 400, 'BAD_REQUEST', query)
     const series = Math.min(query.limit ?? options.seriesDefault, options.seriesMax)
-    const result = await runMetricQuery(options.context, options.tenant, query, series)
+    const result = await runMetricQuery(options.context, c.get('tenant'), query, series)
     const answer = metricAnswer(query, result, options.pointsMax)
     options.observe((performance.now() - started) / 1000)
     return c.body(answer, 200, { 'Content-Type': 'application/json' })
@@ -58,13 +60,15 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
     const { registry, stored, storedProblem } = options.context
     const problem = storedProblem()
     if (problem !== undefined) throw new QueryUnavailable(problem)
-    const names = new Set([...registry.names(options.tenant), ...(await stored.names(options.tenant))])
+    const tenant = c.get('tenant')
+    const names = new Set([...registry.names(tenant), ...(await stored.names(tenant))])
     return c.json({ data: [...names].sort(compareUtf8) })
   })
 
-  addPrometheusRoutes(app, options.prometheus, [authorized, limited, ready], () => options.tenant)
+  addPrometheusRoutes(app, options.prometheus, [authorized, limited, ready], (c) => c.get('tenant'))
 
-  app.get('/api/internal/rate_limit_stats', authorized, (c) => {
+  // About all callers.
+  app.get('/api/internal/rate_limit_stats', requireAdmin(options.access), (c) => {
     const { allowed, rejected } = options.limiter.counts
     const total = allowed + rejected
     return c.json({
@@ -101,12 +105,26 @@ function isPassing(error: unknown): boolean {
   return error instanceof FleetmeterError && error.retryable && error.fields['refusedWith'] === undefined
 }
 
-function requireToken(access: Access): MiddlewareHandler<Env> {
+function requireReader(access: Access): MiddlewareHandler<Env> {
   return async (c, next) => {
     const caller = access.caller(c.req.header('authorization'))
     if (caller.kind !== 'known') return failure(c, 401, 'UNAUTHORIZED', 'Unauthorized')
-    c.set('credential', caller.id)
+    const permitted = permit(caller.credential, 'read', c.req.header(TENANT_HEADER))
+    if ('status' in permitted)
+      return failure(c, permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
+    c.set('credential', caller.credential.id)
+    c.set('tenant', permitted.tenant)
     return next()
+  }
+}
+
+function requireAdmin(access: Access): MiddlewareHandler<Env> {
+  return async (c, next) => {
+    const caller = access.caller(c.req.header('authorization'))
+    if (caller.kind !== 'known') return failure(c, 401, 'UNAUTHORIZED', 'Unauthorized')
+    if (caller.credential.admin) return next()
+    const { who } = caller.credential
+    return failure(c, 403, 'FORBIDDEN', `${c.req.path} is about all callers: ${who} may not read it, the admin may`)
   }
 }
 

@@ -211,7 +211,8 @@ class Refused extends Error {
 }
 
 const HINTS: Readonly<Record<number, string>> = {
-  401: ' (collector and aggregator need the same FLEETMETER_TOKEN)',
+  401: ' (collector and aggregator need the same FLEETMETER_TOKEN, or this one a key of its own as FLEETMETER_COLLECTOR_FORWARD_TOKEN)',
+  403: ' (FLEETMETER_COLLECTOR_FORWARD_TOKEN must be of a key that may forward)',
   404: ' (is FLEETMETER_AGGREGATOR_URL an aggregator?)',
   426: ' (the aggregator is older than this collector: upgrade it first)',
 }

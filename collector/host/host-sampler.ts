@@ -85,7 +85,7 @@ export class HostSampler implements Service {
         samples: [{ timestamp, value }],
       }))
     const body = Uint8Array.from(portableSnappy.compress(encodeWriteRequest(series)))
-    const outcome = await this.#shard.take({ door: 'host', tenant: this.#options.tenant, body })
+    const outcome = await this.#shard.take({ door: 'host', tenant: this.#options.tenant, sender: 'host', body })
     if (outcome.kind !== 'ok') this.#dropped++
   }
 }

@@ -1,31 +1,51 @@
 /**
- * What the doors have in common: who may enter, which shard a sender meets, and how an outcome is answered.
+ * What the doors have in common: who may enter and for which tenant, which shard a sender meets, and how an outcome is answered.
+ *
+ *     token (401) ─▶ right and tenant (403, 400) ─▶ limits (429) ─▶ the door's own checks ─▶ body ─▶ shard ─▶ charge, count
+ *
+ * Everything before the body is decided without it.
  */
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Access, Caller, Networks } from '../../proto/runtime/access.ts'
+import type { Access, Networks } from '../../proto/runtime/access.ts'
+import { permit } from '../../proto/runtime/access.ts'
 import type { ReceivingBudget } from '../../proto/runtime/http-server.ts'
-import { sendError } from '../../proto/runtime/http-server.ts'
+import { discardRest, readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
 import type { Outcome, RejectCode, RetryCode } from '../../proto/runtime/outcome.ts'
+import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
+import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
 import type { Door } from '../journal/record.ts'
 import type { Taken } from '../shard/reception.ts'
 import type { TakeService } from '../shard/take-service.ts'
+import type { Excess, Limits } from './limits.ts'
+import type { ReceivedTenants } from './received-tenants.ts'
 
 export interface DoorContext {
   readonly access: Access
   readonly openWrites: Networks
   readonly shards: readonly TakeService[]
-  readonly tenant: string
+  readonly limits: Limits
+  readonly tenants: ReceivedTenants
   readonly bodyBytesMax: number
   readonly receiving: ReceivingBudget
   readonly counts: DoorRequests
 }
 
-/** Requests by door and outcome: `ok`, or the code of a rejection or retry. */
+/** Where samples come from, and whose they are. */
+export interface Sender {
+  /** Credential and address without port, as a short hash. */
+  readonly key: string
+  readonly tenant: string
+  readonly shard: TakeService
+}
+
+type DoorOutcome = 'ok' | 'unauthorized' | 'forbidden' | 'bad_tenant' | 'limited' | RejectCode | RetryCode
+
+/** Requests by door and outcome: `ok`, why it was not let in, or the code of a rejection or retry. */
 export class DoorRequests {
   readonly #counts = new Map<string, number>()
 
-  add(door: Door, outcome: 'ok' | 'unauthorized' | RejectCode | RetryCode): void {
+  add(door: Door, outcome: DoorOutcome): void {
     const key = `${door} ${outcome}`
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
   }
@@ -38,29 +58,107 @@ export class DoorRequests {
   }
 }
 
-/** Answers 401 and false unless the caller has a valid token, or has none and comes from where none is needed. */
+/**
+ * Who sends, and for which tenant. Answered and undefined unless the caller has a token that may write, or has none and comes
+ * from where none is needed, and names no tenant that it may not.
+ */
 export function admitted(
   context: DoorContext,
   door: Door,
   open: boolean,
   request: IncomingMessage,
   response: ServerResponse,
-): Caller | undefined {
-  const caller = context.access.caller(request.headers.authorization)
-  if (caller.kind === 'known') return caller
-  if (caller.kind === 'anonymous' && open && context.openWrites.has(request.socket.remoteAddress)) return caller
-  context.counts.add(door, 'unauthorized')
-  sendError(response, 401, 'UNAUTHORIZED', 'Unauthorized')
-  request.resume()
-  return undefined
+): Sender | undefined {
+  const { access, counts, openWrites } = context
+  const address = request.socket.remoteAddress
+  const caller = access.caller(request.headers.authorization)
+  if (caller.kind === 'refused' || (caller.kind === 'anonymous' && !(open && openWrites.has(address)))) {
+    counts.add(door, 'unauthorized')
+    sendError(response, 401, 'UNAUTHORIZED', 'Unauthorized')
+    discardRest(request)
+    return undefined
+  }
+  const credential = caller.kind === 'known' ? caller.credential : access.open
+  const permitted = permit(credential, 'write', tenantHeader(request))
+  if ('status' in permitted) {
+    counts.add(door, permitted.status === 403 ? 'forbidden' : 'bad_tenant')
+    sendError(response, permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
+    discardRest(request)
+    return undefined
+  }
+  return senderOf(context.shards, `${credential.id} ${address}`, permitted.tenant)
+}
+
+/** As {@link admitted}, within the limits of the sender and its tenant: from here on the request is charged. */
+export function entered(
+  context: DoorContext,
+  door: Door,
+  open: boolean,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Sender | undefined {
+  const sender = admitted(context, door, open, request, response)
+  if (sender === undefined) return undefined
+  const excess = context.limits.admit(sender)
+  if (excess !== undefined) {
+    context.counts.add(door, 'limited')
+    answerLimited(response, excess)
+    discardRest(request)
+    return undefined
+  }
+  if (!context.tenants.admit(sender.tenant)) {
+    context.counts.add(door, 'busy')
+    const reason = `"${sender.tenant}" would be one tenant more than this collector takes: raise collector.tenants_max`
+    sendError(response, 503, 'SERVICE_UNAVAILABLE', reason, { 'Retry-After': '60' })
+    discardRest(request)
+    return undefined
+  }
+  return sender
+}
+
+/** Reads the body, has its sender's shard take it, and charges and counts what it held. */
+export async function takeBody(
+  context: DoorContext,
+  door: Door,
+  sender: Sender,
+  request: IncomingMessage,
+): Promise<Outcome<Taken>> {
+  const body = await readBody(request, context.bodyBytesMax, context.receiving.of(sender.key))
+  const bytes = body.length // its memory is given away
+  const outcome = await sender.shard.take({ door, tenant: sender.tenant, sender: sender.key, body })
+  const samples = outcome.kind === 'ok' ? costOf(outcome.value) : 0
+  // What we could not take is sent again, and costs then.
+  if (outcome.kind !== 'retry') context.limits.settle(sender, samples, bytes)
+  context.tenants.add(sender.tenant, samples)
+  context.counts.add(door, outcome.kind === 'ok' ? 'ok' : outcome.code)
+  return outcome
+}
+
+/** Metadata is free: senders of 2.0 repeat it for each series. */
+function costOf({ items }: Taken): number {
+  return items.sample + items.histogram + items.exemplar
 }
 
 /** The same sender always meets the same shard, so that the samples of one series meet in one place. */
-export function shardOf(context: DoorContext, caller: Caller, request: IncomingMessage): TakeService {
-  const { shards } = context
-  if (shards.length === 1) return shards[0]!
-  const sender = `${caller.kind === 'known' ? caller.id : ''} ${request.socket.remoteAddress}`
-  return shards[createHash('sha256').update(sender).digest().readUInt32LE() % shards.length]!
+function senderOf(shards: readonly TakeService[], name: string, tenant: string): Sender {
+  const hash = createHash('sha256').update(name).digest()
+  return { key: hash.toString('hex', 0, 8), tenant, shard: shards[hash.readUInt32LE() % shards.length]! }
+}
+
+function tenantHeader(request: IncomingMessage): string | undefined {
+  const value = request.headers[TENANT_HEADER]
+  return Array.isArray(value) ? value.join(',') : value
+}
+
+/** In the form of the query limiter, which clients of xtrace know. */
+function answerLimited(response: ServerResponse, { reason, retryAfterSeconds, resetAt }: Excess): void {
+  const meta = { rate_limit: { remaining: 0, reset_at: formatRfc3339(Math.ceil(resetAt)) } }
+  sendJson(
+    response,
+    429,
+    { message: reason, code: 'TOO_MANY_REQUESTS', data: null, meta },
+    { 'Retry-After': String(retryAfterSeconds) },
+  )
 }
 
 /** Statuses by code; a door adds its own body. Prometheus drops what is answered 429, so what is our lack is 503. */

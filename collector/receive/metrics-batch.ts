@@ -4,15 +4,16 @@
  *     200  written: `{"message":"Request Successful."}`; where points were not: `rejected_count`, and the first hundred as
  *          `rejected: [{index, reason}]`
  *     400, 422  nothing usable: not JSON; JSON of another shape     415  not JSON by its Content-Type
- *     413  body over the limit     503  try again     401  wrong or missing token
+ *     413  body over the limit     503  try again     429  over a limit: Retry-After says when
+ *     401  wrong or missing token  403  a token or tenant that may not
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { mediaType, readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
+import { mediaType, sendError, sendJson } from '../../proto/runtime/http-server.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
 import type { DoorContext } from './doors.ts'
-import { admitted, answerFailure, shardOf } from './doors.ts'
+import { answerFailure, entered, takeBody } from './doors.ts'
 
 const DOOR = 'metrics_batch'
 const REJECTED_MAX = 100
@@ -22,8 +23,8 @@ export async function receiveMetricsBatch(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const caller = admitted(context, DOOR, false, request, response)
-  if (caller === undefined) return
+  const sender = entered(context, DOOR, false, request, response)
+  if (sender === undefined) return
   const { type } = mediaType(request.headers['content-type'])
   if (type !== 'application/json' && !type.endsWith('+json')) {
     context.counts.add(DOOR, 'unsupported')
@@ -38,10 +39,7 @@ export async function receiveMetricsBatch(
     sendError(response, 400, 'BAD_REQUEST', `Content-Encoding "${encoding}" is not supported here: send plain JSON`)
     return
   }
-  const body = await readBody(request, context.bodyBytesMax, context.receiving)
-  const outcome = await shardOf(context, caller, request).take({ door: DOOR, tenant: context.tenant, body })
-  context.counts.add(DOOR, outcome.kind === 'ok' ? 'ok' : outcome.code)
-  answer(response, outcome)
+  answer(response, await takeBody(context, DOOR, sender, request))
 }
 
 function answer(response: ServerResponse, outcome: Outcome<Taken>): void {

@@ -7,6 +7,7 @@ import { Agent, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import { sendError } from '../../proto/runtime/http-server.ts'
+import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 
 /** Headers that belong to one connection, not to the message. @see RFC 9110, 7.6.1 */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -20,7 +21,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
 ])
-const KEPT: ReadonlySet<string> = new Set(['authorization', 'content-length', 'content-type', 'host'])
+const KEPT: ReadonlySet<string> = new Set(['authorization', 'content-length', 'content-type', 'host', TENANT_HEADER])
 const TIMEOUT_MS = 60_000
 
 /** Methods whose bodies mean nothing: one that comes is not passed on. */

@@ -4,21 +4,22 @@
  *     204  everything is written (duplicates count: they are)
  *     400  undecodable, or some samples are refused; the others are written, the body says how many and why
  *     415  another media type, encoding or message; decided before the body is touched
- *     413  body over the limit     503  try again     401  wrong or missing token
+ *     413  body over the limit     503  try again     429  over a limit: Retry-After says when
+ *     401  wrong or missing token  403  a token or tenant that may not
  *
  * 2.0 is also told in headers how much was written; 1.0 senders must not be.
  * @see https://prometheus.io/docs/specs/prw/remote_write_spec/
  * @see https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { mediaType, readBody, sendError } from '../../proto/runtime/http-server.ts'
+import { mediaType, sendError } from '../../proto/runtime/http-server.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { ItemKind } from '../../proto/wire/batch-extras.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
 import type { DoorContext } from './doors.ts'
-import { admitted, answerFailure, REJECT_STATUS, shardOf } from './doors.ts'
+import { answerFailure, entered, REJECT_STATUS, takeBody } from './doors.ts'
 
 /** The messages and the doors that they come through. */
 const MESSAGES: ReadonlyMap<string, 'remote_write' | 'remote_write_2'> = new Map([
@@ -31,8 +32,8 @@ export async function receiveRemoteWrite(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const caller = admitted(context, 'remote_write', true, request, response)
-  if (caller === undefined) return
+  const sender = entered(context, 'remote_write', true, request, response)
+  if (sender === undefined) return
   const door = doorOf(request)
   if (typeof door === 'object') {
     context.counts.add('remote_write', 'unsupported')
@@ -40,9 +41,7 @@ export async function receiveRemoteWrite(
     sendError(response, 415, 'BAD_REQUEST', door.unsupported)
     return
   }
-  const body = await readBody(request, context.bodyBytesMax, context.receiving)
-  const outcome = await shardOf(context, caller, request).take({ door, tenant: context.tenant, body })
-  context.counts.add(door, outcome.kind === 'ok' ? 'ok' : outcome.code)
+  const outcome = await takeBody(context, door, sender, request)
   if (door === 'remote_write_2') setWritten(response, outcome)
   answer(response, outcome)
 }

@@ -36,6 +36,8 @@ import type { Tally } from './verdicts.ts'
 export interface IncomingBody {
   readonly door: Door
   readonly tenant: string
+  /** Credential and address, as a short hash; `host` for this host's own figures. */
+  readonly sender: string
   readonly body: Uint8Array
 }
 

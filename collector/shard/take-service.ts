@@ -2,11 +2,13 @@
  * The way into a shard: bodies wait here for its thread, and go in together while it is busy. One write, one hand-off, one
  * answer each: under load a hand-off carries dozens of heartbeats.
  *
- * Full: the door answers 503, and the sender has its body still.
+ * Full: the door answers 503, and the sender has its body still. So it does when the half is full and the sender has its share of
+ * what waits: the flood of one leaves room for the others.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { messageOf } from '../../proto/runtime/errors.ts'
+import { FairShare } from '../../proto/runtime/fair-share.ts'
 import { Mailbox } from '../../proto/runtime/mailbox.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import { retry } from '../../proto/runtime/outcome.ts'
@@ -16,6 +18,7 @@ import type { ShardThread } from './shard-thread.ts'
 
 interface Waiting {
   readonly incoming: IncomingBody
+  readonly bytes: number
   readonly answer: (outcome: Outcome<Taken>) => void
 }
 
@@ -24,27 +27,39 @@ const WRITE_EVERY_MS = 1
 const BODIES_AT_ONCE = 256
 const BYTES_AT_ONCE = 4 * 1024 * 1024
 
+export interface WaitingBounds {
+  readonly bodies: number
+  readonly bytes: number
+  /** Of the largest body: every sender may have one waiting. */
+  readonly bodyBytes: number
+}
+
 export class TakeService implements MailboxService<Waiting> {
   readonly name: string
   readonly mailbox: Mailbox<Waiting>
   readonly batch: MailboxService<Waiting>['batch'] = { messages: BODIES_AT_ONCE, weight: BYTES_AT_ONCE }
-  readonly #thread: ShardThread
+  readonly #thread: Pick<ShardThread, 'name' | 'take'>
   readonly #clock: Clock
   readonly #due: () => void
+  readonly #bodies: FairShare
+  readonly #bytes: FairShare
+  #overShare = 0
   #lastWrite = 0
 
   /** @param due called when the shard has enough for a batch */
-  constructor(
-    thread: ShardThread,
-    bounds: { readonly bodies: number; readonly bytes: number },
-    clock: Clock,
-    due: () => void,
-  ) {
+  constructor(thread: Pick<ShardThread, 'name' | 'take'>, bounds: WaitingBounds, clock: Clock, due: () => void) {
     this.name = `take-${thread.name}`
     this.#thread = thread
     this.#clock = clock
     this.#due = due
     this.mailbox = new Mailbox(bounds.bodies, bounds.bytes)
+    this.#bodies = new FairShare(bounds.bodies, 1)
+    this.#bytes = new FairShare(bounds.bytes, bounds.bodyBytes)
+  }
+
+  /** Bodies refused since their sender had its share of what waits. */
+  get overShare(): number {
+    return this.#overShare
   }
 
   async start(): Promise<void> {}
@@ -57,14 +72,24 @@ export class TakeService implements MailboxService<Waiting> {
 
   /** What became of a body. Its memory is given away. Never rejects. */
   take(incoming: IncomingBody): Promise<Outcome<Taken>> {
+    const bytes = incoming.body.length
+    const { sender } = incoming
     return new Promise((answer) => {
-      const taken = this.mailbox.offer({ incoming, answer }, incoming.body.length)
-      if (!taken)
-        answer(retry(this.mailbox.closed ? 'stopping' : 'busy', 'More is waiting than may wait: send this again'))
+      if (!this.#bodies.allows(sender, 1) || !this.#bytes.allows(sender, bytes)) {
+        this.#overShare++
+        answer(retry('busy', 'More of this sender is waiting than its share, and others wait too: send this again'))
+      } else if (this.mailbox.offer({ incoming, bytes, answer }, bytes)) {
+        this.#bodies.take(sender, 1)
+        this.#bytes.take(sender, bytes)
+      } else answer(retry(this.mailbox.closed ? 'stopping' : 'busy', 'More is waiting than may wait: send this again'))
     })
   }
 
   async handle(waiting: readonly Waiting[]): Promise<void> {
+    for (const { incoming, bytes } of waiting) {
+      this.#bodies.give(incoming.sender, 1)
+      this.#bytes.give(incoming.sender, bytes)
+    }
     const pause = this.#lastWrite + WRITE_EVERY_MS - this.#clock.monotonic()
     if (pause > 0) await sleep(Math.ceil(pause))
     this.#lastWrite = this.#clock.monotonic()

@@ -1,36 +1,83 @@
 /**
- * Who may do what: one bearer token, one Basic pair, and networks that need neither for some doors.
+ * Who may do what: the admin's bearer token and Basic pair, the keys of tenants, and networks that need no token for some
+ * doors.
  *
- * Every secret is compared by its SHA-256 in constant time, so that neither content nor length leaks.
+ *     Authorization ──▶ caller() ──▶ credential ──▶ permit() ──▶ tenant, or why not
+ *                                     X-Scope-OrgID ─┘
+ *
+ * A secret is looked up by its SHA-256: how long that takes depends on nothing that a guess could be steered by, nor on how many
+ * keys there are.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { BlockList, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { readOrCreate } from './atomic-file.ts'
 import { FleetmeterError } from './errors.ts'
+import type { Key, Right } from './keys.ts'
+import { RIGHTS, SENDABLE } from './keys.ts'
+import type { TenantGrant, TenantRefusal } from './tenants.ts'
+import { ANY_TENANT, chooseTenant } from './tenants.ts'
 
 export interface AccessOptions {
   readonly token: string
   readonly publicKey: string
   readonly secretKey: string
+  /** Of the admin, and of writes without a token. */
+  readonly tenant: string
+  readonly keys: readonly Key[]
+  /** Others that writes without a token may choose. */
+  readonly openWriteTenants: readonly string[]
 }
 
-/** Who is asking: `id` names the credential without showing it, for limits and metrics. */
+/** Something that may do something. */
+export interface Credential extends TenantGrant {
+  /** Names it without showing it, for limits and metrics; '' without a token. */
+  readonly id: string
+  /** May read what this process says of itself, and of others. */
+  readonly admin: boolean
+  readonly may: readonly Right[]
+}
+
+/** Who is asking. */
 export type Caller =
-  | { readonly kind: 'known'; readonly id: string }
+  | { readonly kind: 'known'; readonly credential: Credential }
   | { readonly kind: 'anonymous' }
   | { readonly kind: 'refused' }
 
 export class Access {
-  readonly #bearer: Buffer
-  readonly #basic: Buffer | undefined
+  /** What writes without a token may do, where they are allowed at all. */
+  readonly open: Credential
+  /** By scheme and digest. */
+  readonly #credentials = new Map<string, Credential>()
 
+  /** @throws FleetmeterError `FM_CONFIG` when a key has the admin's token */
   constructor(options: AccessOptions) {
-    this.#bearer = digest(options.token)
-    this.#basic =
-      options.publicKey === '' || options.secretKey === ''
-        ? undefined
-        : digest(`${options.publicKey}:${options.secretKey}`)
+    const { tenant, token, publicKey, secretKey, keys, openWriteTenants } = options
+    const admin = { who: 'the admin token', tenant, tenants: [ANY_TENANT], allowedBy: '', admin: true, may: RIGHTS }
+    this.#add('bearer', digest(token), admin)
+    if (publicKey !== '' && secretKey !== '')
+      this.#add('basic', digest(`${publicKey}:${secretKey}`), { ...admin, who: 'the Basic pair' })
+    for (const { name, tokenSha256, tenant: own, tenants, may } of keys) {
+      if (this.#credentials.has(`bearer:${tokenSha256}`))
+        throw new FleetmeterError('FM_CONFIG', `keys: the key "${name}" has the admin's token: give it one of its own`)
+      const who = `the key "${name}"`
+      const allowedBy = `its list "tenants" in the configuration`
+      const key = { id: `key:${name}`, who, tenant: own, tenants, allowedBy, admin: false, may }
+      this.#credentials.set(`bearer:${tokenSha256}`, key)
+    }
+    this.open = {
+      id: '',
+      who: 'a write without a token',
+      tenant,
+      tenants: openWriteTenants,
+      allowedBy: 'the setting open_write_tenants',
+      admin: false,
+      may: ['write'],
+    }
+  }
+
+  #add(scheme: string, hash: string, credential: Omit<Credential, 'id'>): void {
+    this.#credentials.set(`${scheme}:${hash}`, { ...credential, id: `${scheme}:${hash.slice(0, 12)}` })
   }
 
   /**
@@ -41,22 +88,30 @@ export class Access {
     if (authorization === undefined) return { kind: 'anonymous' }
     const space = authorization.indexOf(' ')
     const scheme = (space < 0 ? authorization : authorization.slice(0, space)).toLowerCase()
-    const credential = space < 0 ? '' : authorization.slice(space + 1).trim()
-    if (scheme === 'bearer' && timingSafeEqual(digest(credential), this.#bearer)) return known('bearer', this.#bearer)
-    if (scheme === 'basic' && this.#basic !== undefined) {
-      const decoded = Buffer.from(credential, 'base64').toString('utf8')
-      if (timingSafeEqual(digest(decoded), this.#basic)) return known('basic', this.#basic)
-    }
-    return { kind: 'refused' }
+    const sent = space < 0 ? '' : authorization.slice(space + 1).trim()
+    const secret = scheme === 'basic' ? Buffer.from(sent, 'base64').toString('utf8') : sent
+    const credential = secret === '' ? undefined : this.#credentials.get(`${scheme}:${digest(secret)}`)
+    return credential === undefined ? { kind: 'refused' } : { kind: 'known', credential }
   }
 }
 
-function known(scheme: string, hash: Buffer): Caller {
-  return { kind: 'known', id: `${scheme}:${hash.toString('hex', 0, 6)}` }
+/** Whether a credential may do that, and for which tenant. @param tenantHeader value of X-Scope-OrgID */
+export function permit(
+  credential: Credential,
+  right: 'write' | 'read',
+  tenantHeader: string | undefined,
+): { readonly tenant: string } | TenantRefusal {
+  if (!credential.may.includes(right)) return { status: 403, reason: lacks(credential, right) }
+  return chooseTenant(credential, tenantHeader)
 }
 
-function digest(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest()
+/** Why a credential may not do that, and what to do. */
+export function lacks(credential: Credential, right: Right): string {
+  return `This needs the right "${right}", which ${credential.who} does not have: add it to the list "may" of a key in the configuration, or use another key`
+}
+
+function digest(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex')
 }
 
 /** Networks in CIDR notation. */
@@ -80,9 +135,6 @@ export class Networks {
     return address !== undefined && this.#list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
   }
 }
-
-/** What can stand in a header. */
-const SENDABLE = /^[\x21-\x7e]+$/
 
 /** Where the token comes from, for the start-up lines. */
 export interface TokenSource {

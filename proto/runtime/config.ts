@@ -28,6 +28,8 @@ export interface Setting<T> {
   /** Other names in the environment, the first wins. */
   readonly aliases: readonly string[]
   readonly secret: boolean
+  /** What --print-config shows of a secret that is more than one text; absent: nothing. */
+  readonly show?: (value: T) => unknown
 }
 
 /** A setting for each field of a configuration. */
@@ -156,9 +158,11 @@ export function oneOf<const T extends string>(
 }
 
 /** A list, comma separated in the environment. */
-export function list(fallback: readonly string[], doc: string, options: Options = {}): Setting<readonly string[]> {
+export function list(fallback: readonly string[], doc: string, options: TextOptions = {}): Setting<readonly string[]> {
+  const [pattern, expected] = options.form ?? [/^/, '']
+  const one = v.pipe(v.string('expected a list of texts, comma separated'), v.regex(pattern, expected))
   return setting(
-    v.pipe(v.unknown(), v.transform(toList), v.array(v.string(), 'expected a list, comma separated')),
+    v.pipe(v.unknown(), v.transform(toList), v.array(one, 'expected a list, comma separated')),
     fallback,
     fallback.length === 0 ? 'none' : fallback.join(','),
     doc,
@@ -253,10 +257,11 @@ function readSection<C extends object>(
     }
     const result = v.safeParse(schema, set[1])
     if (result.success) out[key] = result.output
-    else
-      problems.push(
-        `${set[0]}: ${secret ? 'the value' : `"${String(set[1])}"`} is not allowed: ${result.issues[0].message}`,
-      )
+    else {
+      const shown = secret ? 'the value' : `"${String(set[1])}"`
+      for (const message of new Set(result.issues.map((issue) => issue.message)))
+        problems.push(`${set[0]}: ${shown} is not allowed: ${message}`)
+    }
   }
   return Object.freeze(out) as Readonly<C>
 }
@@ -292,7 +297,8 @@ function readFile(path: string | undefined, problems: string[]): Record<string, 
     if (typeof parsed === 'object' && !Array.isArray(parsed)) return parsed as Record<string, unknown>
     problems.push(`${path}: expected sections and settings, got ${Array.isArray(parsed) ? 'a list' : typeof parsed}`)
   } catch (error) {
-    problems.push(`${path}: cannot be read as YAML: ${messageOf(error)}`)
+    // Below the first line the parser shows the place, with whatever secret stands there.
+    problems.push(`${path}: cannot be read as YAML: ${messageOf(error).split('\n', 1)[0]}`)
   }
   return {}
 }
@@ -377,11 +383,15 @@ function printConfig(sections: readonly (readonly [Section<object>, object])[]):
     if (section.name !== '') lines.push(`${section.name}:`)
     for (const key of keysOf(section)) {
       const value = (values as Record<string, unknown>)[key]
-      const shown = settingOf(section, key).secret && value !== '' ? '"(hidden)"' : JSON.stringify(value)
-      lines.push(`${section.name === '' ? '' : '  '}${snake(key)}: ${shown}`)
+      lines.push(`${section.name === '' ? '' : '  '}${snake(key)}: ${printed(settingOf(section, key), value)}`)
     }
   }
   return lines.join('\n')
+}
+
+function printed(setting: Setting<unknown>, value: unknown): string {
+  if (setting.show !== undefined) return JSON.stringify(setting.show(value))
+  return setting.secret && value !== '' ? '"(hidden)"' : JSON.stringify(value)
 }
 
 function keysOf(section: Section<object>): string[] {

@@ -10,6 +10,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { FleetmeterError, messageOf } from './errors.ts'
+import { FairShare } from './fair-share.ts'
 import type { Logger } from './log.ts'
 import type { Health, Service } from './service.ts'
 
@@ -141,7 +142,7 @@ export class HttpService implements Service {
 const DISCARD_BYTES_MAX = 256 * 1024 * 1024
 
 /** Reads on without keeping: a client that is still writing would see a reset connection instead of the answer. */
-function discardRest(request: IncomingMessage): void {
+export function discardRest(request: IncomingMessage): void {
   let bytes = 0
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length
@@ -179,28 +180,42 @@ export class BodyError extends Error {
   }
 }
 
-/** Memory for bodies that are on their way in, all together. */
+/** Where the bytes of one body are counted while it comes. */
+export interface ByteBudget {
+  /** @throws BodyError 503 when there is no room now */
+  take(bytes: number): void
+  give(bytes: number): void
+}
+
+/** Memory for bodies that are on their way in, all together; no sender can use up all of it. */
 export class ReceivingBudget {
   readonly #max: number
-  #used = 0
+  readonly #shares: FairShare
 
-  /** @param max bytes; one body may have them all */
-  constructor(max: number) {
+  /**
+   * @param max bytes; one body may have them all
+   * @param bodyMax bytes of the largest body, which every sender may have
+   */
+  constructor(max: number, bodyMax: number) {
     this.#max = max
+    this.#shares = new FairShare(max, bodyMax)
   }
 
-  /** @throws BodyError 503 when there is no room now */
-  take(bytes: number): void {
-    if (this.#used > 0 && this.#used + bytes > this.#max)
-      throw new BodyError(
-        503,
-        `Bodies of ${this.#used} bytes are on their way in, of at most ${this.#max}: send this again`,
-      )
-    this.#used += bytes
-  }
-
-  give(bytes: number): void {
-    this.#used -= bytes
+  of(sender: string): ByteBudget {
+    const shares = this.#shares
+    return {
+      take: (bytes) => {
+        const used = shares.total
+        const full = used > 0 && used + bytes > this.#max
+        if (full || !shares.allows(sender, bytes))
+          throw new BodyError(
+            503,
+            `Bodies of ${used} bytes are on their way in, of at most ${this.#max}${full ? '' : ', and this sender has its share of them'}: send this again`,
+          )
+        shares.take(sender, bytes)
+      },
+      give: (bytes) => shares.give(sender, bytes),
+    }
   }
 }
 
@@ -211,7 +226,7 @@ export class ReceivingBudget {
 export async function readBody(
   request: IncomingMessage,
   maxBytes: number,
-  budget?: ReceivingBudget,
+  budget?: ByteBudget,
 ): Promise<Uint8Array<ArrayBuffer>> {
   let taken = 0
   const take = (bytes: number): void => {
@@ -291,9 +306,10 @@ function consume(request: IncomingMessage, take: (chunk: Buffer) => void): Promi
   })
 }
 
-/** The codes of xtrace's contract; they are what clients switch on after the status. */
+/** The codes of xtrace's contract, and one of ours for what it has no word for; what clients switch on after the status. */
 export type ApiCode =
   | 'UNAUTHORIZED'
+  | 'FORBIDDEN'
   | 'BAD_REQUEST'
   | 'NOT_FOUND'
   | 'TOO_MANY_REQUESTS'

@@ -53,6 +53,11 @@ export class OwnState {
       sendError(response, 401, 'UNAUTHORIZED', 'Unauthorized')
       return
     }
+    if (caller.kind === 'known' && !caller.credential.admin) {
+      const { who } = caller.credential
+      sendError(response, 403, 'FORBIDDEN', `/metrics is about all tenants: ${who} may not read it, the admin may`)
+      return
+    }
     response.writeHead(200, { 'Content-Type': this.#metrics.contentType }).end(await this.#metrics.text())
   }
 }

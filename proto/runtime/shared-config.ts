@@ -1,7 +1,10 @@
 /** The settings that collector and aggregator share: where data lies, who may ask, what is logged. */
 import type { Section } from './config.ts'
 import { flag, integer, list, oneOf, text, urls } from './config.ts'
+import type { Key } from './keys.ts'
+import { keys } from './keys.ts'
 import type { LogLevel } from './log.ts'
+import { TENANT_FORM } from './tenants.ts'
 
 export interface SharedConfig {
   readonly dataDir: string
@@ -11,6 +14,8 @@ export interface SharedConfig {
   readonly openWrites: readonly string[]
   readonly openMetrics: readonly string[]
   readonly tenant: string
+  readonly keys: readonly Key[]
+  readonly openWriteTenants: readonly string[]
   readonly pointsDays: number
   readonly aggregatorUrl: readonly string[]
   readonly logLevel: LogLevel
@@ -27,7 +32,7 @@ export const sharedSection: Section<SharedConfig> = {
     ),
     token: text(
       '',
-      'Bearer token for every read and for writes in xtrace format. Absent: made at the first start and kept in DATA_DIR/token, mode 0600.',
+      'The admin token: may do everything, in any tenant. Absent: made at the first start and kept in DATA_DIR/token, mode 0600.',
       { aliases: ['API_BEARER_TOKEN'], secret: true },
     ),
     publicKey: text('', 'User name for HTTP Basic, as Langfuse clients send it; needs the secret key too.', {
@@ -42,9 +47,19 @@ export const sharedSection: Section<SharedConfig> = {
       'Networks (CIDR) that may send remote write without a token, since its clients often send none. A token that is sent must be valid.',
     ),
     openMetrics: list(['127.0.0.0/8', '::1/128'], 'Networks (CIDR) that may read /metrics without a token.'),
-    tenant: text('default', 'Tenant of everything that this process takes in.', {
-      aliases: ['TENANT_ID', 'DEFAULT_PROJECT_ID'],
-    }),
+    tenant: text(
+      'default',
+      "Tenant of this host's own figures, of what comes with the admin token and of what comes without any.",
+      { aliases: ['TENANT_ID', 'DEFAULT_PROJECT_ID'], form: TENANT_FORM },
+    ),
+    keys: keys(
+      'Tokens of tenants, and of collectors that do not have the admin token; see *Tenants and keys*. In the environment as JSON.',
+    ),
+    openWriteTenants: list(
+      [],
+      'Tenants that X-Scope-OrgID may choose where no token is needed (open_writes); `*` is any. Without it such writes are of the tenant above.',
+      { form: [new RegExp(`^\\*$|${TENANT_FORM[0].source}`), `${TENANT_FORM[1]}, or *`] },
+    ),
     pointsDays: integer(
       30,
       2,

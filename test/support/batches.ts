@@ -3,6 +3,7 @@
 import { sha256 } from '../../proto/runtime/sha256.ts'
 import type { BatchHeader, SeriesDefinition } from '../../proto/wire/batch.ts'
 import { BatchBuilder } from '../../proto/wire/batch.ts'
+import type { Extra } from '../../proto/wire/batch-extras.ts'
 import { decimalExponent, decimalMantissa, RAW_FLOAT } from '../../proto/wire/decimal.ts'
 import type { Label } from '../../proto/wire/labels.ts'
 import { SeriesIds, sortLabels } from '../../proto/wire/labels.ts'
@@ -35,8 +36,10 @@ export function batchOf(
   points: readonly BatchPoint[],
   definitions: readonly SeriesDefinition[],
   header: Partial<BatchHeader> = {},
+  extras: readonly Extra[] = [],
 ): Uint8Array<ArrayBuffer> {
   const builder = new BatchBuilder()
+  for (const extra of extras) builder.extras.extra(extra)
   for (const d of definitions) builder.define(d)
   for (const { ref, time, at, value } of points) {
     const e = decimalExponent(value, 0)

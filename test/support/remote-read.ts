@@ -56,20 +56,27 @@ export async function readSeries(
   from: number,
   to: number,
 ): Promise<ReadSeries[]> {
-  const request = ReadRequest.encode(
-    ReadRequest.fromObject({ queries: [{ startTimestampMs: from, endTimestampMs: to, matchers }] }),
-  ).finish()
   const response = await fetch(`${url}/api/v1/read`, {
     method: 'POST',
     headers: { ...authorized, 'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy' },
-    body: Uint8Array.from(portableSnappy.compress(request)),
+    body: readRequest(matchers, from, to),
   })
   if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`)
-  const block = new Uint8Array(await response.arrayBuffer())
-  const { results } = ReadResponse.toObject(ReadResponse.decode(portableSnappy.uncompress(block, 1 << 28)), {
-    longs: String,
-    enums: Number,
-  }) as { results: { timeseries?: RawSeries[] }[] }
+  return seriesOfAnswer(new Uint8Array(await response.arrayBuffer()))
+}
+
+/** The body of a request with one query. */
+export function readRequest(matchers: readonly Matcher[], from: number, to: number): Uint8Array<ArrayBuffer> {
+  const message = ReadRequest.fromObject({ queries: [{ startTimestampMs: from, endTimestampMs: to, matchers }] })
+  return Uint8Array.from(portableSnappy.compress(ReadRequest.encode(message).finish()))
+}
+
+/** The series of the answer to it. */
+export function seriesOfAnswer(block: Uint8Array): ReadSeries[] {
+  const answer = ReadResponse.decode(portableSnappy.uncompress(block, 1 << 28))
+  const { results } = ReadResponse.toObject(answer, { longs: String, enums: Number }) as {
+    results: { timeseries?: RawSeries[] }[]
+  }
   return (results[0]!.timeseries ?? []).map(({ labels, samples, histograms, exemplars }) => ({
     labels: named(labels),
     samples: (samples ?? []).map(({ timestamp, value, startTimestamp }) => ({

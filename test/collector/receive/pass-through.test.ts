@@ -1,6 +1,6 @@
 /** What a collector passes on: to the first aggregator that can be reached, unchanged, and never anywhere else. */
 import assert from 'node:assert/strict'
-import { createServer } from 'node:http'
+import { createServer, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import type { TestContext } from 'node:test'
@@ -26,7 +26,13 @@ async function echo(t: TestContext): Promise<string> {
     for await (const chunk of request) body += String(chunk)
     response.writeHead(207, { 'X-From': 'aggregator' })
     response.end(
-      JSON.stringify({ method: request.method, url: request.url, body, secret: request.headers.authorization }),
+      JSON.stringify({
+        method: request.method,
+        url: request.url,
+        body,
+        secret: request.headers.authorization,
+        tenant: request.headers['x-scope-orgid'],
+      }),
     )
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -42,7 +48,7 @@ test('a request and its answer pass unchanged', async (t) => {
   const response = await fetch(`${url}/a/b?c=%20d`, {
     method: 'PUT',
     body: 'x'.repeat(100_000),
-    headers: { Authorization: 'Bearer me' },
+    headers: { Authorization: 'Bearer me', 'X-Scope-OrgID': 'a|b' },
   })
   assert.deepEqual([response.status, response.headers.get('x-from')], [207, 'aggregator'])
   assert.deepEqual(await response.json(), {
@@ -50,7 +56,28 @@ test('a request and its answer pass unchanged', async (t) => {
     url: '/a/b?c=%20d',
     body: 'x'.repeat(100_000),
     secret: 'Bearer me',
+    tenant: 'a|b',
   })
+})
+
+test('who asks and for which tenant cannot be named away as a matter of the connection', async (t) => {
+  const url = await passing(t, [await echo(t)])
+  const text = await new Promise<string>((resolve, reject) => {
+    const headers = {
+      Connection: 'close, authorization, x-scope-orgid',
+      Authorization: 'Bearer me',
+      'X-Scope-OrgID': 'a',
+    }
+    get(url, { headers }, (response) => {
+      let body = ''
+      response.on('data', (chunk: Buffer) => {
+        body += chunk.toString()
+      })
+      response.on('end', () => resolve(body))
+    }).on('error', reject)
+  })
+  const { secret, tenant } = JSON.parse(text) as { secret: string; tenant: string }
+  assert.deepEqual([secret, tenant], ['Bearer me', 'a'])
 })
 
 test('a question goes to the next aggregator when the first is away; a body is answered 503 once, then goes there too', async (t) => {

@@ -37,11 +37,13 @@ const options: ShardOptions = {
 const write = (series: Iterable<SeriesToWrite>) => ({
   door: 'remote_write' as const,
   tenant: 'default',
+  sender: 'test',
   body: Uint8Array.from(portableSnappy.compress(encodeWriteRequest(series))),
 })
 const one = (name: string, time = NOW) => ({
   door: 'remote_write' as const,
   tenant: 'default',
+  sender: 'test',
   body: remoteWriteBody([{ name, labels: {}, time, value: 1 }]),
 })
 const tick = { now: NOW, stored: [], roomBatches: 10, roomBytes: 1 << 24, urgent: false }
@@ -121,7 +123,7 @@ test('labels without values, or behind the samples, cost no more memory than the
   const heap = process.memoryUsage().heapUsed
   for (const bytes of [fields, behind]) {
     const body = Uint8Array.from(portableSnappy.compress(series(bytes)))
-    const [outcome] = core.take(NOW, [{ door: 'remote_write', tenant: 'default', body }])
+    const [outcome] = core.take(NOW, [{ door: 'remote_write', tenant: 'default', sender: 'test', body }])
     assert.ok(outcome!.kind !== 'retry')
   }
   assert.ok(process.memoryUsage().heapUsed - heap < 200e6)

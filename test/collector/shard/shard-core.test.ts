@@ -48,6 +48,7 @@ const options: ShardOptions = {
 const bodyOf = (door: Door, points: readonly Point[]): IncomingBody => ({
   door,
   tenant: 'default',
+  sender: 'test',
   body: (door === 'metrics_batch' ? metricsBatchBody : door === 'remote_write_2' ? remoteWrite2Body : remoteWriteBody)(
     points,
   ),

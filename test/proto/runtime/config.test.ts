@@ -90,6 +90,11 @@ test('loadConfig says all that is wrong at once, with key, value and what is all
 
 test('loadConfig never shows a secret', () => {
   assert.ok(!problems(['--token='], { FLEETMETER_APP_LIMIT: 'x', OLD_TOKEN: 'sesame' }).includes('sesame'))
+  const file = join(temporaryDirectory(), 'c.yaml')
+  writeFileSync(file, 'data_dir: x\ntoken: a: sesame\n')
+  const message = problems(['--config', file])
+  assert.match(message, /cannot be read as YAML: .* at line 2, column 8/)
+  assert.ok(!message.includes('sesame'), 'the place is named and not shown')
   const { print } = load(['--print-config'], { OLD_TOKEN: 'sesame' })
   assert.match(print ?? '', /token: "\(hidden\)"/)
   assert.match(print ?? '', /^app:\n {2}limit: 5/m)

@@ -1,0 +1,38 @@
+/**
+ * The tenants that samples came for since the start. There is a bound on how many: a shard numbers them, and a key that may
+ * choose any tenant must not wear that out.
+ */
+const SHOWN_MAX = 1000
+/** No tenant can have this name. */
+const OTHER = '(other)'
+
+export class ReceivedTenants {
+  readonly #max: number
+  readonly #known: Set<string>
+  readonly #samples: Map<string, number>
+
+  /** @param named those in the configuration; each of them has a metric of its own, the others have one together */
+  constructor(named: Iterable<string>, max: number) {
+    this.#max = max
+    this.#known = new Set(named)
+    this.#samples = new Map([...this.#known].slice(0, SHOWN_MAX).map((tenant) => [tenant, 0]))
+    this.#samples.set(OTHER, 0)
+  }
+
+  /** @returns false when the tenant is a new one, and one too many */
+  admit(tenant: string): boolean {
+    if (this.#known.has(tenant)) return true
+    if (this.#known.size >= this.#max) return false
+    this.#known.add(tenant)
+    return true
+  }
+
+  add(tenant: string, samples: number): void {
+    const label = this.#samples.has(tenant) ? tenant : OTHER
+    this.#samples.set(label, this.#samples.get(label)! + samples)
+  }
+
+  readings(): { labels: { tenant: string }; value: number }[] {
+    return [...this.#samples].map(([tenant, value]) => ({ labels: { tenant }, value }))
+  }
+}

@@ -1,0 +1,91 @@
+/** The mailbox of a shard whose thread is busy: one sender's flood leaves room for the others. */
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { test } from 'node:test'
+import type { IncomingBody, Taken } from '../../../collector/shard/reception.ts'
+import { TakeService } from '../../../collector/shard/take-service.ts'
+import { systemClock } from '../../../proto/runtime/clock.ts'
+import { silentLogger } from '../../../proto/runtime/log.ts'
+import type { Outcome } from '../../../proto/runtime/outcome.ts'
+import { ok } from '../../../proto/runtime/outcome.ts'
+import { Supervisor } from '../../../proto/runtime/supervisor.ts'
+
+const TAKEN: Taken = {
+  items: { sample: 1, histogram: 0, exemplar: 0, metadata: 0 },
+  accepted: 1,
+  duplicate: 0,
+  replaced: 0,
+  refused: [],
+  badPoints: [],
+}
+
+const body = (sender: string, bytes = 10): IncomingBody => ({
+  door: 'remote_write',
+  tenant: 'default',
+  sender,
+  body: new Uint8Array(bytes),
+})
+
+/** A service whose thread answers when it is let. */
+async function blocked(
+  t: TestContext,
+  bounds: { bodies: number; bytes: number; bodyBytes: number },
+): Promise<{ take: TakeService; release: () => void }> {
+  let release = (): void => {}
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const thread = {
+    name: 'shard-0',
+    take: async (bodies: readonly IncomingBody[]) => {
+      await gate
+      return { outcomes: bodies.map(() => ok(TAKEN)), due: false, state: undefined }
+    },
+  }
+  const take = new TakeService(thread, bounds, systemClock, () => {})
+  const supervisor = new Supervisor([take], { log: silentLogger, stopDeadlineMs: 1000 })
+  await supervisor.start()
+  t.after(async () => {
+    release()
+    await supervisor.stop()
+  })
+  // The thread is busy with one body: what comes now waits.
+  void take.take(body('first'))
+  while (take.mailbox.size > 0) await new Promise(setImmediate)
+  return { take, release }
+}
+
+async function refused(outcomes: readonly Promise<Outcome<Taken>>[]): Promise<number> {
+  const settled = await Promise.all(
+    outcomes.map((outcome) =>
+      Promise.race([outcome, new Promise<undefined>((resolve) => setImmediate(resolve, undefined))]),
+    ),
+  )
+  return settled.filter((outcome) => outcome?.kind === 'retry').length
+}
+
+test('TakeService: a flood fills half of the mailbox; another sender still gets in, and all of it is taken in the end', async (t) => {
+  const { take, release } = await blocked(t, { bodies: 100, bytes: 1e9, bodyBytes: 10 })
+  const flood = Array.from({ length: 500 }, () => take.take(body('flood')))
+  assert.equal(await refused(flood), 450)
+  const other = Array.from({ length: 30 }, () => take.take(body('other')))
+  assert.equal(await refused(other), 0)
+  assert.equal(take.overShare, 450)
+  const full = take.take(body('flood'))
+  assert.deepEqual(await full, {
+    kind: 'retry',
+    code: 'busy',
+    reason: 'More of this sender is waiting than its share, and others wait too: send this again',
+  })
+  release()
+  assert.ok((await Promise.all(other)).every((outcome) => outcome.kind === 'ok'))
+  assert.equal((await Promise.all(flood)).filter((outcome) => outcome.kind === 'ok').length, 50)
+  assert.equal((await take.take(body('flood'))).kind, 'ok', 'what went out is given back')
+})
+
+test('TakeService: the share is one of bytes too, and every sender may have one body of the largest size', async (t) => {
+  const { take } = await blocked(t, { bodies: 1000, bytes: 1000, bodyBytes: 300 })
+  assert.equal(await refused([take.take(body('a', 300)), take.take(body('a', 200)), take.take(body('a', 10))]), 1)
+  assert.equal(await refused([take.take(body('b', 300)), take.take(body('b', 100))]), 1)
+  assert.equal(await refused([take.take(body('c', 200)), take.take(body('d', 1))]), 1, 'and then it is full')
+})
