@@ -226,6 +226,7 @@ class RequestReader {
       else if (field === METADATA_UNIT) unit = reader.uint32()
       else skipUnknown(reader, field, METADATA_TYPE, METADATA_HELP, METADATA_UNIT)
     }
+    if (type === 0 && help === 0 && unit === 0) return // says nothing, and Prometheus says it with every series
     // A reference of 0 is the empty text, also where a sender has no symbols at all.
     if ((help !== 0 && help >= this.#symbols) || (unit !== 0 && unit >= this.#symbols)) {
       this.#sink.seriesMetadata(undefined)

@@ -124,7 +124,9 @@ test('readRequest2 reads what protobufjs encodes by the public schema; reference
               const labels = pairs(labelsRefs)
               return ['exemplar', labels && { labels: sortLabels(labels), value, timestamp: at }]
             }),
-            ['metadata', help === undefined || unit === undefined ? undefined : { type, help, unit }],
+            ...(type + helpRef + unitRef === 0
+              ? []
+              : [['metadata', help === undefined || unit === undefined ? undefined : { type, help, unit }]]),
           ]
         }),
       )
