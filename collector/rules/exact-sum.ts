@@ -13,15 +13,16 @@ const HUGE = 2 ** 960
 const UNIT_BITS = 1074
 
 export class ExactSum {
-  #partials: number[] = []
-  #huge: number[] = []
+  readonly #partials: number[] = []
+  #huge: number[] | undefined = undefined
   /** Sum of infinities and NaN: in any order the same. */
   #special = 0
 
   add(term: number): void {
     if (!(Math.abs(term) < HUGE)) {
-      if (Number.isFinite(term)) this.#huge.push(term)
-      else this.#special += term
+      if (!Number.isFinite(term)) this.#special += term
+      else if (this.#huge === undefined) this.#huge = [term]
+      else this.#huge.push(term)
       return
     }
     const partials = this.#partials
@@ -44,14 +45,14 @@ export class ExactSum {
   /** Appends doubles whose exact sum is this one. */
   terms(into: number[]): void {
     for (const partial of this.#partials) into.push(partial)
-    for (const term of this.#huge) into.push(term)
+    for (const term of this.#huge ?? []) into.push(term)
     if (this.#special !== 0) into.push(this.#special)
   }
 
   /** The double nearest to the sum; +0 for an empty one. */
   get value(): number {
     if (this.#special !== 0) return this.#special
-    return this.#huge.length === 0 ? rounded(this.#partials) : fromUnits(this.#units())
+    return this.#huge === undefined ? rounded(this.#partials) : fromUnits(this.#units())
   }
 
   /** The sum divided by a count; finite terms have a finite mean, though their sum may not be. */
@@ -64,7 +65,7 @@ export class ExactSum {
   #units(): bigint {
     let units = 0n
     for (const term of this.#partials) units += toUnits(term)
-    for (const term of this.#huge) units += toUnits(term)
+    for (const term of this.#huge ?? []) units += toUnits(term)
     return units
   }
 }

@@ -13,6 +13,9 @@ import { countsIncrease } from './rule.ts'
 
 /** What a series that no rule matches is answered. */
 export const NO_MEMBERSHIP = -1
+export const NO_LANE = -1
+
+const CAPACITY_MIN = 1024
 
 /** The rules of one interval and grace. */
 export interface LaneShape {
@@ -59,6 +62,10 @@ export function lanesOf(rules: readonly Rule[]): LaneShape[] {
 
 /** Numbers groups and memberships; a number is used again only after {@link Memberships.retain} has given it back. */
 export class Memberships {
+  /** By number, for the hot path: the lane of a membership that has only one, and room in it; else NO_LANE. */
+  soleLane: Int16Array = new Int16Array(CAPACITY_MIN)
+  /** By number: 1 where samples are not stored once they were taken. */
+  dropping: Uint8Array = new Uint8Array(CAPACITY_MIN)
   readonly #rules: readonly Rule[]
   readonly #lanes: readonly LaneShape[]
   readonly #groupsMax: number
@@ -93,7 +100,12 @@ export class Memberships {
     if (known !== undefined) return known
     const number = this.#free.pop() ?? this.#all.length
     this.#byKey.set(key, number)
-    this.#all[number] = { ...this.#share(groups), drops, full, refused: refused.length > 0 }
+    const membership = { ...this.#share(groups), drops, full, refused: refused.length > 0 }
+    this.#all[number] = membership
+    if (number >= this.soleLane.length) this.#grow()
+    const { shares } = membership
+    this.soleLane[number] = shares.length === 1 && !membership.refused ? shares[0]!.lane : NO_LANE
+    this.dropping[number] = drops ? 1 : 0
     return number
   }
 
@@ -130,6 +142,14 @@ export class Memberships {
       }
     }
     for (const [rule, names] of this.#groups.entries()) names.retain(groups[rule]!)
+  }
+
+  #grow(): void {
+    const { soleLane, dropping } = this
+    this.soleLane = new Int16Array(soleLane.length * 2)
+    this.soleLane.set(soleLane)
+    this.dropping = new Uint8Array(dropping.length * 2)
+    this.dropping.set(dropping)
   }
 
   /** Divides groups among lanes. */

@@ -42,31 +42,38 @@ export interface BucketSpan {
 /** How many samples lie in which bucket. */
 export class Buckets {
   #zero = 0
-  readonly #positive = new Map<number, number>()
-  readonly #negative = new Map<number, number>()
+  /** By index; made when they are needed: most rules have no histogram. */
+  #positive: Map<number, number> | undefined
+  #negative: Map<number, number> | undefined
 
   observe(value: number): void {
-    if (value > ZERO_THRESHOLD) this.#put(this.#positive, bucketOf(value), 1)
-    else if (value < -ZERO_THRESHOLD) this.#put(this.#negative, bucketOf(-value), 1)
+    if (value > ZERO_THRESHOLD) this.add(1, bucketOf(value), 1)
+    else if (value < -ZERO_THRESHOLD) this.add(-1, bucketOf(-value), 1)
     else if (!Number.isNaN(value)) this.#zero++
   }
 
   /** Appends three numbers a bucket: side (-1, 0, 1), index, count. */
   triples(into: number[]): void {
     if (this.#zero > 0) into.push(0, 0, this.#zero)
-    for (const [index, count] of this.#positive) into.push(1, index, count)
-    for (const [index, count] of this.#negative) into.push(-1, index, count)
+    for (const [index, count] of this.#positive ?? []) into.push(1, index, count)
+    for (const [index, count] of this.#negative ?? []) into.push(-1, index, count)
   }
 
   /** Adds a bucket of {@link triples}. */
   add(side: number, index: number, count: number): void {
-    if (side === 0) this.#zero += count
-    else this.#put(side > 0 ? this.#positive : this.#negative, index, count)
+    if (side === 0) {
+      this.#zero += count
+      return
+    }
+    this.#positive ??= new Map()
+    this.#negative ??= new Map()
+    const buckets = side > 0 ? this.#positive : this.#negative
+    buckets.set(index, (buckets.get(index) ?? 0) + count)
   }
 
   histogram(count: number, sum: number): NativeHistogram {
-    const positive = spansOf(this.#positive)
-    const negative = spansOf(this.#negative)
+    const positive = spansOf(this.#positive ?? [])
+    const negative = spansOf(this.#negative ?? [])
     return {
       countInt: count,
       sum,
@@ -79,10 +86,6 @@ export class Buckets {
       positiveDeltas: positive.deltas,
       resetHint: RESET_HINT_GAUGE,
     }
-  }
-
-  #put(side: Map<number, number>, index: number, count: number): void {
-    side.set(index, (side.get(index) ?? 0) + count)
   }
 }
 
@@ -102,7 +105,7 @@ export function bucketOf(value: number): number {
 }
 
 /** Buckets as spans and differences of counts. */
-function spansOf(buckets: ReadonlyMap<number, number>): { spans: BucketSpan[]; deltas: number[] } {
+function spansOf(buckets: Iterable<[index: number, count: number]>): { spans: BucketSpan[]; deltas: number[] } {
   const spans: { offset: number; length: number }[] = []
   const deltas: number[] = []
   let next = 0

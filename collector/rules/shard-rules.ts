@@ -11,12 +11,14 @@ import type { Label } from '../../proto/wire/labels.ts'
 import type { FoldFrame } from './fold-window.ts'
 import { foldWindow } from './fold-window.ts'
 import { needsOf } from './group-state.ts'
-import type { LaneShape } from './memberships.ts'
+import type { Budget } from './lane.ts'
+import { Lane } from './lane.ts'
 import { lanesOf, Memberships } from './memberships.ts'
 import type { Part } from './part.ts'
 import { encodePart } from './part.ts'
 import type { Rule } from './rule.ts'
-import { Sorter, Window } from './window.ts'
+import type { Window } from './window.ts'
+import { Sorter } from './window.ts'
 
 /** The point is in its windows. */
 export const TAKEN = 0
@@ -50,22 +52,10 @@ export interface Emission {
   }[]
 }
 
-const MICROS = 1000
-const SOURCES = 256
-/** A window that late points dribble into is given out again this often at most, ms: folding it costs the same for one point. */
-const AMEND_EVERY_MS = 5000
 /** Groups are looked through for unused ones this often at most, ms. */
 const RETAIN_EVERY_MS = 60_000
 /** Memberships are combinations of groups: usually fewer than groups, never many more. */
 const MEMBERSHIPS_PER_GROUP = 4
-
-interface Lane extends LaneShape {
-  readonly windows: Map<number, Window>
-  /** The window of the last point. */
-  current: Window | undefined
-  /** Windows that end here or before do not change any more: they, or those before them, are forgotten. */
-  frozen: number
-}
 
 export class ShardRules {
   /** Memberships given out under another number are void: ask again. */
@@ -78,8 +68,7 @@ export class ShardRules {
   readonly #frames: readonly FoldFrame[]
   readonly #memberships: Memberships
   readonly #sorter = new Sorter()
-  #points = 0
-  #floor = Number.NEGATIVE_INFINITY
+  readonly #budget: Budget = { points: 0 }
   #retainedAt = Number.NEGATIVE_INFINITY
 
   constructor(rules: readonly Rule[], options: ShardRulesOptions) {
@@ -89,18 +78,13 @@ export class ShardRules {
     const memberships = new Memberships(rules, shapes, options.groupsMax)
     const needs = rules.map(needsOf)
     this.#memberships = memberships
-    this.#lanes = shapes.map((shape) => ({
-      ...shape,
-      windows: new Map(),
-      current: undefined,
-      frozen: Number.NEGATIVE_INFINITY,
-    }))
+    this.#lanes = shapes.map((shape) => new Lane(shape, options.keepMs, this.#budget))
     this.#frames = shapes.map(({ counters }, lane) => ({ memberships, lane, needs, counters }))
   }
 
   /** Points kept, repeats included until their window is given out. */
   get points(): number {
-    return this.#points
+    return this.#budget.points
   }
 
   /**
@@ -123,7 +107,7 @@ export class ShardRules {
    * caller has to store it. @param time ms
    */
   raiseFloor(time: number): void {
-    this.#floor = Math.max(this.#floor, time)
+    for (const lane of this.#lanes) lane.floor = Math.max(lane.floor, time)
   }
 
   /**
@@ -134,29 +118,16 @@ export class ShardRules {
    * @param source 0-255: by what the caller counts points that are dropped
    */
   add(membership: number, ref: number, time: number, low: number, high: number, at: number, source: number): Took {
-    const { shares, drops, counting, refused, full } = this.#memberships.get(membership)
-    if (this.#points + shares.length > this.#options.pointsMax) {
-      this.counts.full += Math.max(1, shares.length)
-      return FULL
-    }
-    let took: Took = TAKEN
-    for (let s = 0; s < shares.length; s++) {
-      const share = shares[s]!
-      const lane = this.#lanes[share.lane]!
-      if (this.#put(lane, membership, ref, time, low, high, at)) continue
+    const sole = this.#memberships.soleLane[membership]!
+    if (sole < 0 || this.#budget.points >= this.#options.pointsMax)
+      return this.#addToMany(membership, ref, time, low, high, at, source)
+    const lane = this.#lanes[sole]!
+    if (!lane.put(membership, ref, time, low, high, at)) {
       this.counts.late++
-      if (!drops || share.drops) took = LATE
+      return LATE
     }
-    if (refused) this.counts.full++
-    if (full) took = FULL
-    if (took === TAKEN && drops) {
-      const window = this.#lanes[shares[counting]!.lane]!.current
-      if (window !== undefined) {
-        window.dropped ??= new Uint32Array(SOURCES)
-        window.dropped[source]!++
-      }
-    }
-    return took
+    if (this.#memberships.dropping[membership] === 1) lane.countDropped(source)
+    return TAKEN
   }
 
   /**
@@ -166,10 +137,7 @@ export class ShardRules {
   decide(membership: number, time: number, at: number): typeof TAKEN | typeof LATE {
     const { shares, drops } = this.#memberships.get(membership)
     for (const share of shares) {
-      const lane = this.#lanes[share.lane]!
-      const end = endOf(lane, time)
-      const late = at > this.#closes(lane, end) * MICROS || end - 2 * lane.intervalMs < this.#floor
-      if (late && (!drops || share.drops)) return LATE
+      if (!this.#lanes[share.lane]!.takes(time, at) && (!drops || share.drops)) return LATE
     }
     return TAKEN
   }
@@ -183,12 +151,12 @@ export class ShardRules {
     const parts: Part[] = []
     const windows: Emission['windows'][number][] = []
     for (const [l, lane] of this.#lanes.entries()) {
-      for (const window of inOrder(lane)) {
-        if (now < window.end + lane.graceMs) break
-        if (!this.#isReady(lane, window, now, urgent)) continue
+      for (const window of lane.inOrder()) {
+        if (!lane.isDue(window, now)) break
+        if (!lane.isReady(window, now, urgent)) continue
         this.#emitWindow(l, window, parts)
         window.emittedAt = now
-        const { intervalMs, graceMs } = lane
+        const { intervalMs, graceMs } = lane.shape
         windows.push({ intervalMs, graceMs, end: window.end, dropped: window.dropped })
         window.dropped = undefined
       }
@@ -199,17 +167,7 @@ export class ShardRules {
 
   /** Forgets windows that can neither change nor be the one before of one that can. @param now as for {@link emit} */
   forget(now: number): void {
-    for (const lane of this.#lanes) {
-      for (const window of inOrder(lane)) {
-        if (now <= this.#closes(lane, window.end) + lane.intervalMs) break
-        const next = lane.windows.get(window.end + lane.intervalMs)
-        if (isPending(window) || (next !== undefined && isPending(next))) break
-        this.#points -= window.count
-        lane.windows.delete(window.end)
-        lane.frozen = window.end + lane.intervalMs
-        lane.current = undefined
-      }
-    }
+    for (const lane of this.#lanes) lane.forget(now)
     this.#sorter.release()
     this.#retainGroups(now)
   }
@@ -219,77 +177,48 @@ export class ShardRules {
    * Infinity without rules. @param now as for {@link emit}
    */
   oldestStart(now: number): number {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const lane of this.#lanes) {
-      const open = now - lane.graceMs - this.#options.keepMs
-      for (const end of [open, ...lane.windows.keys()]) oldest = Math.min(oldest, end - 2 * lane.intervalMs)
+    return Math.min(...this.#lanes.map((lane) => lane.oldestStart(now)))
+  }
+
+  #addToMany(
+    membership: number,
+    ref: number,
+    time: number,
+    low: number,
+    high: number,
+    at: number,
+    source: number,
+  ): Took {
+    const { shares, drops, counting, refused, full } = this.#memberships.get(membership)
+    if (this.#budget.points + shares.length > this.#options.pointsMax) {
+      this.counts.full += Math.max(1, shares.length)
+      return FULL
     }
-    return oldest
-  }
-
-  /** Hot. Whether the point's window is still open; the lane's current window is then that one. */
-  #put(lane: Lane, membership: number, ref: number, time: number, low: number, high: number, at: number): boolean {
-    let window = lane.current
-    if (window === undefined || time > window.end || time <= window.end - lane.intervalMs) {
-      const end = endOf(lane, time)
-      if (end <= lane.frozen) {
-        // Read again from a journal: it was in the window when that was given out, unless it came too late.
-        lane.current = undefined
-        return at <= this.#closes(lane, end) * MICROS
-      }
-      window = lane.windows.get(end)
-      if (window === undefined) {
-        if (at > this.#closes(lane, end) * MICROS || end - lane.intervalMs < this.#floor) return false
-        window = new Window(end, lane.windows.get(end - lane.intervalMs)?.count ?? 0)
-        lane.windows.set(end, window)
-      }
-      lane.current = window
+    let took: Took = TAKEN
+    for (const share of shares) {
+      if (this.#lanes[share.lane]!.put(membership, ref, time, low, high, at)) continue
+      this.counts.late++
+      if (!drops || share.drops) took = LATE
     }
-    if (at > this.#closes(lane, window.end) * MICROS) return false
-    window.push(ref, membership, window.end - time, low, high, at)
-    this.#points++
-    return !this.#isBelowFloor(lane, window)
-  }
-
-  #closes(lane: Lane, end: number): number {
-    return end + lane.graceMs + this.#options.keepMs
-  }
-
-  /** Its points, or those of the window before, may not all be there. */
-  #isBelowFloor(lane: Lane, window: Window): boolean {
-    return window.end - 2 * lane.intervalMs < this.#floor
-  }
-
-  #isReady(lane: Lane, window: Window, now: number, urgent: boolean): boolean {
-    if (window.emittedAt === undefined) return true
-    if (!isPending(window)) return false
-    return urgent || now >= this.#closes(lane, window.end) || Math.abs(now - window.emittedAt) >= AMEND_EVERY_MS
+    if (refused) this.counts.full++
+    if (full) took = FULL
+    if (took === TAKEN && drops) this.#lanes[shares[counting]!.lane]!.countDropped(source)
+    return took
   }
 
   #emitWindow(l: number, window: Window, parts: Part[]): void {
     const lane = this.#lanes[l]!
     const frame = this.#frames[l]!
-    const before = lane.counters ? lane.windows.get(window.end - lane.intervalMs) : undefined
-    if (before !== undefined) this.#settle(lane, before)
-    this.#settle(lane, window)
+    const before = lane.before(window)
+    if (before !== undefined) lane.settle(before, this.#sorter)
+    lane.settle(window, this.#sorter)
     const complete = window.emittedAt === undefined
-    if (this.#isBelowFloor(lane, window)) window.dropped = undefined
+    if (lane.isBelowFloor(window.end)) window.dropped = undefined
     else {
       for (const [rule, states] of foldWindow(frame, window, before, complete ? undefined : window.stirred))
         parts.push(encodePart(rule, window.end, complete, frame.needs[rule]!, states))
     }
     window.stirred.clear()
-  }
-
-  /** Sorts late points in, and notes whose groups they change: here, and where these are what counters grow from. */
-  #settle(lane: Lane, window: Window): void {
-    if (window.settled === window.count) return
-    const next = lane.counters ? lane.windows.get(window.end + lane.intervalMs) : undefined
-    for (const { emittedAt, stirred } of [window, ...(next === undefined ? [] : [next])]) {
-      if (emittedAt === undefined) continue
-      for (let i = window.settled; i < window.count; i++) stirred.add(window.membership[i]!)
-    }
-    this.#points -= window.settle(this.#sorter)
   }
 
   /** When there is hardly room for new groups: gives back those that no window has. */
@@ -302,25 +231,11 @@ export class ShardRules {
     this.generation++
     const used = new Set<number>()
     for (const lane of this.#lanes) {
-      for (const window of lane.windows.values()) {
+      for (const window of lane.inOrder()) {
         for (let i = 0; i < window.count; i++) used.add(window.membership[i]!)
         for (const membership of window.stirred) used.add(membership)
       }
     }
     this.#memberships.retain(used)
   }
-}
-
-/** Something came since it was last given out. */
-function isPending(window: Window): boolean {
-  return window.emittedAt === undefined || window.settled < window.count || window.stirred.size > 0
-}
-
-/** Windows are open on the left and closed on the right, as Prometheus' ranges. */
-function endOf({ intervalMs }: Lane, time: number): number {
-  return Math.ceil(time / intervalMs) * intervalMs
-}
-
-function inOrder(lane: Lane): Window[] {
-  return [...lane.windows.values()].sort((a, b) => a.end - b.end)
 }

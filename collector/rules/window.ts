@@ -148,14 +148,19 @@ export class Sorter {
 
   /** Within each series: usually in order as it came. */
   #sortRuns(window: Window): void {
-    const { ref, count } = window
+    const { ref, before, count } = window
     const order = this.#order
     const compare = (a: number, b: number): number => compareInSeries(window, a, b)
     for (let start = 0, end = 0; start < count; start = end) {
-      const series = ref[order[start]!]
+      let previous = order[start]!
+      const series = ref[previous]
       let sorted = true
-      for (end = start + 1; end < count && ref[order[end]!] === series; end++)
-        sorted &&= compareInSeries(window, order[end - 1]!, order[end]!) <= 0
+      for (end = start + 1; end < count; end++) {
+        const next = order[end]!
+        if (ref[next] !== series) break
+        sorted &&= before[previous]! > before[next]!
+        previous = next
+      }
       if (!sorted) order.subarray(start, end).sort(compare)
     }
   }
