@@ -58,7 +58,7 @@ const RETAIN_EVERY_MS = 60_000
 const MEMBERSHIPS_PER_GROUP = 4
 
 export class ShardRules {
-  /** Memberships given out under another number are void: ask again. */
+  /** Memberships given out under another number are void: ask again. Changes in {@link forget} only. */
   generation = 0
   /** Points that no window took, and those that found no room, by lane: a point can be late in one and taken in another. */
   readonly counts: { late: number; full: number } = { late: 0, full: 0 }
