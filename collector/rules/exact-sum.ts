@@ -13,7 +13,9 @@ const HUGE = 2 ** 960
 const UNIT_BITS = 1074
 
 export class ExactSum {
-  readonly #partials: number[] = []
+  /** The largest of the list, and the others, smallest first: usually there are none, and no array is made for them. */
+  #top = 0
+  #rest: number[] | undefined = undefined
   #huge: number[] | undefined = undefined
   /** Sum of infinities and NaN: in any order the same. */
   #special = 0
@@ -25,26 +27,20 @@ export class ExactSum {
       else this.#huge.push(term)
       return
     }
-    const partials = this.#partials
-    let x = term
-    let kept = 0
-    for (let i = 0; i < partials.length; i++) {
-      const y = partials[i]!
-      const sum = x + y
-      // The error of the sum, exactly (two-sum, by which is larger).
-      const error = Math.abs(x) < Math.abs(y) ? x - (sum - y) : y - (sum - x)
-      if (error !== 0) partials[kept++] = error
-      x = sum
-    }
-    if (kept < partials.length) {
-      partials[kept] = x
-      if (kept + 1 < partials.length) partials.length = kept + 1
-    } else partials.push(x)
+    const x = this.#rest === undefined ? term : carry(this.#rest, term)
+    const y = this.#top
+    const sum = x + y
+    const error = twoSumError(x, y, sum)
+    this.#top = sum
+    if (error === 0) return
+    if (this.#rest === undefined) this.#rest = [error]
+    else this.#rest.push(error)
   }
 
   /** Appends doubles whose exact sum is this one. */
   terms(into: number[]): void {
-    for (const partial of this.#partials) into.push(partial)
+    for (const partial of this.#rest ?? []) into.push(partial)
+    into.push(this.#top)
     for (const term of this.#huge ?? []) into.push(term)
     if (this.#special !== 0) into.push(this.#special)
   }
@@ -52,7 +48,8 @@ export class ExactSum {
   /** The double nearest to the sum; +0 for an empty one. */
   get value(): number {
     if (this.#special !== 0) return this.#special
-    return this.#huge === undefined ? rounded(this.#partials) : fromUnits(this.#units())
+    if (this.#huge !== undefined) return fromUnits(this.#units())
+    return this.#rest === undefined ? this.#top + 0 : rounded([...this.#rest, this.#top])
   }
 
   /** The sum divided by a count; finite terms have a finite mean, though their sum may not be. */
@@ -63,11 +60,31 @@ export class ExactSum {
   }
 
   #units(): bigint {
-    let units = 0n
-    for (const term of this.#partials) units += toUnits(term)
+    let units = toUnits(this.#top)
+    for (const term of this.#rest ?? []) units += toUnits(term)
     for (const term of this.#huge ?? []) units += toUnits(term)
     return units
   }
+}
+
+/** Adds a term to a list, but for what is largest then. @returns that */
+function carry(list: number[], term: number): number {
+  let x = term
+  let kept = 0
+  for (let i = 0; i < list.length; i++) {
+    const y = list[i]!
+    const sum = x + y
+    const error = twoSumError(x, y, sum)
+    if (error !== 0) list[kept++] = error
+    x = sum
+  }
+  list.length = kept
+  return x
+}
+
+/** What rounding took from a sum of two, exactly. */
+function twoSumError(x: number, y: number, sum: number): number {
+  return Math.abs(x) < Math.abs(y) ? x - (sum - y) : y - (sum - x)
 }
 
 /** The double nearest to the sum of doubles that do not overlap, smallest first; ties to even. */

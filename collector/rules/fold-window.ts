@@ -63,11 +63,16 @@ function foldRun(state: GroupState, needs: Needs, window: Window, start: number,
   }
 }
 
+interface Target {
+  readonly state: GroupState
+  readonly needs: Needs
+}
+
 /** The states of a window's groups, as they are met. */
 class Groups {
   readonly folded: Folded = new Map()
   readonly #frame: FoldFrame
-  readonly #byMembership = new Map<number, readonly { readonly state: GroupState; readonly needs: Needs }[]>()
+  readonly #byMembership = new Map<number, readonly Target[]>()
 
   constructor(frame: FoldFrame) {
     this.#frame = frame
@@ -79,15 +84,19 @@ class Groups {
   }
 
   /** The states that a series of this membership is folded into. @param make those that are not there yet */
-  of(membership: number, make: boolean): readonly { readonly state: GroupState; readonly needs: Needs }[] {
+  of(membership: number, make: boolean): readonly Target[] {
     const known = this.#byMembership.get(membership)
     if (known !== undefined) return known
     const { memberships, lane, needs } = this.#frame
-    const share = memberships.get(membership).shares.find((s) => s.lane === lane)
-    const states = (share?.rules ?? []).flatMap((rule, i) => {
-      const state = this.#state(rule, memberships.groupKey(rule, share!.groups[i]!), make)
-      return state === undefined ? [] : [{ state, needs: needs[rule]! }]
-    })
+    const states: Target[] = []
+    for (const share of memberships.get(membership).shares) {
+      if (share.lane !== lane) continue
+      for (let i = 0; i < share.rules.length; i++) {
+        const rule = share.rules[i]!
+        const state = this.#state(rule, memberships.groupKey(rule, share.groups[i]!), make)
+        if (state !== undefined) states.push({ state, needs: needs[rule]! })
+      }
+    }
     this.#byMembership.set(membership, states)
     return states
   }
@@ -100,7 +109,7 @@ class Groups {
       groups = new Map()
       this.folded.set(rule, groups)
     }
-    state = new GroupState()
+    state = new GroupState(this.#frame.needs[rule]!)
     groups.set(key, state)
     return state
   }
@@ -138,6 +147,6 @@ class Growth {
 
   addTo(state: GroupState): void {
     state.steps += this.#steps
-    for (const term of this.#terms) state.increase.add(term)
+    for (const term of this.#terms) state.increase?.add(term)
   }
 }

@@ -29,6 +29,7 @@ export function needsOf(rule: Rule): Needs {
   }
 }
 
+/** Only what is needed is there. */
 export class GroupState {
   /** Samples, NaN included; 0: the group has no output here. */
   count = 0
@@ -38,21 +39,28 @@ export class GroupState {
   /** Newest sample; of several at one time the largest, NaN above all. */
   lastTime: number = Number.NEGATIVE_INFINITY
   last: number = Number.NaN
-  readonly sum: ExactSum = new ExactSum()
+  readonly sum: ExactSum | undefined
   /** How the group's counters grew; `steps` is how often two readings of one series could be compared. */
-  readonly increase: ExactSum = new ExactSum()
+  readonly increase: ExactSum | undefined
   steps = 0
-  readonly values: number[] = []
-  readonly buckets: Buckets = new Buckets()
+  readonly values: number[] | undefined
+  readonly buckets: Buckets | undefined
+
+  constructor(needs: Needs) {
+    this.sum = needs.sum ? new ExactSum() : undefined
+    this.increase = needs.increase ? new ExactSum() : undefined
+    this.values = needs.values ? [] : undefined
+    this.buckets = needs.buckets ? new Buckets() : undefined
+  }
 
   /** Folds a sample in. */
   add(needs: Needs, time: number, value: number): void {
     this.count++
-    if (needs.sum) this.sum.add(value)
+    this.sum?.add(value)
     if (needs.extremes) this.extend(value, value)
     if (needs.last) this.follow(time, value)
-    if (needs.values) this.values.push(value)
-    if (needs.buckets) this.buckets.observe(value)
+    this.values?.push(value)
+    this.buckets?.observe(value)
   }
 
   extend(min: number, max: number): void {

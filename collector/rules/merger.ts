@@ -157,7 +157,7 @@ export class Merger {
   }
 
   #giveGroup(rule: number, merged: MergedRule, time: number, key: GroupKey, group: Group, points: OutputPoint[]): void {
-    const state = new GroupState()
+    const state = new GroupState(merged.needs)
     for (const part of group.parts) if (part !== undefined) absorb(state, merged.needs, part.part, part.index)
     const { tenant, series } = this.#names(merged, key)
     const outputs = outputsOf(state, series, merged.rule)
@@ -193,6 +193,7 @@ export class Merger {
   }
 }
 
+/** What an output asks for is in the state: `needsOf` is of the same rule. */
 function outputsOf(state: GroupState, series: readonly OutputSeries[], { intervalMs }: Rule): OutputValue[] {
   if (state.count === 0) return series.map(() => NONE)
   let sorted: Float64Array | undefined
@@ -201,9 +202,9 @@ function outputsOf(state: GroupState, series: readonly OutputSeries[], { interva
       case 'count':
         return float(state.count)
       case 'sum':
-        return float(state.sum.value)
+        return float(state.sum!.value)
       case 'avg':
-        return float(state.sum.mean(state.count))
+        return float(state.sum!.mean(state.count))
       case 'min':
         return float(state.min)
       case 'max':
@@ -211,14 +212,14 @@ function outputsOf(state: GroupState, series: readonly OutputSeries[], { interva
       case 'last':
         return float(state.last)
       case 'increase':
-        return state.steps === 0 ? NONE : float(state.increase.value)
+        return state.steps === 0 ? NONE : float(state.increase!.value)
       case 'rate':
-        return state.steps === 0 ? NONE : float(state.increase.value / (intervalMs / 1000))
+        return state.steps === 0 ? NONE : float(state.increase!.value / (intervalMs / 1000))
       case 'quantiles':
-        sorted ??= sortedValues(state.values)
+        sorted ??= sortedValues(state.values!)
         return float(quantile(phi!, sorted)) // series of quantiles have one
       case 'histogram':
-        return { kind: 'histogram', histogram: state.buckets.histogram(state.count, state.sum.value) }
+        return { kind: 'histogram', histogram: state.buckets!.histogram(state.count, state.sum!.value) }
       default:
         return output satisfies never
     }

@@ -41,15 +41,18 @@ export function encodePart(
   states: ReadonlyMap<GroupKey, GroupState>,
 ): Part {
   const all = [...states.values()]
-  const column = (needed: boolean, of: (state: GroupState) => number): Float64Array =>
-    needed ? Float64Array.from(all, of) : new Float64Array(0)
+  const column = (needed: boolean, of: (state: GroupState) => number): Float64Array => {
+    const out = new Float64Array(needed ? all.length : 0)
+    for (let i = 0; i < out.length; i++) out[i] = of(all[i]!)
+    return out
+  }
   const lists = (needed: boolean, of: (state: GroupState, into: number[]) => void): Lists => {
-    if (!needed) return { ends: new Uint32Array(0), items: new Float64Array(0) }
     const items: number[] = []
-    const ends = Uint32Array.from(all, (state) => {
-      of(state, items)
-      return items.length
-    })
+    const ends = new Uint32Array(needed ? all.length : 0)
+    for (let i = 0; i < ends.length; i++) {
+      of(all[i]!, items)
+      ends[i] = items.length
+    }
     return { ends, items: Float64Array.from(items) }
   }
   return {
@@ -62,13 +65,13 @@ export function encodePart(
     max: column(needs.extremes, (s) => s.max),
     lastTime: column(needs.last, (s) => s.lastTime),
     last: column(needs.last, (s) => s.last),
-    sum: lists(needs.sum, (s, into) => s.sum.terms(into)),
+    sum: lists(needs.sum, (s, into) => s.sum?.terms(into)),
     steps: column(needs.increase, (s) => s.steps),
-    increase: lists(needs.increase, (s, into) => s.increase.terms(into)),
+    increase: lists(needs.increase, (s, into) => s.increase?.terms(into)),
     values: lists(needs.values, (s, into) => {
-      for (const value of s.values) into.push(value)
+      for (const value of s.values ?? []) into.push(value)
     }),
-    buckets: lists(needs.buckets, (s, into) => s.buckets.triples(into)),
+    buckets: lists(needs.buckets, (s, into) => s.buckets?.triples(into)),
   }
 }
 
@@ -76,17 +79,17 @@ export function encodePart(
 export function absorb(state: GroupState, needs: Needs, part: Part, i: number): void {
   if (part.count[i] === 0) return
   state.count += part.count[i]!
-  if (needs.sum) each(part.sum, i, (term) => state.sum.add(term))
+  if (needs.sum) each(part.sum, i, (term) => state.sum?.add(term))
   if (needs.extremes) state.extend(part.min[i]!, part.max[i]!)
   if (needs.last) state.follow(part.lastTime[i]!, part.last[i]!)
   if (needs.increase) {
     state.steps += part.steps[i]!
-    each(part.increase, i, (term) => state.increase.add(term))
+    each(part.increase, i, (term) => state.increase?.add(term))
   }
-  if (needs.values) each(part.values, i, (value) => state.values.push(value))
+  if (needs.values) each(part.values, i, (value) => state.values?.push(value))
   if (!needs.buckets) return
   const { ends, items } = part.buckets
-  for (let b = startOf(ends, i); b < ends[i]!; b += 3) state.buckets.add(items[b]!, items[b + 1]!, items[b + 2]!)
+  for (let b = startOf(ends, i); b < ends[i]!; b += 3) state.buckets?.add(items[b]!, items[b + 1]!, items[b + 2]!)
 }
 
 function each({ ends, items }: Lists, i: number, visit: (item: number) => void): void {

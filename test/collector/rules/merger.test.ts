@@ -15,7 +15,7 @@ const newMerger = (shards: number) => new Merger(rules, shards, { keepMs: KEEP, 
 /** A part with a group for each entry, and its values. */
 function part(end: number, groups: Readonly<Record<string, readonly number[]>>, complete = true): Part {
   const states = Object.entries(groups).map(([g, values]) => {
-    const state = new GroupState()
+    const state = new GroupState(needsOf(rule))
     for (const value of values) state.add(needsOf(rule), end, value)
     return [JSON.stringify(['t', 'm', 'g', g]), state] as const
   })
