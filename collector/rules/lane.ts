@@ -1,0 +1,146 @@
+/** The windows of the rules that have one interval and grace: which are open, which hold something new, and which are done with. */
+import type { LaneShape } from './memberships.ts'
+import type { Sorter } from './window.ts'
+import { Window } from './window.ts'
+
+const MICROS = 1000
+const SOURCES = 256
+/** A window that late points dribble into is given out again this often at most, ms: folding it costs the same for one point. */
+const AMEND_EVERY_MS = 5000
+
+/** Points of all lanes together. */
+export interface Budget {
+  points: number
+}
+
+export class Lane {
+  readonly shape: LaneShape
+  /** Points from before are not complete, ms. */
+  floor: number = Number.NEGATIVE_INFINITY
+  readonly #keepMs: number
+  readonly #budget: Budget
+  readonly #windows = new Map<number, Window>()
+  /** The window of the last point; undefined also when that was not put into one. */
+  #current: Window | undefined
+  /** Windows that end here or before do not change any more: they, or those before them, are forgotten. */
+  #frozen: number = Number.NEGATIVE_INFINITY
+
+  /** @param keepMs late points are taken for this long after a window was due */
+  constructor(shape: LaneShape, keepMs: number, budget: Budget) {
+    this.shape = shape
+    this.#keepMs = keepMs
+    this.#budget = budget
+  }
+
+  /** Hot. Puts a point into its window; false when that is closed. */
+  put(membership: number, ref: number, time: number, low: number, high: number, at: number): boolean {
+    let window = this.#current
+    if (window === undefined || time > window.end || time <= window.end - this.shape.intervalMs) {
+      const end = this.#endOf(time)
+      window = this.#open(end, at)
+      this.#current = window
+      // Read again from a journal: it was in the window when that was given out, unless it came too late.
+      if (window === undefined) return end <= this.#frozen && at <= this.#closes(end) * MICROS
+    }
+    if (at > this.#closes(window.end) * MICROS) return false
+    window.push(ref, membership, window.end - time, low, high, at)
+    this.#budget.points++
+    return !this.isBelowFloor(window.end)
+  }
+
+  /** Counts the point that was just put as one that is not stored. */
+  countDropped(source: number): void {
+    const window = this.#current
+    if (window === undefined) return // counted when its window was there
+    window.dropped ??= new Uint32Array(SOURCES)
+    window.dropped[source]!++
+  }
+
+  /** What {@link put} would answer. */
+  takes(time: number, at: number): boolean {
+    const end = this.#endOf(time)
+    return at <= this.#closes(end) * MICROS && !this.isBelowFloor(end)
+  }
+
+  /** Its points, or those of the window before, may not all be there. */
+  isBelowFloor(end: number): boolean {
+    return end - 2 * this.shape.intervalMs < this.floor
+  }
+
+  /** Oldest first. */
+  inOrder(): Window[] {
+    return [...this.#windows.values()].sort((a, b) => a.end - b.end)
+  }
+
+  /** The window that a series' counters go on from, where a rule needs it. */
+  before(window: Window): Window | undefined {
+    return this.shape.counters ? this.#windows.get(window.end - this.shape.intervalMs) : undefined
+  }
+
+  isDue(window: Window, now: number): boolean {
+    return now >= window.end + this.shape.graceMs
+  }
+
+  /** Whether a due window is to be given out now. */
+  isReady(window: Window, now: number, urgent: boolean): boolean {
+    if (window.emittedAt === undefined) return true
+    if (!isPending(window)) return false
+    return urgent || now >= this.#closes(window.end) || Math.abs(now - window.emittedAt) >= AMEND_EVERY_MS
+  }
+
+  /** Sorts late points in, and notes whose groups they change: here, and where these are what counters go on from. */
+  settle(window: Window, sorter: Sorter): void {
+    if (window.settled === window.count) return
+    const next = this.shape.counters ? this.#windows.get(window.end + this.shape.intervalMs) : undefined
+    for (const { emittedAt, stirred } of next === undefined ? [window] : [window, next]) {
+      if (emittedAt === undefined) continue
+      for (let i = window.settled; i < window.count; i++) stirred.add(window.membership[i]!)
+    }
+    this.#budget.points -= window.settle(sorter)
+  }
+
+  /** Forgets windows that can neither change nor be the one before of one that can. */
+  forget(now: number): void {
+    for (const window of this.inOrder()) {
+      if (now <= this.#closes(window.end) + this.shape.intervalMs) break
+      const next = this.#windows.get(window.end + this.shape.intervalMs)
+      if (isPending(window) || (next !== undefined && isPending(next))) break
+      this.#budget.points -= window.count
+      this.#windows.delete(window.end)
+      this.#frozen = window.end + this.shape.intervalMs
+      this.#current = undefined
+    }
+  }
+
+  /** The start of the oldest window that is kept or still open, less one interval. */
+  oldestStart(now: number): number {
+    const open = now - this.shape.graceMs - this.#keepMs
+    return Math.min(open, ...this.#windows.keys()) - 2 * this.shape.intervalMs
+  }
+
+  /** The window, made if need be; undefined when it can have no more points. */
+  #open(end: number, at: number): Window | undefined {
+    if (end <= this.#frozen) return undefined
+    const known = this.#windows.get(end)
+    const { intervalMs } = this.shape
+    // Below the floor, only the window before the first complete one is of use.
+    if (known !== undefined || at > this.#closes(end) * MICROS || end - intervalMs < this.floor) return known
+    const window = new Window(end, this.#windows.get(end - intervalMs)?.count ?? 0)
+    this.#windows.set(end, window)
+    return window
+  }
+
+  /** Windows are open on the left and closed on the right, as Prometheus' ranges. */
+  #endOf(time: number): number {
+    return Math.ceil(time / this.shape.intervalMs) * this.shape.intervalMs
+  }
+
+  #closes(end: number): number {
+    return end + this.shape.graceMs + this.#keepMs
+  }
+}
+
+/** Something came since it was last given out. */
+function isPending(window: Window): boolean {
+  return window.emittedAt === undefined || window.settled < window.count || window.stirred.size > 0
+}

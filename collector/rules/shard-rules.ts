@@ -1,0 +1,241 @@
+/**
+ * The rules' half in a shard: takes its points into windows by sample time, and gives out parts of those that are due.
+ *
+ *     point ─▶ window (end - interval, end] ── end + grace ──▶ part ─▶ merger
+ *                          ▲ late points, until end + grace + keep ──▶ the part again, of the groups that changed
+ *
+ * Nothing here depends on when or in which order things are called, only on the points: a window's state is its set of
+ * points, of a series and instant the one with the latest arrival. So a restart that replays the points ends in the same state.
+ */
+import type { Label } from '../../proto/wire/labels.ts'
+import type { FoldFrame } from './fold-window.ts'
+import { foldWindow } from './fold-window.ts'
+import { needsOf } from './group-state.ts'
+import type { Budget } from './lane.ts'
+import { Lane } from './lane.ts'
+import { lanesOf, Memberships } from './memberships.ts'
+import type { Part } from './part.ts'
+import { encodePart } from './part.ts'
+import type { Rule } from './rule.ts'
+import type { Window } from './window.ts'
+import { Sorter } from './window.ts'
+
+/** The point is in its windows. */
+export const TAKEN = 0
+/** It came after its window was closed: the caller stores it as it is. */
+export const LATE = 1
+/** There is no room: the caller stores it as it is. */
+export const FULL = 2
+export type Took = typeof TAKEN | typeof LATE | typeof FULL
+
+export interface ShardRulesOptions {
+  /** A window takes late points for this long after it was due, ms. */
+  readonly keepMs: number
+  /** Points of all windows together. */
+  readonly pointsMax: number
+  /** Groups of a rule. */
+  readonly groupsMax: number
+}
+
+/** What a shard tells the merger. Plain data. */
+export interface Emission {
+  readonly parts: readonly Part[]
+  /** By rule: all windows that end here or before have been given out. */
+  readonly through: readonly number[]
+  /** Windows that were given out now, with the points that they took away from storage, for the first time. */
+  readonly windows: readonly {
+    readonly intervalMs: number
+    readonly graceMs: number
+    readonly end: number
+    /** By source, 256 numbers; undefined: none. */
+    readonly dropped: Uint32Array | undefined
+  }[]
+}
+
+/** Groups are looked through for unused ones this often at most, ms. */
+const RETAIN_EVERY_MS = 60_000
+/** Memberships are combinations of groups: usually fewer than groups, never many more. */
+const MEMBERSHIPS_PER_GROUP = 4
+
+export class ShardRules {
+  /** Memberships given out under another number are void: ask again. Changes in {@link forget} only. */
+  generation = 0
+  /** Points that no window took, and those that found no room, by lane: a point can be late in one and taken in another. */
+  readonly counts: { late: number; full: number } = { late: 0, full: 0 }
+  readonly #rules: readonly Rule[]
+  readonly #options: ShardRulesOptions
+  readonly #lanes: readonly Lane[]
+  readonly #frames: readonly FoldFrame[]
+  readonly #memberships: Memberships
+  readonly #sorter = new Sorter()
+  readonly #budget: Budget = { points: 0 }
+  #retainedAt = Number.NEGATIVE_INFINITY
+
+  constructor(rules: readonly Rule[], options: ShardRulesOptions) {
+    this.#rules = rules
+    this.#options = options
+    const shapes = lanesOf(rules)
+    const memberships = new Memberships(rules, shapes, options.groupsMax)
+    const needs = rules.map(needsOf)
+    this.#memberships = memberships
+    this.#lanes = shapes.map((shape) => new Lane(shape, options.keepMs, this.#budget))
+    this.#frames = shapes.map(({ counters }, lane) => ({ memberships, lane, needs, counters }))
+  }
+
+  /** Points kept, repeats included until their window is given out. */
+  get points(): number {
+    return this.#budget.points
+  }
+
+  /**
+   * The number under which a series' points are added; `NO_MEMBERSHIP` when no rule is about it. To be kept for the series until
+   * {@link generation} changes.
+   * @param labels in canonical order, without `__name__`
+   */
+  join(tenant: string, name: string, labels: readonly Label[]): number {
+    return this.#memberships.join(tenant, name, labels)
+  }
+
+  /** Whether points of this membership that are TAKEN are not to be stored. */
+  drops(membership: number): boolean {
+    return this.#memberships.get(membership).drops
+  }
+
+  /**
+   * What was before is not complete (its points are no longer in the journal): windows that begin less than an interval after it
+   * are never given out, and their points answered LATE. What of such a window was TAKEN before is not reported as dropped: the
+   * caller has to store it. @param time ms
+   */
+  raiseFloor(time: number): void {
+    for (const lane of this.#lanes) lane.floor = Math.max(lane.floor, time)
+  }
+
+  /**
+   * Takes a point. The answer is that of the rules that drop their input, where one does: with TAKEN the point need not be
+   * stored. LATE and FULL depend on the point alone, or on what is kept.
+   * @param ref the series: one number for it as long as its points are kept
+   * @param time of the sample, whole ms. @param at of its arrival, µs
+   * @param source 0-255: by what the caller counts points that are dropped
+   */
+  add(membership: number, ref: number, time: number, low: number, high: number, at: number, source: number): Took {
+    const sole = this.#memberships.soleLane[membership]!
+    if (sole < 0 || this.#budget.points >= this.#options.pointsMax)
+      return this.#addToMany(membership, ref, time, low, high, at, source)
+    const lane = this.#lanes[sole]!
+    if (!lane.put(membership, ref, time, low, high, at)) {
+      this.counts.late++
+      return LATE
+    }
+    if (this.#memberships.dropping[membership] === 1) lane.countDropped(source)
+    return TAKEN
+  }
+
+  /**
+   * What {@link add} decides of a point by its arrival, without taking it: for one that is read from a journal again. TAKEN
+   * where `add` had no room.
+   */
+  decide(membership: number, time: number, at: number): typeof TAKEN | typeof LATE {
+    const { shares, drops } = this.#memberships.get(membership)
+    for (const share of shares) {
+      if (!this.#lanes[share.lane]!.takes(time, at) && (!drops || share.drops)) return LATE
+    }
+    return TAKEN
+  }
+
+  /**
+   * The parts of all windows that are due and have something to tell.
+   * @param now ms, of the clock that gives arrivals; while journals are replayed, the arrival of the last record
+   * @param urgent the process is stopping: amendments do not wait
+   */
+  emit(now: number, urgent = false): Emission {
+    const parts: Part[] = []
+    const windows: Emission['windows'][number][] = []
+    for (const [l, lane] of this.#lanes.entries()) {
+      for (const window of lane.inOrder()) {
+        if (!lane.isDue(window, now)) break
+        if (!lane.isReady(window, now, urgent)) continue
+        this.#emitWindow(l, window, parts)
+        window.emittedAt = now
+        const { intervalMs, graceMs } = lane.shape
+        windows.push({ intervalMs, graceMs, end: window.end, dropped: window.dropped })
+        window.dropped = undefined
+      }
+    }
+    const through = this.#rules.map(({ intervalMs, graceMs }) => Math.floor((now - graceMs) / intervalMs) * intervalMs)
+    return { parts, through, windows }
+  }
+
+  /** Forgets windows that can neither change nor be the one before of one that can. @param now as for {@link emit} */
+  forget(now: number): void {
+    for (const lane of this.#lanes) lane.forget(now)
+    this.#sorter.release()
+    this.#retainGroups(now)
+  }
+
+  /**
+   * Points older than this, ms, are not needed again: the start of the oldest window that is kept or still open, less one interval.
+   * Infinity without rules. @param now as for {@link emit}
+   */
+  oldestStart(now: number): number {
+    return Math.min(...this.#lanes.map((lane) => lane.oldestStart(now)))
+  }
+
+  #addToMany(
+    membership: number,
+    ref: number,
+    time: number,
+    low: number,
+    high: number,
+    at: number,
+    source: number,
+  ): Took {
+    const { shares, drops, counting, refused, full } = this.#memberships.get(membership)
+    if (this.#budget.points + shares.length > this.#options.pointsMax) {
+      this.counts.full += Math.max(1, shares.length)
+      return FULL
+    }
+    let took: Took = TAKEN
+    for (const share of shares) {
+      if (this.#lanes[share.lane]!.put(membership, ref, time, low, high, at)) continue
+      this.counts.late++
+      if (!drops || share.drops) took = LATE
+    }
+    if (refused) this.counts.full++
+    if (full) took = FULL
+    if (took === TAKEN && drops) this.#lanes[shares[counting]!.lane]!.countDropped(source)
+    return took
+  }
+
+  #emitWindow(l: number, window: Window, parts: Part[]): void {
+    const lane = this.#lanes[l]!
+    const frame = this.#frames[l]!
+    const before = lane.before(window)
+    if (before !== undefined) lane.settle(before, this.#sorter)
+    lane.settle(window, this.#sorter)
+    const complete = window.emittedAt === undefined
+    if (lane.isBelowFloor(window.end)) window.dropped = undefined
+    else {
+      for (const [rule, states] of foldWindow(frame, window, before, complete ? undefined : window.stirred))
+        parts.push(encodePart(rule, window.end, complete, frame.needs[rule]!, states))
+    }
+    window.stirred.clear()
+  }
+
+  /** When there is hardly room for new groups: gives back those that no window has. */
+  #retainGroups(now: number): void {
+    const { groupsMax } = this.#options
+    const { groupsMost, count } = this.#memberships
+    if (groupsMost < groupsMax * 0.9 && count < groupsMax * MEMBERSHIPS_PER_GROUP) return
+    if (Math.abs(now - this.#retainedAt) < RETAIN_EVERY_MS) return
+    this.#retainedAt = now
+    this.generation++
+    const used = new Set<number>()
+    for (const lane of this.#lanes) {
+      for (const window of lane.inOrder()) {
+        for (let i = 0; i < window.count; i++) used.add(window.membership[i]!)
+        for (const membership of window.stirred) used.add(membership)
+      }
+    }
+    this.#memberships.retain(used)
+  }
+}
