@@ -1,6 +1,7 @@
 /** The collector's settings. */
 import type { Section } from '../proto/runtime/config.ts'
 import { bytes, flag, integer, oneOf, text } from '../proto/runtime/config.ts'
+import { rules } from './rules/rules-setting.ts'
 
 export interface CollectorConfig {
   readonly listen: string
@@ -34,6 +35,10 @@ export interface CollectorConfig {
   readonly labelCountMax: number
   readonly labelNameBytesMax: number
   readonly labelValueBytesMax: number
+  readonly rules: readonly unknown[]
+  readonly rulesKeepMs: number
+  readonly rulesPointsMax: number
+  readonly rulesGroupsMax: number
   readonly host: boolean
   readonly hostIntervalMs: number
   readonly hostName: string
@@ -166,6 +171,20 @@ export const collectorSection: Section<CollectorConfig> = {
       'Length of a label name, and of a metric name as the value of __name__ by the next limit.',
     ),
     labelValueBytesMax: bytes(8 * KIB, 1, 'Length of a label value.'),
+    rules: rules('Aggregation rules; in the environment as JSON. An empty list: none.'),
+    rulesKeepMs: integer(
+      300_000,
+      0,
+      86_400_000,
+      'How long after a window was given out samples still change it, ms; later ones are stored as they are.',
+    ),
+    rulesPointsMax: integer(
+      5_000_000,
+      1,
+      1_000_000_000,
+      'Samples in windows of rules, for each shard; 28 bytes each. Beyond it samples are stored as they are.',
+    ),
+    rulesGroupsMax: integer(100_000, 1, 100_000_000, 'Groups of a rule, for each shard; beyond it likewise.'),
     host: flag(true, "Whether this host's own CPU, memory, disk and network are sampled."),
     hostIntervalMs: integer(5000, 100, 3_600_000, 'How often, ms.'),
     hostName: text('', "Value of the label instance on this host's own figures. Absent: the host's name.", {

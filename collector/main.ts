@@ -2,7 +2,7 @@
  * The collector, along the path of a sample:
  *
  *     receive ──▶ take ──▶ shard thread (decode, judge, journal, batch) ──▶ forward ──▶ aggregator
- *     host sampler ──▶┘
+ *     host sampler ──▶┘                 └─ windows of rules ──▶ rules thread (merge, journal, batch) ──▶ forward ──▶┘
  *
  * Listed in that order below; started from the end, stopped from the front.
  */
@@ -37,12 +37,17 @@ import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { ReceivedTenants } from './receive/received-tenants.ts'
 import { collectorRoutes } from './receive/routes.ts'
+import { RulesService } from './rules/rules-service.ts'
+import type { Emission } from './rules/shard-rules.ts'
 import { ArrivalClock } from './shard/arrival-clock.ts'
+import type { RuleOptions } from './shard/rule-feed.ts'
 import type { ShardOptions } from './shard/shard-core.ts'
 import { ShardThread } from './shard/shard-thread.ts'
 import { TakeService } from './shard/take-service.ts'
 
 const DAY_MS = 86_400_000
+/** The number under which the outputs of rules are forwarded: no shard has it. */
+const RULES_SHARD = 999
 const WRITERS = 1000 // the last three digits of an arrival
 
 async function build(): Promise<Program | { print: string }> {
@@ -64,19 +69,31 @@ async function build(): Promise<Program | { print: string }> {
   const journals = join(directory, 'journal')
   const left = leftOver(journals, shards)
   const arrivals = new ArrivalClock(clock)
-  const threads: ShardThread[] = []
+  const numbers = [...Array(shards).keys(), ...left]
+  const lateMaxMs = (shared.pointsDays - 1) * DAY_MS
+  const place = { journals, id, session, shards: numbers.length + 1, lateMaxMs }
+  const threads = numbers.map(
+    (shard) =>
+      new ShardThread({
+        name: `shard-${shard}`,
+        shard: shardOptions(own, { ...place, shard, directory: `samples-${shard}`, rules: ruleOptions(own) }),
+        fault: shared.fault,
+        clock: arrivals,
+        log,
+        merge: undefined,
+      }),
+  )
+  const rulesThread = new ShardThread({
+    name: 'rules',
+    shard: shardOptions(own, { ...place, shard: RULES_SHARD, directory: 'rules', rules: undefined }),
+    fault: '',
+    clock: arrivals,
+    log,
+    merge: { rules: own.rules, shards: numbers, keepMs: own.rulesKeepMs, collector: id },
+  })
+  const rules = new RulesService(rulesThread, threads, log)
   const links: Link[] = []
-  const forwards: ForwardService[] = []
-  for (const shard of [...Array(shards).keys(), ...left]) {
-    const options = shardOptions(own, {
-      journals,
-      id,
-      session,
-      shard,
-      shards: shards + left.length,
-      lateMaxMs: (shared.pointsDays - 1) * DAY_MS,
-    })
-    const thread = new ShardThread({ shard: options, fault: shared.fault, clock: arrivals, log })
+  const forward = (thread: ShardThread, emitted?: (emission: Emission) => Promise<boolean>): ForwardService => {
     const link = new Link({
       urls: shared.aggregatorUrl,
       token: own.forwardToken === '' ? token.token : own.forwardToken,
@@ -85,18 +102,18 @@ async function build(): Promise<Program | { print: string }> {
       log,
       random: Math.random,
     })
-    threads.push(thread)
     links.push(link)
-    forwards.push(
-      new ForwardService(thread, link, {
-        intervalMs: own.batchIntervalMs,
-        batchesMax: own.inFlightBatchesMax,
-        bytesMax: own.inFlightBytesMax,
-        faults: faultsFrom(shared.fault),
-        log,
-      }),
-    )
+    return new ForwardService(thread, link, {
+      intervalMs: own.batchIntervalMs,
+      batchesMax: own.inFlightBatchesMax,
+      bytesMax: own.inFlightBytesMax,
+      ...(emitted === undefined ? {} : { emitted }),
+      faults: faultsFrom(shared.fault),
+      log,
+    })
   }
+  const forwards = threads.map((thread, i) => forward(thread, (emission) => rules.give(numbers[i]!, emission)))
+  const rulesForward = forward(rulesThread)
   const bounds = { bodies: own.waitingBodiesMax, bytes: own.waitingBytesMax, bodyBytes: own.bodyBytesMax }
   const takes = threads
     .slice(0, shards)
@@ -121,7 +138,16 @@ async function build(): Promise<Program | { print: string }> {
     clock,
   )
   const tenants = new ReceivedTenants(namedTenants(shared), own.tenantsMax)
-  registerCollectorMetrics(metrics, { threads, takes, forwards, links, requests, limits, tenants, host })
+  registerCollectorMetrics(metrics, {
+    threads: [...threads, rulesThread],
+    takes,
+    forwards: [...forwards, rulesForward],
+    links,
+    requests,
+    limits,
+    tenants,
+    host,
+  })
   const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
   const passThrough = new PassThrough(shared.aggregatorUrl)
   const context = {
@@ -141,7 +167,16 @@ async function build(): Promise<Program | { print: string }> {
     handler: collectorRoutes(context, ownState, passThrough),
   })
   const supervisor = new Supervisor(
-    [receive, ...(host === undefined ? [] : [host]), ...takes, ...forwards, ...threads],
+    [
+      receive,
+      ...(host === undefined ? [] : [host]),
+      ...takes,
+      ...forwards,
+      rules,
+      rulesForward,
+      ...threads,
+      rulesThread,
+    ],
     { log, stopDeadlineMs: own.stopDeadlineMs },
   )
 
@@ -196,8 +231,16 @@ function leftOver(journals: string, shards: number): number[] {
     .sort((a, b) => a - b)
 }
 
+function ruleOptions(own: CollectorConfig): RuleOptions | undefined {
+  if (own.rules.length === 0) return undefined
+  const { rules, rulesKeepMs: keepMs, rulesPointsMax: pointsMax, rulesGroupsMax: groupsMax } = own
+  return { rules, keepMs, pointsMax, groupsMax }
+}
+
 interface ShardPlace {
   readonly journals: string
+  readonly directory: string
+  readonly rules: RuleOptions | undefined
   readonly id: string
   readonly session: string
   readonly shard: number
@@ -209,7 +252,8 @@ interface ShardPlace {
 function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
   const { journals, id, session, shard, shards } = place
   return {
-    directory: join(journals, `samples-${shard}`),
+    directory: join(journals, place.directory),
+    rules: place.rules,
     origin: { collector: id, session, shard, shards },
     // Writers of one collector never tie; those of two seldom do, and only for one sample that reached both in one ms.
     writer: (createHash('sha256').update(id).digest().readUInt32LE() + shard) % WRITERS,

@@ -28,7 +28,7 @@ export interface Measured {
 
 /**
  * The sum that always holds, for each source (a shard's door) and kind of item:
- * received + recovered = refused + duplicate + replaced + stored + waiting.
+ * received + recovered = refused + duplicate + replaced + consumed + stored + waiting.
  */
 export function registerCollectorMetrics(metrics: Metrics, measured: Measured): void {
   const { threads, takes, forwards, links } = measured
@@ -78,6 +78,12 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'Items superseded in the same write by a later one for the same instant.',
     items,
     perItem((c) => c.replaced),
+  )
+  metrics.counter(
+    'items_consumed_total',
+    'Samples that went into windows of aggregation rules instead of being stored.',
+    items,
+    perItem((c) => c.consumed),
   )
   metrics.counter(
     'items_stored_total',
@@ -188,6 +194,38 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'Samples in sound records that this version cannot read.',
     ['shard'],
     perShard((s) => s.counts.unreadable),
+  )
+
+  const ofRules = (read: (rules: NonNullable<ShardSnapshot['rules']>) => number) => (): Reading[] =>
+    threads.flatMap(({ name, snapshot }) =>
+      snapshot?.rules === undefined ? [] : [{ labels: { shard: name }, value: read(snapshot.rules) }],
+    )
+  metrics.gauge(
+    'rule_points',
+    'Samples in windows of aggregation rules.',
+    ['shard'],
+    ofRules((r) => r.points),
+  )
+  metrics.counter(
+    'rule_points_late_total',
+    'Samples that came after their window was closed; they are stored as they are.',
+    ['shard'],
+    ofRules((r) => r.late),
+  )
+  metrics.counter(
+    'rule_points_full_total',
+    'Samples that found no room in windows or groups; they are stored as they are.',
+    ['shard'],
+    ofRules((r) => r.full),
+  )
+  metrics.counter('rule_outputs_total', 'Outputs of rules, amendments included.', [], () =>
+    threads.flatMap(({ snapshot }) => (snapshot?.merged === undefined ? [] : [{ value: snapshot.merged.outputs }])),
+  )
+  metrics.counter(
+    'rule_windows_unkept_total',
+    'Times that journal files were removed at the disk bound although a restart would need them for windows.',
+    ['shard'],
+    perShard((s) => s.counts.windowsUnkept),
   )
 
   const mailboxes = (read: (take: TakeService) => number) => (): Reading[] =>

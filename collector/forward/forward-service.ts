@@ -14,6 +14,7 @@ import type { Logger } from '../../proto/runtime/log.ts'
 import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { withSection } from '../../proto/wire/batch.ts'
+import type { Emission } from '../rules/shard-rules.ts'
 import type { OutgoingBatch } from '../shard/outbox.ts'
 import type { ShardThread } from '../shard/shard-thread.ts'
 import type { Link } from './link.ts'
@@ -24,6 +25,8 @@ export interface ForwardOptions {
   readonly intervalMs: number
   readonly batchesMax: number
   readonly bytesMax: number
+  /** Takes what rules give out; the next tick waits for it. @returns whether what came of it is journalled */
+  readonly emitted?: (emission: Emission) => Promise<boolean>
   readonly faults: Faults
   readonly log: Logger
 }
@@ -52,6 +55,7 @@ export class ForwardService implements Service {
   #sentSamples = 0
   #unreadable = 0
   #expired = 0
+  #emissionsKept = 0
   #rewinds = 0
   #wake: (() => void) | undefined
 
@@ -143,16 +147,19 @@ export class ForwardService implements Service {
     const stored = this.#stored
     const rewinds = this.#rewinds
     this.#stored = []
-    const { batches, snapshot } = await this.#thread.tick({
+    const { batches, emission, snapshot } = await this.#thread.tick({
       stored,
       roomBatches: Math.max(0, this.#options.batchesMax - this.#inFlight.size),
       roomBytes: Math.max(0, this.#options.bytesMax - this.#bytesInFlight),
       urgent: this.#stopping,
+      emissionsKept: this.#emissionsKept,
     })
     this.#checkGeneration()
     // Batches cut before a rewind are made again: it came after this tick in the thread, and before its reply here.
     if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
     if (snapshot.due && batches.length > 0) this.#again = true
+    if (emission !== undefined && (await this.#options.emitted?.(emission)) === true)
+      this.#emissionsKept = emission.time
   }
 
   /** A new thread begins at its cursor: batches of the old one are made again, and answers to them mean nothing. */

@@ -168,10 +168,23 @@ export class Journal {
     return records
   }
 
-  /** Removes segments whose samples all lie before `position`, but never the one that is written to. */
-  release(position: number): void {
-    while (this.#segments.length > 0 && this.#segments[0] !== this.#active && this.#segments[0]!.end <= position) {
-      const segment = this.#segments.shift()!
+  /** Arrival of the newest record that is gone, µs; 0 when nothing was ever removed. */
+  get horizon(): number {
+    return this.#segments[0]?.horizon ?? this.#lastAt
+  }
+
+  /**
+   * Removes segments whose items all lie before `position` and arrived before `keepFrom` (µs), but never the one that is
+   * written to. @returns whether any was removed
+   */
+  release(position: number, keepFrom: number = Number.POSITIVE_INFINITY): boolean {
+    let removed = false
+    for (;;) {
+      const segment = this.#segments[0]
+      if (segment === undefined || segment === this.#active) return removed
+      if (segment.end > position || segment.lastAt >= keepFrom) return removed
+      this.#segments.shift()
+      removed = true
       if (this.#reader?.segment === segment) this.#reader = undefined
       this.#closeFile(segment)
       this.#files.remove(segment.path)
@@ -203,6 +216,7 @@ export class Journal {
       start: head.length,
       end: this.#end,
       bytes: 0,
+      horizon: this.#lastAt,
       lastAt: this.#lastAt,
       fd,
     }

@@ -5,7 +5,8 @@
  *     head    = "FMJ" version:u8 length:u32 crc32c(version, payload):u32 payload(sequence:varint first:varint horizon:varint writer:string)
  *     record  = 0xF1 0xE7 length:u32 crc32c(payload):u32 payload
  *     payload = position:varint count:varint kinds at:varint door:u8 tenant:string verdict:block body
- *     kinds   = 0:u8 when all items are samples; else 1:u8 and how many of each other kind, a varint each
+ *     kinds   = flags:u8, then with flag 1 how many of each kind but samples, a varint each; with flag 2 dropped:block,
+ *               with flag 4 overflow:block, as the verdict is
  *
  * A record holds `count` accepted items, which take the positions (position, position + count]: a gap between two records
  * says exactly how many items are missing. Its two first bytes let a reader find the next record behind damage.
@@ -23,11 +24,16 @@ const RECORD_MAGIC_0 = 0xf1
 const RECORD_MAGIC_1 = 0xe7
 const SEGMENT_HEAD_BYTES = 12
 
+const EXTRAS = 1
+const DROPPED = 2
+const OVERFLOW = 4
+const NOTHING = new Uint8Array(0)
+
 /** Longest record that a reader believes; a body is bounded far below. */
 export const RECORD_BYTES_MAX: number = 256 * 1024 * 1024
 
 /** Through which door a body came: how it is to be read. Numbers are on disk: new ones at the end. */
-export const DOORS = ['remote_write', 'metrics_batch', 'host', 'remote_write_2'] as const
+export const DOORS = ['remote_write', 'metrics_batch', 'host', 'remote_write_2', 'rules'] as const
 export type Door = (typeof DOORS)[number]
 
 /** A body that was taken, with the decision about each of its items. */
@@ -44,6 +50,10 @@ export interface JournalRecord {
   readonly tenant: string
   /** Which items of the body (samples first, then the others) are not among the accepted ones; empty: all are. See verdict.ts. */
   readonly verdict: Uint8Array
+  /** Which samples went into windows of rules instead of being stored: 'taken' by this one; empty: none. */
+  readonly dropped: Uint8Array
+  /** The same, of samples whose series are beyond the cardinality bound. */
+  readonly overflow: Uint8Array
   /** As received. */
   readonly body: Uint8Array
 }
@@ -101,18 +111,19 @@ function headChecksum(version: number, payload: Uint8Array): number {
 
 /** The bytes in front of a record's body; the body follows them as it is, uncopied. */
 export function encodeRecordHead(record: JournalRecord): Uint8Array {
-  const out = new ByteWriter(64 + record.verdict.length)
+  const out = new ByteWriter(96 + record.verdict.length + record.dropped.length + record.overflow.length)
   out.u8(RECORD_MAGIC_0)
   out.u8(RECORD_MAGIC_1)
   out.u32(0)
   out.u32(0)
   out.varint(record.position)
   out.varint(record.count)
-  if (record.kinds[0] === record.count) out.u8(0)
-  else {
-    out.u8(1)
-    for (let i = 1; i <= EXTRA_KINDS.length; i++) out.varint(record.kinds[i]!)
-  }
+  const extras = record.kinds[0] !== record.count
+  const { dropped, overflow } = record
+  out.u8((extras ? EXTRAS : 0) | (dropped.length > 0 ? DROPPED : 0) | (overflow.length > 0 ? OVERFLOW : 0))
+  if (extras) for (let i = 1; i <= EXTRA_KINDS.length; i++) out.varint(record.kinds[i]!)
+  if (dropped.length > 0) out.block(dropped)
+  if (overflow.length > 0) out.block(overflow)
   out.varint(record.at)
   out.u8(DOORS.indexOf(record.door))
   out.string(record.tenant)
@@ -142,23 +153,22 @@ export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRe
     const r = new ByteReader(bytes, start, end)
     const position = r.varint()
     const count = r.varint()
-    const kinds = readKinds(r, count)
+    const flags = r.u8()
+    const extras = EXTRA_KINDS.map(() => ((flags & EXTRAS) === 0 ? 0 : r.varint()))
+    const kinds = [count - extras.reduce((sum, n) => sum + n, 0), ...extras]
+    const dropped = (flags & DROPPED) === 0 ? NOTHING : r.block()
+    const overflow = (flags & OVERFLOW) === 0 ? NOTHING : r.block()
     const arrival = r.varint()
     const door = DOORS[r.u8()]
     if (door === undefined) return undefined
     const tenant = r.string()
     const verdict = r.block()
-    return { record: { position, count, kinds, at: arrival, door, tenant, verdict, body: r.bytes(r.left) }, end }
+    const body = r.bytes(r.left)
+    return { record: { position, count, kinds, at: arrival, door, tenant, verdict, dropped, overflow, body }, end }
   } catch (error) {
     if (error instanceof WireError) return undefined
     throw error
   }
-}
-
-function readKinds(r: ByteReader, count: number): number[] {
-  const extras = EXTRA_KINDS.map(() => 0)
-  if (r.u8() !== 0) for (const i of extras.keys()) extras[i] = r.varint()
-  return [count - extras.reduce((sum, n) => sum + n, 0), ...extras]
 }
 
 /** Position and count as a damaged record states them, unproved; undefined when not even that can be read. */

@@ -38,6 +38,8 @@ export interface Segment {
   end: number
   /** What of the file is to be read. */
   bytes: number
+  /** Arrival of the newest record before it, µs; 0 when there is none. */
+  readonly horizon: number
   /** Arrival of the newest record up to its end, µs. */
   lastAt: number
   /** Open while it is written to or read from. */
@@ -121,12 +123,14 @@ function openSegment(files: Files, directory: string, name: string): Segment {
     start: 0,
     end: 0,
     bytes,
+    horizon: 0,
     lastAt: 0,
     fd: undefined,
   }
   try {
     const { head, end } = decodeSegmentHead(loadSegment(files, { path, bytes: Math.min(bytes, HEAD_BYTES_MAX) }))
-    return { ...unread, sequence: head.sequence, first: head.first, start: end, end: head.first, lastAt: head.horizon }
+    const { sequence, first, horizon } = head
+    return { ...unread, sequence, first, start: end, end: first, horizon, lastAt: horizon }
   } catch (error) {
     if (error instanceof WireError && error.code !== 'unsupported') return unread
     throw new FleetmeterError(
@@ -144,18 +148,20 @@ class Scan {
   readonly #files: Files
   readonly #quarantine: string
   readonly #visit: (record: JournalRecord) => void
+  /** What lies before it is stored, and not lost. */
+  readonly #cursor: number | undefined
 
   constructor(files: Files, quarantine: string, visit: (record: JournalRecord) => void, cursor: number | undefined) {
     this.#files = files
     this.#quarantine = quarantine
     this.#visit = visit
-    this.expected = cursor
+    this.#cursor = cursor
   }
 
   /** @param bound records at or behind this position are void */
   segment(segment: Segment, bound: number, isLast: boolean): void {
     const bytes = loadSegment(this.#files, segment)
-    if (segment.start > 0) this.expected ??= segment.first
+    if (segment.start > 0) this.#begin(segment.first)
     let damagedFrom: number | undefined
     let offset = segment.start
     while (offset < bytes.length) {
@@ -184,12 +190,22 @@ class Scan {
     const end = record.position + record.count
     segment.end = Math.max(segment.end, end)
     segment.lastAt = Math.max(segment.lastAt, record.at)
-    this.expected ??= record.position
+    const expected = this.#begin(record.position)
     // A copied segment repeats positions: they have been seen, and nothing is lost.
-    if (record.position < this.expected) return
-    this.recovery.lost += record.position - this.expected
+    if (record.position < expected) return
+    this.#lose(expected, record.position)
     this.expected = end
     this.#visit(record)
+  }
+
+  /** The journal is kept from here on; what is missing between the cursor and here is lost. */
+  #begin(position: number): number {
+    this.expected ??= Math.min(position, this.#cursor ?? position)
+    return this.expected
+  }
+
+  #lose(from: number, to: number): void {
+    this.recovery.lost += Math.max(0, to - Math.max(from, this.#cursor ?? from))
   }
 
   /** Unreadable bytes reach to the end of a segment. */
@@ -202,7 +218,7 @@ class Scan {
     // At the very end no later record shows the gap: the damaged one's own count is believed where its position fits.
     const last = isLast ? peekRange(bytes, from) : undefined
     if (last === undefined || last.position !== this.expected) return
-    this.recovery.lost += last.count
+    this.#lose(this.expected, this.expected + last.count)
     this.expected += last.count
     segment.end = this.expected
   }

@@ -26,6 +26,18 @@ export function encodeVerdict(n: number, taken: (item: number) => boolean): Uint
   return out.take()
 }
 
+/** The same for items that are marked, where most often none is: empty then. Read by {@link decodeVerdict} when it is not. */
+export function encodeMarks(n: number, marked: (item: number) => boolean): Uint8Array {
+  let any = false
+  for (let i = 0; i < n && !any; i++) any = marked(i)
+  if (!any) return new Uint8Array(0)
+  const runs = encodeVerdict(n, marked)
+  if (runs.length > 0) return runs
+  const out = new ByteWriter(8)
+  out.varint(n) // all of them
+  return out.take()
+}
+
 /**
  * Writes 1 for each item that was taken and 0 for the others.
  * @throws WireError when the runs do not add up to the number of items

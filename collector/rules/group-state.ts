@@ -3,9 +3,9 @@
  * depends neither on the order of what is folded nor on how that was divided: sums are exact, the rest is chosen by value.
  */
 import { ExactSum } from './exact-sum.ts'
-import { Buckets } from './native-histogram.ts'
 import type { Rule } from './rule.ts'
 import { countsIncrease } from './rule.ts'
+import { Buckets } from './sample-histogram.ts'
 
 /** Which parts of the state a rule's outputs ask for. */
 export interface Needs {

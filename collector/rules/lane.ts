@@ -6,7 +6,7 @@ import { Window } from './window.ts'
 const MICROS = 1000
 const SOURCES = 256
 /** A window that late points dribble into is given out again this often at most, ms: folding it costs the same for one point. */
-const AMEND_EVERY_MS = 5000
+export const AMEND_EVERY_MS = 5000
 
 /** Points of all lanes together. */
 export interface Budget {
@@ -24,6 +24,8 @@ export class Lane {
   #current: Window | undefined
   /** Windows that end here or before do not change any more: they, or those before them, are forgotten. */
   #frozen: number = Number.NEGATIVE_INFINITY
+  /** Windows that end here or before were given out by an earlier process. */
+  #before: number = Number.NEGATIVE_INFINITY
 
   /** @param keepMs late points are taken for this long after a window was due */
   constructor(shape: LaneShape, keepMs: number, budget: Budget) {
@@ -48,12 +50,29 @@ export class Lane {
     return !this.isBelowFloor(window.end)
   }
 
+  /** What was closed at a time and is not what counters of another window go on from was given out before this process. @param time ms */
+  freeze(time: number): void {
+    const { intervalMs, graceMs } = this.shape
+    this.#frozen = Math.floor((time - graceMs - this.#keepMs) / intervalMs - 1) * intervalMs
+    this.#before = this.#frozen
+  }
+
+  /** Whether the window of a time was given out before this process. */
+  isBefore(time: number): boolean {
+    return this.#endOf(time) <= this.#before
+  }
+
   /** Counts the point that was just put as one that is not stored. */
   countDropped(source: number): void {
     const window = this.#current
     if (window === undefined) return // counted when its window was there
     window.dropped ??= new Uint32Array(SOURCES)
     window.dropped[source]!++
+  }
+
+  /** When the window of a time is due, ms. */
+  dueAt(time: number): number {
+    return this.#endOf(time) + this.shape.graceMs
   }
 
   /** What {@link put} would answer. */

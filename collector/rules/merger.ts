@@ -9,19 +9,19 @@
 import type { Label } from '../../proto/wire/labels.ts'
 import type { Needs } from './group-state.ts'
 import { GroupState, needsOf, quantile, sortedValues } from './group-state.ts'
-import type { NativeHistogram } from './native-histogram.ts'
-import { sameHistogram } from './native-histogram.ts'
 import type { GroupKey, OutputSeries } from './output-labels.ts'
 import { outputSeries } from './output-labels.ts'
 import type { Part } from './part.ts'
 import { absorb } from './part.ts'
 import type { Rule } from './rule.ts'
+import type { SampleHistogram } from './sample-histogram.ts'
+import { sameHistogram } from './sample-histogram.ts'
 import type { Emission } from './shard-rules.ts'
 
 /** What an output series has at a window's end. `none`: what was given out before is no longer so, and nothing stands in its place. */
 export type OutputValue =
   | { readonly kind: 'float'; readonly value: number }
-  | { readonly kind: 'histogram'; readonly histogram: NativeHistogram }
+  | { readonly kind: 'histogram'; readonly histogram: SampleHistogram }
   | { readonly kind: 'none' }
 
 export interface OutputPoint {

@@ -12,7 +12,7 @@ import type { FoldFrame } from './fold-window.ts'
 import { foldWindow } from './fold-window.ts'
 import { needsOf } from './group-state.ts'
 import type { Budget } from './lane.ts'
-import { Lane } from './lane.ts'
+import { AMEND_EVERY_MS, Lane } from './lane.ts'
 import { lanesOf, Memberships } from './memberships.ts'
 import type { Part } from './part.ts'
 import { encodePart } from './part.ts'
@@ -53,6 +53,7 @@ export interface Emission {
 }
 
 /** Groups are looked through for unused ones this often at most, ms. */
+const MICROS = 1000
 const RETAIN_EVERY_MS = 60_000
 /** Memberships are combinations of groups: usually fewer than groups, never many more. */
 const MEMBERSHIPS_PER_GROUP = 4
@@ -70,10 +71,12 @@ export class ShardRules {
   readonly #sorter = new Sorter()
   readonly #budget: Budget = { points: 0 }
   #retainedAt = Number.NEGATIVE_INFINITY
+  #pointsMax: number
 
   constructor(rules: readonly Rule[], options: ShardRulesOptions) {
     this.#rules = rules
     this.#options = options
+    this.#pointsMax = options.pointsMax
     const shapes = lanesOf(rules)
     const memberships = new Memberships(rules, shapes, options.groupsMax)
     const needs = rules.map(needsOf)
@@ -102,6 +105,39 @@ export class ShardRules {
   }
 
   /**
+   * A journal is read again, up to the arrival `time` (ms): what had room once has it now, and windows that were closed then
+   * are not made anew. @param add calls {@link add} for all that is read
+   */
+  refold(time: number, add: () => void): void {
+    for (const lane of this.#lanes) lane.freeze(time)
+    this.#pointsMax = Number.POSITIVE_INFINITY
+    add()
+    this.#pointsMax = this.#options.pointsMax
+  }
+
+  /** Whether points of this membership and time were counted as dropped by an earlier process: see {@link refold}. */
+  wasGivenOut(membership: number, time: number): boolean {
+    const { shares, counting } = this.#memberships.get(membership)
+    return counting >= 0 && this.#lanes[shares[counting]!.lane]!.isBefore(time)
+  }
+
+  /**
+   * From when on, ms, an emission has told of a point in all windows that keep it from being stored. @param at of its arrival, µs
+   */
+  toldBy(membership: number, time: number, at: number): number {
+    const due = this.#memberships
+      .get(membership)
+      .shares.filter((share) => share.drops)
+      .map((share) => this.#lanes[share.lane]!.dueAt(time))
+    return Math.max(Math.floor(at / MICROS) + AMEND_EVERY_MS, ...due)
+  }
+
+  /** Whether every rule that counts for storing had room for the group of this membership. */
+  hasRoomFor(membership: number): boolean {
+    return !this.#memberships.get(membership).full
+  }
+
+  /**
    * What was before is not complete (its points are no longer in the journal): windows that begin less than an interval after it
    * are never given out, and their points answered LATE. What of such a window was TAKEN before is not reported as dropped: the
    * caller has to store it. @param time ms
@@ -119,7 +155,7 @@ export class ShardRules {
    */
   add(membership: number, ref: number, time: number, low: number, high: number, at: number, source: number): Took {
     const sole = this.#memberships.soleLane[membership]!
-    if (sole < 0 || this.#budget.points >= this.#options.pointsMax)
+    if (sole < 0 || this.#budget.points >= this.#pointsMax)
       return this.#addToMany(membership, ref, time, low, high, at, source)
     const lane = this.#lanes[sole]!
     if (!lane.put(membership, ref, time, low, high, at)) {
@@ -165,6 +201,11 @@ export class ShardRules {
     return { parts, through, windows }
   }
 
+  /** All windows that are kept are given out once more: whoever had them before has lost them. */
+  emitAgain(): void {
+    for (const lane of this.#lanes) for (const window of lane.inOrder()) window.emittedAt = undefined
+  }
+
   /** Forgets windows that can neither change nor be the one before of one that can. @param now as for {@link emit} */
   forget(now: number): void {
     for (const lane of this.#lanes) lane.forget(now)
@@ -190,7 +231,7 @@ export class ShardRules {
     source: number,
   ): Took {
     const { shares, drops, counting, refused, full } = this.#memberships.get(membership)
-    if (this.#budget.points + shares.length > this.#options.pointsMax) {
+    if (this.#budget.points + shares.length > this.#pointsMax) {
       this.counts.full += Math.max(1, shares.length)
       return FULL
     }

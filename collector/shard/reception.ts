@@ -17,7 +17,7 @@ import { MetricBatchError } from '../../proto/wire/metric-batch.ts'
 import { portableSnappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door, JournalRecord } from '../journal/record.ts'
-import { decodeVerdict, encodeVerdict } from '../journal/verdict.ts'
+import { decodeVerdict, encodeMarks, encodeVerdict } from '../journal/verdict.ts'
 import type { BodyDecoder, BodyReport, SeriesLimits } from './body-decoder.ts'
 import { KEYS_PER_SERIES, labelsOfKey, PortableDecoder, seriesText } from './body-decoder.ts'
 import { Extras } from './extras.ts'
@@ -79,14 +79,22 @@ export interface Received {
 
 /** What is told about a record's accepted items. */
 export interface RecordVisitor {
-  sample(item: number): void
+  /** @param dropped whether it was decided that the sample is not stored itself */
+  sample(item: number, dropped: boolean): void
   extra(item: number): void
+}
+
+/** A body's record for the journal, and where its items are. */
+export interface Recorded {
+  readonly record: JournalRecord
+  readonly body: Received
 }
 
 /** A series that sent nothing for this long may be forgotten when the table is nearly full, looked at once in a while. */
 const IDLE_SERIES_MS = 600_000
 const COMPACT_EVERY_MS = 60_000
 const EXAMPLE_LABELS_MAX = 4
+const NOTHING = new Uint8Array(0)
 const NO_REPORT: BodyReport = { badPoints: [] }
 
 export class Reception {
@@ -100,6 +108,9 @@ export class Reception {
   readonly #decoder: BodyDecoder
   readonly #tenants: string[] = []
   #compactedAt = 0
+  /** 1 for each sample of the write that is not to be stored itself; meaningful while `#dropping`. */
+  #drops = new Uint8Array(0)
+  #dropping = false
 
   /** @param seed of the hash table */
   constructor(limits: SeriesLimits, seed: number) {
@@ -128,9 +139,17 @@ export class Reception {
     return received
   }
 
-  /** One record for each body of which something is accepted. */
-  recordsOf(received: readonly Received[], firstPosition: number, at: number): JournalRecord[] {
-    const records: JournalRecord[] = []
+  /**
+   * One record for each body of which something is accepted.
+   * @param willDrop whether an accepted sample is not to be stored itself; undefined: never
+   */
+  recordsOf(
+    received: readonly Received[],
+    firstPosition: number,
+    at: number,
+    willDrop: ((item: number) => boolean) | undefined,
+  ): Recorded[] {
+    const records: Recorded[] = []
     let position = firstPosition
     for (const body of received) {
       const kinds = this.#acceptedKinds(body)
@@ -144,7 +163,10 @@ export class Reception {
           : this.#extrasJudge.verdicts.isAccepted(extrasStart + item - samples),
       )
       const { door, tenant } = incoming
-      records.push({ position, count, kinds, at, door, tenant, verdict, body: incoming.body })
+      const dropped = willDrop === undefined ? NOTHING : this.#droppedOf(start, end, willDrop)
+      const overflow = NOTHING
+      const record = { position, count, kinds, at, door, tenant, verdict, dropped, overflow, body: incoming.body }
+      records.push({ record, body })
       position += count
     }
     return records
@@ -169,14 +191,14 @@ export class Reception {
     }
   }
 
-  /** Visits the accepted items of the write, which is journalled. @param atMs its arrival */
-  commit(atMs: number, visitor: RecordVisitor): void {
-    for (let i = 0; i < this.scratch.count; i++) {
+  /** Visits the accepted items of a body, which is journalled. @param atMs its arrival */
+  commit({ start, end, extrasStart, extrasEnd }: Received, atMs: number, visitor: RecordVisitor): void {
+    for (let i = start; i < end; i++) {
       if (!this.#judge.verdicts.isAccepted(i)) continue
       this.table.usedAt[this.scratch.series[i]!] = atMs
-      visitor.sample(i)
+      visitor.sample(i, this.#dropping && this.#drops[i] === 1)
     }
-    for (let i = 0; i < this.extras.count; i++) {
+    for (let i = extrasStart; i < extrasEnd; i++) {
       if (!this.#extrasJudge.verdicts.isAccepted(i)) continue
       const series = this.extras.series[i]!
       if (this.extras.kind(i) === 'metadata') {
@@ -198,7 +220,10 @@ export class Reception {
       const samples = this.scratch.count
       const taken = new Uint8Array(samples + this.extras.count)
       decodeVerdict(record.verdict, taken)
-      for (let i = 0; i < samples; i++) if (taken[i] === 1 && this.scratch.series[i]! >= 0) visitor.sample(i)
+      const drops = record.dropped.length === 0 ? undefined : new Uint8Array(samples)
+      if (drops !== undefined) decodeVerdict(record.dropped, drops)
+      for (let i = 0; i < samples; i++)
+        if (taken[i] === 1 && this.scratch.series[i]! >= 0) visitor.sample(i, drops !== undefined && drops[i] === 1)
       for (let i = 0; i < this.extras.count; i++)
         if (taken[samples + i] === 1 && this.extras.series[i]! >= 0) visitor.extra(i)
       return true
@@ -252,7 +277,25 @@ export class Reception {
     }
   }
 
+  /** Which samples are dropped, as the journal keeps it: nothing when none are. */
+  #droppedOf(start: number, end: number, willDrop: (item: number) => boolean): Uint8Array {
+    if (this.#drops.length < end) {
+      const grown = new Uint8Array(this.scratch.times.length)
+      grown.set(this.#drops)
+      this.#drops = grown
+    }
+    let any = false
+    for (let i = start; i < end; i++) {
+      const drops = this.#judge.verdicts.isAccepted(i) && willDrop(i)
+      this.#drops[i] = drops ? 1 : 0
+      any ||= drops
+    }
+    this.#dropping ||= any
+    return encodeMarks(end - start, (item) => this.#drops[start + item] === 1)
+  }
+
   #clear(): void {
+    this.#dropping = false
     this.scratch.begin()
     this.extras.truncate(0)
   }

@@ -17,12 +17,17 @@ import { encodeDefinitions } from '../../proto/wire/batch.ts'
 import type { Files } from '../journal/files.ts'
 import { Journal } from '../journal/journal.ts'
 import type { JournalRecord } from '../journal/record.ts'
+import { DOORS } from '../journal/record.ts'
+import type { Emission } from '../rules/shard-rules.ts'
 import type { SeriesLimits } from './body-decoder.ts'
 import { CursorFile } from './cursor-file.ts'
+import { DroppedRecords } from './dropped-records.ts'
 import type { BatchOrigin, OutgoingBatch } from './outbox.ts'
 import { Outbox } from './outbox.ts'
-import type { IncomingBody, RecordVisitor, Taken } from './reception.ts'
+import type { IncomingBody, Recorded, RecordVisitor, Taken } from './reception.ts'
 import { Reception } from './reception.ts'
+import type { RuleOptions } from './rule-feed.ts'
+import { RuleFeed, UNCOUNTED } from './rule-feed.ts'
 import { ShardCounts } from './shard-counts.ts'
 
 export interface ShardOptions {
@@ -43,6 +48,8 @@ export interface ShardOptions {
   readonly batchSamples: number
   /** Seed of the hash table. */
   readonly seed: number
+  /** Aggregation rules; undefined: none. */
+  readonly rules: RuleOptions | undefined
 }
 
 export interface Tick {
@@ -55,10 +62,17 @@ export interface Tick {
   readonly roomBytes: number
   /** The process is stopping: batches say that they are waited for. */
   readonly urgent: boolean
+  /** The latest emission whose outputs are journalled, by its time, ms; 0: none yet. */
+  readonly emissionsKept?: number
 }
+
+/** What rules gave out, and up to when, ms. */
+export type TimedEmission = Emission & { readonly time: number }
 
 const MICROS = 1000
 const DAY_MS = 86_400_000
+/** Windows that took points are given out in the first tick after this: as often as they can be due at all. */
+const EMIT_EVERY_MS = 1000
 const NOBODY: RecordVisitor = { sample() {}, extra() {} }
 const SYNC_EVERY_MS = 1000
 /** An idle shard says how far it is this often. */
@@ -73,6 +87,7 @@ export class ShardCore {
   readonly #journal: Journal
   readonly #outbox: Outbox
   readonly #reception: Reception
+  readonly #feed: RuleFeed | undefined
   readonly #cursorFile: CursorFile
   #lastAtMs: number
   #lastSync = 0
@@ -80,6 +95,11 @@ export class ShardCore {
   #cursorWritten: number
   #cursorWrittenAt = 0
   #startsDay = 0
+  readonly #droppedRecords = new DroppedRecords()
+  /** What an earlier process has consumed is counted up to here. */
+  #consumedTo = 0
+  #emittedAt = 0
+  #floor = Number.NEGATIVE_INFINITY
   #state: string | undefined
 
   /**
@@ -94,10 +114,12 @@ export class ShardCore {
     this.#reception = new Reception(options.limits, options.seed)
     const hint = this.#cursorFile.read()
     const recent = new RecentRecords(REPLAY_BYTES)
+    const places = new Places()
     let firstKept: number | undefined
     this.#journal = Journal.open(files, journalOptions(options), hint?.position, (record) => {
       firstKept ??= record.position
       recent.push(record)
+      places.note(record)
       if (record.position >= (hint?.position ?? 0)) this.counts.recovered(record.door, record.kinds)
     })
     this.#cursorWritten = Math.min(hint?.position ?? firstKept ?? this.#journal.end, this.#journal.end)
@@ -105,6 +127,10 @@ export class ShardCore {
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
     this.#reserveCursor()
     for (const record of recent.records) this.#restoreLastValues(record)
+    if (options.rules !== undefined) {
+      this.#feed = new RuleFeed(options.rules, this.#reception)
+      this.#refoldWindows(this.#feed, places)
+    }
   }
 
   get journal(): Pick<Journal, 'bytes' | 'segments' | 'end' | 'recovery'> {
@@ -142,8 +168,13 @@ export class ShardCore {
     const bounds = { oldest: now - this.#options.lateMaxMs, newest: now + this.#options.futureMaxMs }
     const received = this.#reception.receive(now, bodies, bounds)
     const at = Math.max(now, this.#lastAtMs + 1)
-    const records = this.#reception.recordsOf(received, this.#journal.end, at * MICROS + this.#options.writer)
-    const failure = records.length === 0 ? undefined : this.#append(records)
+    const records = this.#reception.recordsOf(
+      received,
+      this.#journal.end,
+      at * MICROS + this.#options.writer,
+      this.#willDrop(at),
+    )
+    const failure = records.length === 0 ? undefined : this.#append(records.map(({ record }) => record))
     if (failure !== undefined) {
       this.#reception.undo()
       return received.map((body) => body.outcome ?? failure)
@@ -154,11 +185,12 @@ export class ShardCore {
   }
 
   /** What is stored moves the cursor; then as many batches as there is room for. */
-  tick(tick: Tick): OutgoingBatch[] {
+  tick(tick: Tick): { readonly batches: OutgoingBatch[]; readonly emission: TimedEmission | undefined } {
     this.#reception.release()
     this.#sayStartsDaily(tick.now)
     for (const { from, to } of tick.stored)
       this.#outbox.stored(from, to, (door, kinds) => this.counts.stored(door, kinds))
+    this.#droppedRecords.settle(tick.emissionsKept ?? 0)
     this.#sync(tick.now)
     this.#moveCursor(tick.now)
     const batches: OutgoingBatch[] = []
@@ -178,7 +210,40 @@ export class ShardCore {
       this.#lastBatch = tick.now
       batches.push(this.#outbox.sign(tick.now))
     }
-    return batches
+    return { batches, emission: this.#emit(tick) }
+  }
+
+  /** What of the past is complete only from here on, ms: what rules make of it is given out only above this, on all shards. */
+  raiseFloor(time: number): void {
+    this.#feed?.raiseFloor(time)
+  }
+
+  /** Windows of rules that are kept are given out once more. */
+  emitAgain(): void {
+    this.#feed?.emitAgain()
+  }
+
+  /** What rules keep here; undefined without rules. */
+  get rules(): { readonly points: number; readonly late: number; readonly full: number } | undefined {
+    return this.#feed === undefined ? undefined : { points: this.#feed.points, ...this.#feed.counts }
+  }
+
+  /** See {@link raiseFloor}: what this shard's own journal gives. */
+  get floor(): number {
+    return this.#floor
+  }
+
+  /** Windows that are due. What is taken from now on has a later arrival than what was given out. */
+  #emit({ now, urgent }: Tick): TimedEmission | undefined {
+    if (this.#feed === undefined || (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS)) return undefined
+    this.#emittedAt = now
+    this.#lastAtMs = Math.max(this.#lastAtMs, now)
+    const emission = this.#feed.emit(this.#lastAtMs, urgent)
+    for (const { dropped } of emission.windows) {
+      if (dropped === undefined) continue
+      for (const [source, door] of DOORS.entries()) this.counts.of(door, 'sample').consumed += dropped[source]!
+    }
+    return { ...emission, time: this.#lastAtMs }
   }
 
   /** Makes the batches from a position on again; answers to those given out must not be reported any more. */
@@ -216,10 +281,17 @@ export class ShardCore {
     }
   }
 
+  #willDrop(atMs: number): ((item: number) => boolean) | undefined {
+    const feed = this.#feed
+    if (feed?.drops !== true) return undefined
+    let ahead = 0
+    return (item) => feed.willDrop(item, atMs * MICROS + this.#options.writer, ahead++)
+  }
+
   #append(records: readonly JournalRecord[]): Outcome<never> | undefined {
     try {
       this.#faults('journal.append.before')
-      this.#journal.append(records)
+      this.#appendOrMakeRoom(records)
       if (this.#options.syncEveryWrite) this.#journal.sync()
       this.#faults('journal.append.after')
       this.#state = undefined
@@ -232,13 +304,46 @@ export class ShardCore {
     }
   }
 
+  /** At the bound, what is only kept for windows of rules goes first: a restart may then not be able to give them out again. */
+  #appendOrMakeRoom(records: readonly JournalRecord[]): void {
+    try {
+      this.#journal.append(records)
+    } catch (error) {
+      if (!(error instanceof FleetmeterError) || error.code !== 'FM_JOURNAL_FULL') throw error
+      if (this.#feed === undefined || !this.#journal.release(this.#cursorWritten)) throw error
+      this.counts.windowsUnkept++
+      this.#journal.append(records)
+    }
+  }
+
   /** What follows from the append; the last values were set by the judge. */
-  #apply(records: readonly JournalRecord[], atMs: number): void {
+  #apply(records: readonly Recorded[], atMs: number): void {
     this.#lastAtMs = atMs
     this.#outbox.shed(this.#reception.table, this.#reception.scratch.count + this.#reception.extras.count)
-    this.#reception.commit(atMs, this.#outbox.behind ? NOBODY : this.#intoOutbox(records[0]!.at))
-    if (this.#outbox.behind) return
-    for (const record of records) this.#outbox.reach(record.door, record.kinds, record.position + record.count)
+    for (const { record, body } of records) {
+      const { behind } = this.#outbox
+      const outbox = behind ? NOBODY : this.#intoOutbox(record.at)
+      const source = DOORS.indexOf(record.door)
+      let dropped = 0
+      let toldBy = 0
+      this.#reception.commit(body, atMs, {
+        sample: (i, drop) => {
+          this.#feed?.fold(i, record.at, drop ? source : UNCOUNTED)
+          if (!drop) outbox.sample(i, drop)
+          else {
+            dropped++
+            toldBy = Math.max(toldBy, this.#feed!.toldBy(i, record.at))
+          }
+        },
+        extra: outbox.extra,
+      })
+      if (dropped > 0) this.#droppedRecords.add(record.position, toldBy)
+      if (!behind) this.#reach(record, dropped)
+    }
+  }
+
+  #reach({ door, kinds, position, count }: JournalRecord, dropped: number): void {
+    this.#outbox.reach(door, [kinds[0]! - dropped, ...kinds.slice(1)], position + count)
   }
 
   #intoOutbox(arrival: number): RecordVisitor {
@@ -262,8 +367,56 @@ export class ShardCore {
       }
       const end = record.position + record.count
       if (this.#outbox.passes(record.position, end)) continue
-      this.#replay(record, this.#intoOutbox(record.at))
-      this.#outbox.reach(record.door, record.kinds, end)
+      const outbox = this.#intoOutbox(record.at)
+      let dropped = 0
+      let before = 0
+      this.#replay(record, {
+        sample: (i, drop) => {
+          const fate = drop ? (this.#feed?.fateOfDropped(i, record.at) ?? 'not in a window') : 'not in a window'
+          if (fate === 'not in a window') outbox.sample(i, drop)
+          else dropped++
+          if (fate === 'given out') before++
+        },
+        extra: outbox.extra,
+      })
+      this.#reach(record, dropped)
+      // What an earlier process consumed after its cursor is counted as this one passes it, once.
+      if (record.position < this.#consumedTo) continue
+      this.#consumedTo = end
+      this.counts.of(record.door, 'sample').consumed += before
+    }
+  }
+
+  /**
+   * Puts the end of the journal into windows again: as far back as any of them reaches that may still change, or was not given
+   * out yet. What the journal no longer has of that makes windows incomplete, and those are never given out.
+   */
+  #refoldWindows(feed: RuleFeed, places: Places): void {
+    const { futureMaxMs } = this.#options
+    const from = this.#lastAtMs - feed.reachMs - futureMaxMs
+    const start = places.firstAfter(from)
+    const complete = Math.max(this.#journal.horizon / MICROS, from)
+    if (this.#journal.horizon > 0 || places.first < from) this.#floor = complete + futureMaxMs
+    feed.raiseFloor(this.#floor)
+    if (start !== undefined) feed.refold(this.#lastAtMs, () => this.#fold(feed, start))
+  }
+
+  #fold(feed: RuleFeed, start: number): void {
+    for (let position = start; ; ) {
+      const [record] = this.#journal.read(position, 1)
+      if (record === undefined) return
+      const source = record.position < this.#cursorWritten ? UNCOUNTED : DOORS.indexOf(record.door)
+      let toldBy = 0
+      this.#replay(record, {
+        ...NOBODY,
+        sample: (i, drop) => {
+          feed.fold(i, record.at, drop ? source : UNCOUNTED)
+          if (drop && feed.fateOfDropped(i, record.at) === 'in a window')
+            toldBy = Math.max(toldBy, feed.toldBy(i, record.at))
+        },
+      })
+      if (toldBy > 0 && record.position >= this.#cursorWritten) this.#droppedRecords.add(record.position, toldBy)
+      position = record.position + record.count
     }
   }
 
@@ -308,21 +461,51 @@ export class ShardCore {
     }
   }
 
+  /** Records that arrived from here on are still needed to rebuild windows after a restart, µs. */
+  #windowsReachTo(now: number): number {
+    const start = this.#feed?.oldestStart(Math.max(now, this.#lastAtMs)) ?? Number.POSITIVE_INFINITY
+    return (start - this.#options.futureMaxMs) * MICROS
+  }
+
   /** Writes the cursor, then removes what lies before it: in this order, so that it never points before what is kept. */
   #moveCursor(now: number): void {
-    const position = this.#outbox.cursor
-    if (position === this.#cursorWritten || Math.abs(now - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
+    const position = Math.min(this.#outbox.cursor, this.#droppedRecords.first)
+    if (position <= this.#cursorWritten || Math.abs(now - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
     this.#cursorWrittenAt = now
     this.#faults('cursor.before')
     try {
       this.#cursorFile.write({ position, at: this.#lastAtMs * MICROS + MICROS - 1 })
       this.#cursorWritten = position
-      this.#journal.release(position)
+      this.#journal.release(position, this.#windowsReachTo(now))
       this.#state = undefined // the disk takes writes again, and there is room
     } catch (error) {
       this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`
       this.counts.cursorFailures++
     }
+  }
+}
+
+/** Where in a journal the records of each second begin. */
+class Places {
+  readonly #positions: number[] = []
+  readonly #times: number[] = []
+
+  /** Arrival of the first record, ms; Infinity when there is none. */
+  get first(): number {
+    return this.#times[0] ?? Number.POSITIVE_INFINITY
+  }
+
+  note({ position, at }: JournalRecord): void {
+    const time = Math.floor(at / MICROS)
+    if (time < (this.#times.at(-1) ?? Number.NEGATIVE_INFINITY) + SYNC_EVERY_MS) return
+    this.#times.push(time)
+    this.#positions.push(position)
+  }
+
+  /** Position of a record in front of all that arrived at a time or later; undefined when there are none. @param time ms */
+  firstAfter(time: number): number | undefined {
+    const later = this.#times.findIndex((t) => t > time)
+    return this.#positions[later < 0 ? this.#positions.length - 1 : Math.max(0, later - 1)]
   }
 }
 

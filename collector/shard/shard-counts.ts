@@ -1,7 +1,7 @@
 /**
  * A shard's counters. For each door and kind of item, at any moment between two messages:
  *
- *     received + recovered = refused + duplicate + replaced + stored + waiting
+ *     received + recovered = refused + duplicate + replaced + consumed + stored + waiting
  */
 import type { ItemKind } from '../../proto/wire/batch-extras.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
@@ -19,6 +19,8 @@ export interface ItemCounts {
   replaced: number
   /** By number of the reason. */
   refused: number[]
+  /** In windows of rules that were given out, instead of being stored. */
+  consumed: number
   stored: number
 }
 
@@ -38,6 +40,7 @@ export interface CountsSnapshot {
   readonly syncFailures: number
   readonly cursorFailures: number
   readonly unreadable: number
+  readonly windowsUnkept: number
 }
 
 export class ShardCounts {
@@ -46,6 +49,8 @@ export class ShardCounts {
   cursorFailures = 0
   /** Items in sound records that this version cannot read. */
   unreadable = 0
+  /** Times that journal files were removed at the disk bound although windows of rules reached into them. */
+  windowsUnkept = 0
   readonly #doors = Object.fromEntries(DOORS.map((door) => [door, noDoorCounts()])) as Record<Door, DoorCounts>
 
   of(door: Door, kind: ItemKind): ItemCounts {
@@ -71,6 +76,7 @@ export class ShardCounts {
       syncFailures: this.syncFailures,
       cursorFailures: this.cursorFailures,
       unreadable: this.unreadable,
+      windowsUnkept: this.windowsUnkept,
     })
   }
 }
@@ -90,11 +96,12 @@ function noCounts(): ItemCounts {
     duplicate: 0,
     replaced: 0,
     refused: REFUSAL_CODES.map(() => 0),
+    consumed: 0,
     stored: 0,
   }
 }
 
-/** Accepted or recovered, and not stored yet. */
+/** Accepted or recovered, and neither consumed nor stored yet. */
 export function waiting(counts: ItemCounts): number {
-  return counts.accepted + counts.recovered - counts.stored
+  return counts.accepted + counts.recovered - counts.consumed - counts.stored
 }

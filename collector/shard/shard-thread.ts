@@ -12,18 +12,28 @@ import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { workerPath } from '../../proto/runtime/worker-url.ts'
 import type { Recovery } from '../journal/recovery.ts'
+import type { RulesCoreOptions } from '../rules/rules-core.ts'
+import type { Emission } from '../rules/shard-rules.ts'
 import type { ArrivalClock } from './arrival-clock.ts'
 import type { OutgoingBatch } from './outbox.ts'
 import type { IncomingBody, Taken } from './reception.ts'
-import type { ShardOptions, Tick } from './shard-core.ts'
+import type { ShardCore, ShardOptions, Tick, TimedEmission } from './shard-core.ts'
 import type { CountsSnapshot } from './shard-counts.ts'
 
 export type ShardTask =
-  | { readonly kind: 'open'; readonly options: ShardOptions; readonly fault: string }
+  | {
+      readonly kind: 'open'
+      readonly options: ShardOptions
+      readonly fault: string
+      readonly merge: RulesCoreOptions | undefined
+    }
   | { readonly kind: 'take'; readonly now: number; readonly bodies: readonly IncomingBody[] }
   | { readonly kind: 'tick'; readonly tick: Tick }
   | { readonly kind: 'rewind'; readonly from: number }
   | { readonly kind: 'describe'; readonly refs: readonly number[] }
+  | { readonly kind: 'emission'; readonly now: number; readonly shard: number; readonly emission: Emission }
+  | { readonly kind: 'emit again' }
+  | { readonly kind: 'floor'; readonly time: number }
   | { readonly kind: 'close'; readonly now: number }
 
 /** A shard's figures, all of one moment. */
@@ -40,14 +50,27 @@ export interface ShardSnapshot {
   readonly state: string | undefined
   readonly due: boolean
   readonly recovery: Recovery
+  /** What windows of rules are complete from, ms. */
+  readonly floor: number
+  readonly rules: ShardCore['rules']
+  /** In the rules' own thread: outputs appended, and groups that came too late. */
+  readonly merged: { readonly outputs: number; readonly late: number } | undefined
 }
 
 interface Replies {
   open: ShardSnapshot
   take: { readonly outcomes: Outcome<Taken>[]; readonly due: boolean; readonly state: string | undefined }
-  tick: { readonly batches: OutgoingBatch[]; readonly snapshot: ShardSnapshot }
+  tick: {
+    readonly batches: OutgoingBatch[]
+    readonly emission: TimedEmission | undefined
+    readonly snapshot: ShardSnapshot
+  }
   rewind: undefined
   describe: { readonly found: number; readonly section: Uint8Array<ArrayBuffer> }
+  /** `kept`: all outputs are in the journal. */
+  emission: { readonly kept: boolean; readonly state: string | undefined }
+  'emit again': undefined
+  floor: undefined
   close: ShardSnapshot
 }
 export type ShardReply<K extends ShardTask['kind']> = Replies[K]
@@ -56,6 +79,9 @@ export type ShardReply<K extends ShardTask['kind']> = Replies[K]
 const TASKS_IN_THREAD = 8
 
 export interface ShardThreadOptions {
+  readonly name: string
+  /** Of the rules' own thread. */
+  readonly merge: RulesCoreOptions | undefined
   readonly shard: ShardOptions
   readonly fault: string
   readonly clock: ArrivalClock
@@ -74,7 +100,7 @@ export class ShardThread implements Service {
 
   constructor(options: ShardThreadOptions) {
     this.#options = options
-    this.name = `shard-${options.shard.origin.shard}`
+    this.name = options.name
   }
 
   /** Grows whenever the thread is a new one. */
@@ -134,6 +160,22 @@ export class ShardThread implements Service {
     return reply
   }
 
+  /** To the rules' own thread: windows that a shard has given out. @returns whether what came of all so far is journalled */
+  async emission(shard: number, emission: Emission): Promise<boolean> {
+    const now = this.#options.clock.now()
+    const { kept, state } = await this.#run(await this.#opened(), { kind: 'emission', now, shard, emission })
+    this.#state = state
+    return kept
+  }
+
+  async emitAgain(): Promise<void> {
+    await this.#run(await this.#opened(), { kind: 'emit again' })
+  }
+
+  async raiseFloor(time: number): Promise<void> {
+    await this.#run(await this.#opened(), { kind: 'floor', time })
+  }
+
   async rewind(from: number): Promise<void> {
     await this.#run(await this.#opened(), { kind: 'rewind', from })
   }
@@ -166,6 +208,7 @@ export class ShardThread implements Service {
         kind: 'open',
         options: this.#options.shard,
         fault: this.#options.fault,
+        merge: this.#options.merge,
       }) as Promise<ShardSnapshot>)
     } catch (error) {
       await pool.destroy()

@@ -6,17 +6,25 @@ import { move, transferableSymbol, valueSymbol } from 'piscina'
 import { FleetmeterError } from '../../proto/runtime/errors.ts'
 import { faultsFrom } from '../../proto/runtime/fault.ts'
 import { nodeFiles } from '../journal/files.ts'
+import type { OutputBody } from '../rules/output-bodies.ts'
+import type { RulesCoreOptions } from '../rules/rules-core.ts'
+import { RulesCore } from '../rules/rules-core.ts'
+import type { Emission } from '../rules/shard-rules.ts'
 import type { IncomingBody } from './reception.ts'
 import type { ShardOptions, Tick } from './shard-core.ts'
 import { ShardCore } from './shard-core.ts'
 import type { ShardReply, ShardSnapshot, ShardTask } from './shard-thread.ts'
 
 let core: ShardCore | undefined
+/** In the rules' own thread. */
+let rules: RulesCore | undefined
+/** Wall clock of the message in hand, ms. */
+let clock = 0
 
 export default function handle(task: ShardTask): unknown {
   switch (task.kind) {
     case 'open':
-      return open(task.options, task.fault)
+      return open(task.options, task.fault, task.merge)
     case 'take':
       return take(task.now, task.bodies)
     case 'tick':
@@ -25,6 +33,12 @@ export default function handle(task: ShardTask): unknown {
       return opened().rewind(task.from)
     case 'describe':
       return opened().describe(task.refs)
+    case 'emission':
+      return merge(task.now, task.shard, task.emission)
+    case 'emit again':
+      return opened().emitAgain()
+    case 'floor':
+      return opened().raiseFloor(task.time)
     case 'close':
       return close(task.now)
     default:
@@ -32,9 +46,23 @@ export default function handle(task: ShardTask): unknown {
   }
 }
 
-function open(options: ShardOptions, fault: string): ShardReply<'open'> {
-  core = new ShardCore(nodeFiles, options, faultsFrom(fault))
-  return snapshot(core)
+function open(options: ShardOptions, fault: string, merge: RulesCoreOptions | undefined): ShardReply<'open'> {
+  const shard = new ShardCore(nodeFiles, options, faultsFrom(fault))
+  core = shard
+  rules = merge === undefined ? undefined : new RulesCore(merge, (bodies) => append(shard, bodies))
+  return snapshot(shard)
+}
+
+/** Outputs of rules go the way of every other body, into the journal of this shard. */
+function append(shard: ShardCore, bodies: readonly OutputBody[]): boolean {
+  const incoming = bodies.map(({ tenant, body }): IncomingBody => ({ door: 'rules', tenant, sender: 'rules', body }))
+  return shard.take(clock, incoming).every((outcome) => outcome.kind !== 'retry')
+}
+
+function merge(now: number, shard: number, emission: Emission): ShardReply<'emission'> {
+  clock = now
+  const kept = rules?.take(shard, emission) ?? false
+  return { kept, state: opened().state }
 }
 
 function take(now: number, bodies: readonly IncomingBody[]): ShardReply<'take'> {
@@ -45,8 +73,10 @@ function take(now: number, bodies: readonly IncomingBody[]): ShardReply<'take'> 
 
 function tick(input: Tick): unknown {
   const shard = opened()
-  const batches = shard.tick(input)
-  const reply: ShardReply<'tick'> = { batches, snapshot: snapshot(shard) }
+  clock = input.now
+  rules?.advance()
+  const { batches, emission } = shard.tick(input)
+  const reply: ShardReply<'tick'> = { batches, emission, snapshot: snapshot(shard) }
   return move({ [transferableSymbol]: batches.map((batch) => batch.bytes.buffer), [valueSymbol]: reply } as never)
 }
 
@@ -75,5 +105,8 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     state: shard.state,
     due: shard.due,
     recovery: { ...recovery },
+    floor: shard.floor,
+    rules: shard.rules,
+    merged: rules === undefined ? undefined : { outputs: rules.outputs, late: rules.late },
   }
 }

@@ -23,7 +23,8 @@ function checkCollector(metrics: ReadonlyMap<string, number>): void {
       for (const [name, value] of metrics)
         if (name.startsWith(`fleetmeter_collector_items_refused_total{${source}`)) refused += value
       const left = of('received_total') + of('recovered_total')
-      const right = refused + of('duplicate_total') + of('replaced_total') + of('stored_total') + of('waiting')
+      const aside = of('duplicate_total') + of('replaced_total') + of('consumed_total')
+      const right = refused + aside + of('stored_total') + of('waiting')
       assert.equal(left, right, `${shard} ${door} ${kind}`)
       assert.ok(of('waiting') >= 0)
     }

@@ -2,9 +2,10 @@
  * What aggregation rules must come to, recomputed from the list of all points in the plainest way; and the same with a defect
  * put in on purpose, which a property must notice.
  */
-import type { NativeHistogram } from '../../collector/rules/native-histogram.ts'
+
 import { groupKey, outputSeries } from '../../collector/rules/output-labels.ts'
 import type { Rule } from '../../collector/rules/rule.ts'
+import type { SampleHistogram } from '../../collector/rules/sample-histogram.ts'
 import type { Label } from '../../proto/wire/labels.ts'
 
 /** A point that a collector took. */
@@ -163,7 +164,7 @@ function outputText(
 }
 
 /** A histogram in the words of the model. */
-export function histogramText(h: NativeHistogram): string {
+export function histogramText(h: SampleHistogram): string {
   const buckets = new Map<string, number>()
   if (h.zeroCountInt > 0) buckets.set('zero', h.zeroCountInt)
   for (const [sign, spans, deltas] of [

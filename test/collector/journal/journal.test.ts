@@ -23,7 +23,13 @@ const LAST_HEAD_BYTES = 12
 const open = (files: MemoryFiles, cursor?: number, overrides: Partial<JournalOptions> = {}) => {
   const seen: JournalRecord[] = []
   const journal = Journal.open(files, { ...options, ...overrides }, cursor, (record) =>
-    seen.push({ ...record, body: record.body.slice(), verdict: record.verdict.slice() }),
+    seen.push({
+      ...record,
+      body: record.body.slice(),
+      verdict: record.verdict.slice(),
+      dropped: record.dropped.slice(),
+      overflow: record.overflow.slice(),
+    }),
   )
   return { journal, seen }
 }
@@ -36,6 +42,8 @@ const record = (position: number, count: number, bodyLength = 20): JournalRecord
   door: 'remote_write',
   tenant: 'default',
   verdict: new Uint8Array(0),
+  dropped: new Uint8Array(position % 3),
+  overflow: new Uint8Array(position % 2),
   body: new Uint8Array(bodyLength).fill(position % 251),
 })
 

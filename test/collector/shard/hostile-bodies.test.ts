@@ -32,6 +32,7 @@ const options: ShardOptions = {
   batchBytes: 1 << 20,
   batchSamples: 1500,
   seed: 5,
+  rules: undefined,
 }
 
 const write = (series: Iterable<SeriesToWrite>) => ({
@@ -54,7 +55,7 @@ function drain(core: ShardCore): Map<string, number> {
   const names = new Map<number, string>()
   for (let from = -1; core.cursor !== from; ) {
     from = core.cursor
-    const batches = core.tick(tick).filter((batch) => batch.samples > 0)
+    const batches = core.tick(tick).batches.filter((batch) => batch.samples > 0)
     for (const { bytes, samples } of batches) {
       const { definitions, samples: columns } = decodeBatch(bytes)
       assert.equal(columns.count, samples)

@@ -20,7 +20,7 @@ const BOUNDS = [
 ]
 
 /** Fields of the protobuf message Histogram, in camel case. */
-export interface NativeHistogram {
+export interface SampleHistogram {
   readonly countInt: number
   readonly sum: number
   readonly schema: number
@@ -71,7 +71,7 @@ export class Buckets {
     buckets.set(index, (buckets.get(index) ?? 0) + count)
   }
 
-  histogram(count: number, sum: number): NativeHistogram {
+  histogram(count: number, sum: number): SampleHistogram {
     const positive = spansOf(this.#positive ?? [])
     const negative = spansOf(this.#negative ?? [])
     return {
@@ -128,7 +128,7 @@ function spansOf(buckets: Iterable<[index: number, count: number]>): { spans: Bu
   return { spans, deltas }
 }
 
-export function sameHistogram(a: NativeHistogram, b: NativeHistogram): boolean {
+export function sameHistogram(a: SampleHistogram, b: SampleHistogram): boolean {
   return (
     a.countInt === b.countInt &&
     Object.is(a.sum, b.sum) &&

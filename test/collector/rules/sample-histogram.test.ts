@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Buckets, bucketOf } from '../../../collector/rules/native-histogram.ts'
+import { Buckets, bucketOf } from '../../../collector/rules/sample-histogram.ts'
 import { histogramText } from '../../support/rules-model.ts'
 
 test('bucketOf() puts a value into the bucket whose bounds enclose it, the upper one included', () => {

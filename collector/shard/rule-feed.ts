@@ -1,0 +1,150 @@
+/**
+ * A shard's samples on their way into the windows of aggregation rules.
+ *
+ *     decided before the write is journalled, and written down there: which samples are not stored themselves
+ *     done after it: every sample of a series that a rule is about goes into its windows
+ *
+ * A replay does the second from the journal, with the same arrivals, and ends in the same windows.
+ */
+
+import { NO_MEMBERSHIP } from '../rules/memberships.ts'
+import { readRules } from '../rules/read-rules.ts'
+import type { Emission } from '../rules/shard-rules.ts'
+import { ShardRules, TAKEN } from '../rules/shard-rules.ts'
+import type { Reception } from './reception.ts'
+import type { SeriesTable } from './series-table.ts'
+
+/** Rules as they stand in the configuration, which can be handed to a thread, and their bounds. */
+export interface RuleOptions {
+  readonly rules: readonly unknown[]
+  readonly keepMs: number
+  readonly pointsMax: number
+  readonly groupsMax: number
+}
+
+/** Points whose fate nobody counts: they are stored too, or were counted by an earlier process. */
+export const UNCOUNTED = 255
+
+/** `not in a window`: the rule is gone, or its window is not complete any more; the sample is stored after all. */
+export type DroppedFate = 'in a window' | 'given out' | 'not in a window'
+
+const NOT_ASKED = -2
+
+export class RuleFeed {
+  /** Whether a rule drops its input at all. */
+  readonly drops: boolean
+  readonly #rules: ShardRules
+  readonly #reception: Reception
+  readonly #pointsMax: number
+  /** A point may go into windows of so many lengths. */
+  readonly #lanes: number
+  /** What of the past a window may need beside its own length: late points, and the interval before it, ms. */
+  readonly reachMs: number
+  #membership = new Int32Array(0)
+  #table: SeriesTable | undefined
+  #generation = 0
+
+  constructor(options: RuleOptions, reception: Reception) {
+    const { rules } = readRules(options.rules)
+    this.#rules = new ShardRules(rules, options)
+    this.#reception = reception
+    this.#pointsMax = options.pointsMax
+    this.drops = rules.some((rule) => !rule.keepInput)
+    this.#lanes = new Set(rules.map((rule) => `${rule.intervalMs} ${rule.graceMs}`)).size
+    this.reachMs = options.keepMs + Math.max(0, ...rules.map((rule) => rule.graceMs + 2 * rule.intervalMs))
+  }
+
+  get counts(): ShardRules['counts'] {
+    return this.#rules.counts
+  }
+
+  get points(): number {
+    return this.#rules.points
+  }
+
+  /**
+   * Whether a sample of the columns is not to be stored itself, as far as rules go: to be asked before the write is journalled.
+   * @param at its arrival, µs. @param ahead samples of the write in front of it
+   */
+  willDrop(item: number, at: number, ahead: number): boolean {
+    const { scratch } = this.#reception
+    const membership = this.#membershipOf(scratch.series[item]!)
+    if (membership === NO_MEMBERSHIP || !this.#rules.drops(membership)) return false
+    const room = this.#rules.points + (ahead + 1) * this.#lanes <= this.#pointsMax && this.#rules.hasRoomFor(membership)
+    return room && this.#rules.decide(membership, scratch.times[item]!, at) === TAKEN
+  }
+
+  /** From when on an emission has told of a dropped sample, ms. @param at its arrival, µs */
+  toldBy(item: number, at: number): number {
+    const { scratch } = this.#reception
+    return this.#rules.toldBy(this.#membershipOf(scratch.series[item]!), scratch.times[item]!, at)
+  }
+
+  /** Puts a sample of the columns into its windows. @param source what counts it, once, when its window is given out */
+  fold(item: number, at: number, source: number): void {
+    const { scratch, table } = this.#reception
+    const series = scratch.series[item]!
+    const membership = this.#membershipOf(series)
+    if (membership === NO_MEMBERSHIP) return
+    const { times, words } = scratch
+    this.#rules.add(membership, table.ref[series]!, times[item]!, words[2 * item]!, words[2 * item + 1]!, at, source)
+  }
+
+  /** What has become of a sample of a record that was not to be stored itself. */
+  fateOfDropped(item: number, at: number): DroppedFate {
+    const { scratch } = this.#reception
+    const membership = this.#membershipOf(scratch.series[item]!)
+    if (membership === NO_MEMBERSHIP || !this.#rules.drops(membership)) return 'not in a window'
+    const time = scratch.times[item]!
+    if (this.#rules.decide(membership, time, at) !== TAKEN) return 'not in a window'
+    return this.#rules.wasGivenOut(membership, time) ? 'given out' : 'in a window'
+  }
+
+  /** @param now ms; never before an arrival that was given out */
+  emit(now: number, urgent: boolean): Emission {
+    const emission = this.#rules.emit(now, urgent)
+    this.#rules.forget(now)
+    return emission
+  }
+
+  /** The journal's end is read again, up to the arrival `time` (ms); `read` folds all of it. */
+  refold(time: number, read: () => void): void {
+    this.#rules.refold(time, read)
+  }
+
+  /** See {@link ShardRules.emitAgain}. */
+  emitAgain(): void {
+    this.#rules.emitAgain()
+  }
+
+  /** What is older is not complete, ms. */
+  raiseFloor(time: number): void {
+    this.#rules.raiseFloor(time)
+  }
+
+  /** Samples from before are not needed any more, ms; Infinity when nothing is in any window. */
+  oldestStart(now: number): number {
+    return this.#rules.points === 0 ? Number.POSITIVE_INFINITY : this.#rules.oldestStart(now)
+  }
+
+  /** Asked once a series. */
+  #membershipOf(series: number): number {
+    const { table } = this.#reception
+    if (table !== this.#table || this.#generation !== this.#rules.generation) {
+      this.#table = table
+      this.#generation = this.#rules.generation
+      this.#membership = new Int32Array(0)
+    }
+    if (series >= this.#membership.length) {
+      const grown = new Int32Array(Math.max(table.ref.length, series + 1)).fill(NOT_ASKED)
+      grown.set(this.#membership)
+      this.#membership = grown
+    }
+    const known = this.#membership[series]!
+    if (known !== NOT_ASKED) return known
+    const { tenant, name, labels } = this.#reception.define(series)
+    const membership = this.#rules.join(tenant, name, labels)
+    this.#membership[series] = membership
+    return membership
+  }
+}
