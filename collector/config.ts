@@ -31,6 +31,9 @@ export interface CollectorConfig {
   readonly backoffMaxMs: number
   readonly futureMaxMs: number
   readonly seriesMax: number
+  readonly seriesPerTenantMax: number
+  readonly seriesPerSenderMax: number
+  readonly overflowSeriesMax: number
   readonly metadataBytesMax: number
   readonly labelCountMax: number
   readonly labelNameBytesMax: number
@@ -157,7 +160,20 @@ export const collectorSection: Section<CollectorConfig> = {
       1_000_000,
       1,
       100_000_000,
-      'Series that a shard knows at a time; idle ones make room for new ones.',
+      'Series that a shard knows at a time; idle ones make room for new ones. Those beyond go into one aggregate a metric.',
+    ),
+    seriesPerTenantMax: integer(1_000_000, 1, 100_000_000, 'The same, of one tenant.'),
+    seriesPerSenderMax: integer(
+      500_000,
+      1,
+      100_000_000,
+      'The same, of one sender: credential and address. A sender that names things anew each time leaves room for the others.',
+    ),
+    overflowSeriesMax: integer(
+      500_000,
+      0,
+      100_000_000,
+      'Series beyond these bounds that a shard tells apart in ten minutes, so that repeats do not count twice; more are refused.',
     ),
     metadataBytesMax: bytes(
       16 * MIB,

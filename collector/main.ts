@@ -85,7 +85,7 @@ async function build(): Promise<Program | { print: string }> {
   )
   const rulesThread = new ShardThread({
     name: 'rules',
-    shard: shardOptions(own, { ...place, shard: RULES_SHARD, directory: 'rules', rules: undefined }),
+    shard: rulesShardOptions(own, { ...place, shard: RULES_SHARD, directory: 'rules', rules: ruleOptions(own) }),
     fault: '',
     clock: arrivals,
     log,
@@ -231,16 +231,28 @@ function leftOver(journals: string, shards: number): number[] {
     .sort((a, b) => a - b)
 }
 
-function ruleOptions(own: CollectorConfig): RuleOptions | undefined {
-  if (own.rules.length === 0) return undefined
+function ruleOptions(own: CollectorConfig): RuleOptions {
   const { rules, rulesKeepMs: keepMs, rulesPointsMax: pointsMax, rulesGroupsMax: groupsMax } = own
   return { rules, keepMs, pointsMax, groupsMax }
+}
+
+/** Outputs of rules go into no rule, and those that are too many are refused: there is nobody to aggregate them again. */
+function rulesShardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
+  const { seriesMax } = own
+  const options = shardOptions(own, { ...place, rules: { ...place.rules, rules: [] } })
+  const limits = {
+    ...options.limits,
+    seriesPerTenantMax: seriesMax,
+    seriesPerSenderMax: seriesMax,
+    overflowSeriesMax: 0,
+  }
+  return { ...options, limits }
 }
 
 interface ShardPlace {
   readonly journals: string
   readonly directory: string
-  readonly rules: RuleOptions | undefined
+  readonly rules: RuleOptions
   readonly id: string
   readonly session: string
   readonly shard: number
@@ -259,6 +271,9 @@ function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
     writer: (createHash('sha256').update(id).digest().readUInt32LE() + shard) % WRITERS,
     limits: {
       seriesMax: own.seriesMax,
+      seriesPerTenantMax: own.seriesPerTenantMax,
+      seriesPerSenderMax: own.seriesPerSenderMax,
+      overflowSeriesMax: own.overflowSeriesMax,
       metadataBytesMax: own.metadataBytesMax,
       labelCountMax: own.labelCountMax,
       labelNameBytesMax: own.labelNameBytesMax,

@@ -221,6 +221,25 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
   metrics.counter('rule_outputs_total', 'Outputs of rules, amendments included.', [], () =>
     threads.flatMap(({ snapshot }) => (snapshot?.merged === undefined ? [] : [{ value: snapshot.merged.outputs }])),
   )
+  const overflowing = ['shard', 'tenant', 'metric', 'label', 'bound']
+  metrics.counter(
+    'overflow_samples_total',
+    'Samples of series beyond the cardinality bounds, aggregated by metric: the twenty metrics with most, and the label that has most values.',
+    overflowing,
+    () =>
+      threads.flatMap(({ name, snapshot }) =>
+        (snapshot?.overflowing ?? []).map(({ tenant, metric, label, bound, samples }) => ({
+          labels: { shard: name, tenant, metric, label, bound },
+          value: samples,
+        })),
+      ),
+  )
+  metrics.counter(
+    'overflow_samples_lost_total',
+    'Of these, in windows that could not be completed after a restart.',
+    ['shard'],
+    perShard((s) => s.counts.overflowLost),
+  )
   metrics.counter(
     'rule_windows_unkept_total',
     'Times that journal files were removed at the disk bound although a restart would need them for windows.',

@@ -52,7 +52,7 @@ export interface JournalRecord {
   readonly verdict: Uint8Array
   /** Which samples went into windows of rules instead of being stored: 'taken' by this one; empty: none. */
   readonly dropped: Uint8Array
-  /** The same, of samples whose series are beyond the cardinality bound. */
+  /** The same, of all samples whose series are beyond the cardinality bounds, or refused: a replay must not learn them. */
   readonly overflow: Uint8Array
   /** As received. */
   readonly body: Uint8Array

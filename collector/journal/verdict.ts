@@ -58,3 +58,14 @@ export function decodeVerdict(verdict: Uint8Array, taken: Uint8Array): void {
   }
   if (at !== taken.length) throw new WireError('malformed', `a verdict covers ${at} of ${taken.length} samples`)
 }
+
+/** How many items runs are about. */
+export function markCount(runs: Uint8Array): number {
+  const reader = new ByteReader(runs)
+  let count = 0
+  while (reader.left > 0) count += reader.varint()
+  if (count > ITEMS_MAX) throw new WireError('malformed', `a verdict covers ${count} samples`)
+  return count
+}
+
+const ITEMS_MAX = 2 ** 28 // of a body of 256 MiB

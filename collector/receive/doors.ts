@@ -15,6 +15,7 @@ import type { Outcome, RejectCode, RetryCode } from '../../proto/runtime/outcome
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
 import type { Door } from '../journal/record.ts'
+import type { OverflowingMetric } from '../shard/overflow.ts'
 import type { Taken } from '../shard/reception.ts'
 import type { TakeService } from '../shard/take-service.ts'
 import type { Excess, Limits } from './limits.ts'
@@ -180,4 +181,25 @@ export function answerFailure(
     sendError(response, 503, 'SERVICE_UNAVAILABLE', outcome.reason, {
       'Retry-After': outcome.code === 'disk_full' ? '10' : '1',
     })
+}
+
+/** What went into aggregates, for a header: one line of ASCII. */
+export function overflowText(overflow: readonly OverflowingMetric[]): string {
+  return overflow
+    .slice(0, OVERFLOW_TOLD)
+    .map(
+      ({ metric, label, bound, samples }) =>
+        `${samples} samples of metric=${ascii(metric)} aggregated: ${bound}, label=${ascii(label)}`,
+    )
+    .join('; ')
+}
+
+const OVERFLOW_TOLD = 5
+const TEXT_MAX = 200
+
+function ascii(text: string): string {
+  return JSON.stringify(text.slice(0, TEXT_MAX)).replace(
+    /[^\x20-\x7e]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }

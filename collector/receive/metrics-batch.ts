@@ -13,7 +13,7 @@ import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
 import type { DoorContext } from './doors.ts'
-import { answerFailure, entered, takeBody } from './doors.ts'
+import { answerFailure, entered, overflowText, takeBody } from './doors.ts'
 
 const DOOR = 'metrics_batch'
 const REJECTED_MAX = 100
@@ -47,7 +47,8 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
     answerFailure(response, outcome, outcome.kind === 'reject' && outcome.code === 'invalid' ? 422 : 400)
     return
   }
-  const { items, refused, badPoints } = outcome.value
+  const { items, refused, overflow, badPoints } = outcome.value
+  if (overflow.length > 0) response.setHeader('X-Fleetmeter-Overflow', overflowText(overflow))
   const count = refused.reduce((n, r) => n + r.count, 0)
   if (count === 0) {
     sendJson(response, 200, { message: 'Request Successful.' })

@@ -19,7 +19,7 @@ import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
 import type { DoorContext } from './doors.ts'
-import { answerFailure, entered, REJECT_STATUS, takeBody } from './doors.ts'
+import { answerFailure, entered, overflowText, REJECT_STATUS, takeBody } from './doors.ts'
 
 /** The messages and the doors that they come through. */
 const MESSAGES: ReadonlyMap<string, 'remote_write' | 'remote_write_2'> = new Map([
@@ -82,6 +82,9 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
     answerFailure(response, outcome, outcome.kind === 'reject' ? REJECT_STATUS[outcome.code] : 503)
     return
   }
+  // They are written, if not one by one: no failure, and yet somebody should know.
+  const { overflow } = outcome.value
+  if (overflow.length > 0) response.setHeader('X-Fleetmeter-Overflow', overflowText(overflow))
   const problems = notWritten(outcome.value)
   if (problems.length === 0) response.writeHead(204).end()
   else sendError(response, 400, 'BAD_REQUEST', problems.join('; '))

@@ -92,6 +92,16 @@ export class Memberships {
       if (group === undefined) refused.push(rule)
       else groups.push([i, group])
     }
+    return this.#number(groups, refused)
+  }
+
+  /** The membership of what is sent to one rule, whether that matches it or not; NO_MEMBERSHIP: no room. */
+  joinOnly(rule: number, tenant: string, name: string): number {
+    const group = this.#groups[rule]!.number(groupKey(this.#rules[rule]!, tenant, name, []), this.#groupsMax)
+    return group === undefined ? NO_MEMBERSHIP : this.#number([[rule, group]], [])
+  }
+
+  #number(groups: readonly (readonly [rule: number, group: number])[], refused: readonly Rule[]): number {
     if (groups.length === 0 && refused.length === 0) return NO_MEMBERSHIP
     const drops = [...groups.map(([i]) => this.#rules[i]!), ...refused].some((rule) => !rule.keepInput)
     const full = refused.some((rule) => !drops || !rule.keepInput)

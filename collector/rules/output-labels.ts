@@ -42,10 +42,7 @@ export function outputSeries(
   const group: Label[] = []
   for (let i = 0; i < flat.length; i += 2) group.push([flat[i]!, flat[i + 1]!])
   const series = rule.outputs.flatMap((output): OutputSeries[] => {
-    const base: Label[] = [
-      [METRIC_NAME, outputName(rule, metric, output.kind)],
-      [COLLECTOR, collector],
-    ]
+    const base: Label[] = [[METRIC_NAME, outputName(rule, metric, output.kind)], [COLLECTOR, collector], ...rule.labels]
     if (output.kind !== 'quantiles') return [{ output, phi: undefined, labels: withGroup(base, group) }]
     return output.phis.map((phi) => ({ output, phi, labels: withGroup([...base, [QUANTILE, String(phi)]], group) }))
   })

@@ -17,7 +17,7 @@ import * as v from 'valibot'
 import type { Selector } from '../../proto/wire/selector.ts'
 import { METRIC_NAME, parseSelector, SelectorError } from '../../proto/wire/selector.ts'
 import type { Grouping, Output, PlainOutput, Rule } from './rule.ts'
-import { formatDuration, PLAIN_OUTPUTS, parseDuration } from './rule.ts'
+import { formatDuration, OVERFLOW_RULE, PLAIN_OUTPUTS, parseDuration } from './rule.ts'
 import { clashes } from './rule-clash.ts'
 
 const SECOND = 1000
@@ -94,6 +94,11 @@ export interface ReadRules {
 }
 
 /** @param value what YAML or JSON gave. @param place how problems name it */
+/** The rules of a configuration that was read before, and the one that is always there, last. */
+export function rulesInForce(written: readonly unknown[]): Rule[] {
+  return [...readRules(written).rules, OVERFLOW_RULE]
+}
+
 export function readRules(value: unknown, place = 'rules'): ReadRules {
   if (!Array.isArray(value)) return { rules: [], problems: [`${place}: expected a list of rules`] }
   if (value.length > RULES_MAX) return { rules: [], problems: [`${place}: expected at most ${RULES_MAX} rules`] }
@@ -137,6 +142,7 @@ function readRule(value: unknown, place: string, problems: string[]): Rule | und
     keepInput: keep_input,
     graceMs: grace,
     metric,
+    labels: [],
   }
 }
 

@@ -2,6 +2,7 @@
  * What an aggregation rule is, once it has been read: `match` which series, in windows of `interval` by sample time, one
  * output series a group and output.
  */
+import type { Label } from '../../proto/wire/labels.ts'
 import type { Selector } from '../../proto/wire/selector.ts'
 
 /** What is computed of a window's samples of a group; the names are vmagent's where it has them. */
@@ -34,6 +35,21 @@ export interface Rule {
   readonly graceMs: number
   /** Stands for the series' own name in groups and outputs: several metrics then fold into one. */
   readonly metric: string | undefined
+  /** Labels that its outputs get besides. */
+  readonly labels: readonly Label[]
+}
+
+/** Not of the configuration: what becomes of series beyond the cardinality bounds. Matches nothing; series are sent to it. */
+export const OVERFLOW_RULE: Rule = {
+  name: 'overflow',
+  match: [],
+  intervalMs: 60_000,
+  grouping: { kind: 'by', labels: [] },
+  outputs: [{ kind: 'sum' }, { kind: 'count' }, { kind: 'min' }, { kind: 'max' }],
+  keepInput: false,
+  graceMs: 5000,
+  metric: undefined,
+  labels: [['__overflow__', 'true']],
 }
 
 /** Whether the rule needs to know how counters grew, and so a series' newest sample of the window before. */

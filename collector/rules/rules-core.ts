@@ -7,7 +7,7 @@ import type { MergerOptions } from './merger.ts'
 import { Merger } from './merger.ts'
 import type { OutputBody } from './output-bodies.ts'
 import { outputBodies } from './output-bodies.ts'
-import { readRules } from './read-rules.ts'
+import { rulesInForce } from './read-rules.ts'
 import type { Emission } from './shard-rules.ts'
 
 export interface RulesCoreOptions extends MergerOptions {
@@ -28,7 +28,7 @@ export class RulesCore {
   /** @param append takes all of them or none; false: later */
   constructor(options: RulesCoreOptions, append: (bodies: readonly OutputBody[]) => boolean) {
     this.#shards = options.shards
-    this.#merger = new Merger(readRules(options.rules).rules, options.shards.length, options)
+    this.#merger = new Merger(rulesInForce(options.rules), options.shards.length, options)
     this.#append = append
   }
 

@@ -99,6 +99,11 @@ export class ShardRules {
     return this.#memberships.join(tenant, name, labels)
   }
 
+  /** The same for what is sent to one rule, whether that matches it or not; `NO_MEMBERSHIP`: no room for one more group. */
+  joinOnly(rule: number, tenant: string, name: string): number {
+    return this.#memberships.joinOnly(rule, tenant, name)
+  }
+
   /** Whether points of this membership that are TAKEN are not to be stored. */
   drops(membership: number): boolean {
     return this.#memberships.get(membership).drops

@@ -10,7 +10,7 @@ import type { ExtraKind } from '../../proto/wire/batch-extras.ts'
 import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from '../../proto/wire/bytes.ts'
 import type { Exemplar } from '../../proto/wire/exemplar.ts'
 import { encodeExemplar, readExemplar } from '../../proto/wire/exemplar.ts'
-import type { Label } from '../../proto/wire/labels.ts'
+import type { Label, SeriesId } from '../../proto/wire/labels.ts'
 import { SeriesIds, sortLabels } from '../../proto/wire/labels.ts'
 import type { MetricMetadata } from '../../proto/wire/metadata.ts'
 import { encodeMetadata, metricType, readMetadata } from '../../proto/wire/metadata.ts'
@@ -26,16 +26,20 @@ import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door } from '../journal/record.ts'
 import type { Extras } from './extras.ts'
 import type { KnownMetadata } from './known-metadata.ts'
+import type { Overflow, SeriesBound } from './overflow.ts'
+import { OVERFLOW } from './overflow.ts'
 import type { Refusal } from './refusals.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 import type { Scratch } from './scratch.ts'
 import { refusedSeries } from './scratch.ts'
+import type { SeriesBounds, SeriesShares } from './series-shares.ts'
 import type { SeriesTable } from './series-table.ts'
 import { KEY_CANONICAL, KEY_PROTOBUF } from './series-table.ts'
 
 /** Bounds on what a sender may send; generous, so that no real fleet meets them. */
-export interface SeriesLimits {
-  readonly seriesMax: number
+export interface SeriesLimits extends SeriesBounds {
+  /** Series beyond these bounds that are told apart for ten minutes, to aggregate them. */
+  readonly overflowSeriesMax: number
   readonly labelCountMax: number
   readonly labelNameBytesMax: number
   readonly labelValueBytesMax: number
@@ -53,16 +57,23 @@ export interface BodyReport {
   readonly badPoints: readonly PointRejection[]
 }
 
+/** A tenant's number in the table, and its name. */
+export interface Tenant {
+  readonly number: number
+  readonly name: string
+}
+
 export interface BodyDecoder {
   /** The table that keys are looked up in; it may be exchanged between bodies. */
   table: SeriesTable
   /**
    * Appends a body's items to the columns, samples and others each in the order of the body. The n-th item is the n-th for
    * every decoder and version: the journal's verdicts count on it.
-   * @param trusted a replay: the sender was answered long ago, so limits are not applied again
+   * @param from whose it is; undefined: a replay. Its sender was answered long ago, so limits are not applied again
+   * @param overflow of a replay: 1 for each sample that was beyond the cardinality bounds
    * @throws WireError or MetricBatchError when the body as a whole is unusable; the columns then hold a part of it
    */
-  decode(door: Door, tenant: number, body: Uint8Array, trusted: boolean): BodyReport
+  decode(door: Door, tenant: Tenant, body: Uint8Array, from: string | undefined, overflow?: Uint8Array): BodyReport
 }
 
 /** Spellings of its labels that a shard keeps for a series, on average. */
@@ -71,10 +82,14 @@ export const KEYS_PER_SERIES = 2
 const SENT_LABELS_FACTOR = 4
 const BAD_POINTS_MAX = 100
 /** Metadata that names its metric itself belongs to no series. */
+const NOTHING: Uint8Array = new Uint8Array(0)
 const NO_SERIES = Number.MIN_SAFE_INTEGER
 
 const NO_LIMITS: SeriesLimits = {
   seriesMax: Number.POSITIVE_INFINITY,
+  seriesPerTenantMax: Number.POSITIVE_INFINITY,
+  seriesPerSenderMax: Number.POSITIVE_INFINITY,
+  overflowSeriesMax: Number.POSITIVE_INFINITY,
   labelCountMax: Number.POSITIVE_INFINITY,
   labelNameBytesMax: Number.POSITIVE_INFINITY,
   labelValueBytesMax: Number.POSITIVE_INFINITY,
@@ -83,11 +98,22 @@ const NO_LIMITS: SeriesLimits = {
   samplesPerBodyMax: Number.POSITIVE_INFINITY,
 }
 
+/** Where items go to, and what decides whether they may. */
+interface DecoderColumns {
+  readonly scratch: Scratch
+  readonly extras: Extras
+  readonly metadata: KnownMetadata
+  readonly shares: SeriesShares
+  readonly overflow: Overflow
+}
+
 export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2Sink {
   table: SeriesTable
   readonly #scratch: Scratch
   readonly #extras: Extras
   readonly #metadata: KnownMetadata
+  readonly #shares: SeriesShares
+  readonly #overflow: Overflow
   readonly #snappy: Snappy
   readonly #limits: SeriesLimits
   readonly #ids = new SeriesIds(sha256)
@@ -95,7 +121,11 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   // Of the body in hand:
   #applied: SeriesLimits = NO_LIMITS
   #tenant = 0
+  #tenantOf: Tenant = { number: 0, name: '' }
+  #sender = 0
   #trusted = false
+  #overflowed = NOTHING
+  #bodyStart = 0
   /** How many items may stand in the columns. */
   #itemsEnd = 0
   /** Where the parts of the series in hand begin. */
@@ -106,28 +136,36 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   #bytes: Uint8Array = new Uint8Array(0)
   #current = 0
 
-  constructor(
-    table: SeriesTable,
-    columns: { readonly scratch: Scratch; readonly extras: Extras; readonly metadata: KnownMetadata },
-    snappy: Snappy,
-    limits: SeriesLimits,
-  ) {
+  constructor(table: SeriesTable, columns: DecoderColumns, snappy: Snappy, limits: SeriesLimits) {
     this.table = table
     this.#scratch = columns.scratch
     this.#extras = columns.extras
     this.#metadata = columns.metadata
+    this.#shares = columns.shares
+    this.#overflow = columns.overflow
     this.#snappy = snappy
     this.#limits = limits
   }
 
-  decode(door: Door, tenant: number, body: Uint8Array, trusted: boolean): BodyReport {
+  decode(
+    door: Door,
+    tenant: Tenant,
+    body: Uint8Array,
+    from: string | undefined,
+    overflow: Uint8Array = NOTHING,
+  ): BodyReport {
+    const trusted = from === undefined
     this.#applied = trusted ? NO_LIMITS : this.#limits
     this.#trusted = trusted
-    this.#tenant = tenant
+    this.#sender = this.#shares.numberOf(from)
+    this.#overflowed = overflow
+    this.#bodyStart = this.#scratch.count
+    this.#tenantOf = tenant
+    this.#tenant = tenant.number
     this.#itemsEnd = this.#scratch.count + this.#extras.count + this.#applied.samplesPerBodyMax
     this.table.begin()
     if (door === 'metrics_batch') return { badPoints: this.#points(body) }
-    this.#scope = tenant * 2 + KEY_PROTOBUF
+    this.#scope = tenant.number * 2 + KEY_PROTOBUF
     const decoded = this.#snappy.uncompress(body, this.#applied.decodedBytesMax)
     if (door === 'remote_write_2') readRequest2(decoded, this, this.#applied.decodedBytesMax)
     else readWriteRequest(decoded, this)
@@ -144,7 +182,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     this.#seriesSamples = this.#scratch.count
     this.#seriesExtras = this.#extras.count
     const view = this.#viewOf(body)
-    const known = this.table.find(body, view, start, end, this.#scope)
+    const known = this.#isOverflowed() ? -1 : this.table.find(body, view, start, end, this.#scope)
     this.#current = known >= 0 ? known : this.#learn(body, view, start, end)
   }
 
@@ -166,6 +204,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   histogram(body: Uint8Array, start: number, end: number): void {
     const read = readHistogram(body, start, end)
     if ('problem' in read) this.#refuse('histogram', 'bad_histogram', read.timestamp, read.problem)
+    else if (this.#current >= OVERFLOW) this.#refuse('histogram', 'series_limit', read.timestamp)
     else this.#extra('histogram', this.#current, read.timestamp, body.subarray(start, end))
   }
 
@@ -176,6 +215,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   exemplar(exemplar: Exemplar | undefined): void {
     if (exemplar === undefined || this.#check(exemplar.labels) !== undefined)
       this.#refuse('exemplar', 'bad_exemplar', exemplar?.timestamp ?? Number.NaN)
+    else if (this.#current >= OVERFLOW) this.#refuse('exemplar', 'series_limit', exemplar.timestamp)
     else this.#extra('exemplar', this.#current, exemplar.timestamp, encodeExemplar(exemplar))
   }
 
@@ -190,7 +230,8 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
       this.#pushMetadata(undefined)
       return
     }
-    if (!this.#trusted && this.#metadata.repeats(series, ranges)) {
+    // A series that is not kept has no metadata of its own to keep.
+    if (series >= OVERFLOW || (!this.#trusted && this.#metadata.repeats(series, ranges))) {
       this.#extras.pushRepeat('metadata')
       this.#bound()
       return
@@ -281,7 +322,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     if (problem !== undefined) return refused(problem)
     labels.splice(at, 1)
     const series = this.#seriesOf(name, labels)
-    if (series >= 0) this.#remember(body, view, start, end, this.#scope, series)
+    if (series >= 0 && series < OVERFLOW) this.#remember(body, view, start, end, this.#scope, series)
     return series
   }
 
@@ -313,13 +354,13 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     const end = key.pos
     const view = new DataView(key.buf.buffer)
     const scope = this.#tenant * 2 + KEY_CANONICAL
-    const known = this.table.find(key.buf, view, 0, end, scope)
+    const known = this.#isOverflowed() ? -1 : this.table.find(key.buf, view, 0, end, scope)
     if (known >= 0) return known
     const problem = this.#check([['__name__', point.name], ...point.labels])
     if (problem === 'empty_label_name' || problem === undefined) {
       // xtrace takes empty names and keys, and so do we at its door.
       const series = this.#seriesOf(point.name, point.labels)
-      if (series >= 0) this.#remember(key.buf, view, 0, end, scope, series)
+      if (series >= 0 && series < OVERFLOW) this.#remember(key.buf, view, 0, end, scope, series)
       return series
     }
     return refused(problem)
@@ -338,12 +379,25 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     return labels.some(([name]) => name === '') ? 'empty_label_name' : undefined
   }
 
+  /** Of a replay: whether the sample that comes next was beyond the bounds. */
+  #isOverflowed(): boolean {
+    return this.#overflowed[this.#scratch.count - this.#bodyStart] === 1
+  }
+
   #seriesOf(name: string, labels: readonly Label[]): number {
     const id = this.#ids.of(name, labels)
+    if (this.#isOverflowed()) return this.#beyond(id, name, labels, 'series_max')
     const known = this.table.withId(id, this.#tenant)
     if (known >= 0) return known
-    if (this.table.count >= this.#applied.seriesMax) return refused('series_limit')
-    return this.table.add(id, this.#tenant)
+    const bound = this.#trusted ? undefined : this.#shares.boundFor(this.table, this.#tenant, this.#sender)
+    if (bound !== undefined) return this.#beyond(id, name, labels, bound)
+    const series = this.table.add(id, this.#tenant)
+    this.#shares.added(this.table, series, this.#sender)
+    return series
+  }
+
+  #beyond(id: SeriesId, name: string, labels: readonly Label[], bound: SeriesBound): number {
+    return this.#overflow.enter(id, this.#tenantOf, name, labels, bound) ?? refused('series_limit')
   }
 
   /** Keeps a series' first key, and others unless a sender shuffles its labels: a few of them, not all permutations. */

@@ -14,6 +14,8 @@ export interface Cursor {
   readonly position: number
   /** No arrival was given out after this one, µs. */
   readonly at: number
+  /** Nothing that arrived up to here is in a window of a rule, µs. */
+  readonly windowsFrom: number
 }
 
 const SLOT_BYTES = 128
@@ -41,7 +43,7 @@ export class CursorFile {
     const newest = (first?.write ?? 0) > (second?.write ?? 0) ? first : second
     if (newest === undefined) return undefined
     this.#writes = newest.write
-    return { position: newest.position, at: newest.at }
+    return { position: newest.position, at: newest.at, windowsFrom: newest.windowsFrom ?? 0 }
   }
 
   /** Takes the room that later writes need. Throws when there is none. */

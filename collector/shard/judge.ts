@@ -9,6 +9,7 @@
  * Last samples are set while judging, so that a write is judged against itself; `undo` puts them back.
  */
 
+import { OVERFLOW } from './overflow.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 import type { Scratch } from './scratch.ts'
 import { KEPT_SAMPLES, refusalOf } from './scratch.ts'
@@ -59,7 +60,9 @@ export class Judge {
             ? TOO_OLD
             : time > bounds.newest
               ? TOO_NEW
-              : this.#compare(table, s, time, i)
+              : s >= OVERFLOW
+                ? ACCEPTED // repeats are known in the window
+                : this.#compare(table, s, time, i)
     }
   }
 

@@ -17,20 +17,24 @@ import { MetricBatchError } from '../../proto/wire/metric-batch.ts'
 import { portableSnappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door, JournalRecord } from '../journal/record.ts'
-import { decodeVerdict, encodeMarks, encodeVerdict } from '../journal/verdict.ts'
-import type { BodyDecoder, BodyReport, SeriesLimits } from './body-decoder.ts'
+import { decodeVerdict, encodeMarks, encodeVerdict, markCount } from '../journal/verdict.ts'
+import type { BodyDecoder, BodyReport, SeriesLimits, Tenant } from './body-decoder.ts'
 import { KEYS_PER_SERIES, labelsOfKey, PortableDecoder, seriesText } from './body-decoder.ts'
 import { Extras } from './extras.ts'
 import { ExtrasJudge } from './extras-judge.ts'
 import type { TimeBounds } from './judge.ts'
 import { Judge } from './judge.ts'
 import { KnownMetadata } from './known-metadata.ts'
+import type { OverflowingMetric } from './overflow.ts'
+import { OVERFLOW, Overflow } from './overflow.ts'
 import type { Refusal } from './refusals.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 import { Scratch } from './scratch.ts'
+import { SeriesShares } from './series-shares.ts'
 import { SeriesTable } from './series-table.ts'
 import type { ShardCounts } from './shard-counts.ts'
 import type { Tally } from './verdicts.ts'
+import { ACCEPTED, DUPLICATE, REFUSED, REPLACED } from './verdicts.ts'
 
 /** A body on its way in. */
 export interface IncomingBody {
@@ -61,6 +65,8 @@ export interface Taken {
   readonly duplicate: number
   readonly replaced: number
   readonly refused: readonly RefusedItems[]
+  /** What went into aggregates since its series are beyond the cardinality bounds. */
+  readonly overflow: readonly OverflowingMetric[]
   /** The first hundred. */
   readonly badPoints: readonly PointRejection[]
 }
@@ -94,14 +100,17 @@ export interface Recorded {
 const IDLE_SERIES_MS = 600_000
 const COMPACT_EVERY_MS = 60_000
 const EXAMPLE_LABELS_MAX = 4
+const NO_ROOM = REFUSED + REFUSAL_CODES.indexOf('series_limit')
 const NOTHING = new Uint8Array(0)
 const NO_REPORT: BodyReport = { badPoints: [] }
 
 export class Reception {
   readonly scratch: Scratch = new Scratch()
   readonly extras: Extras = new Extras()
+  readonly overflow: Overflow
   table: SeriesTable
   readonly #limits: SeriesLimits
+  readonly #shares: SeriesShares
   readonly #judge: Judge
   readonly #extrasJudge: ExtrasJudge
   readonly #metadata: KnownMetadata
@@ -119,24 +128,59 @@ export class Reception {
     this.#judge = new Judge(this.scratch)
     this.#extrasJudge = new ExtrasJudge(this.extras)
     this.#metadata = new KnownMetadata(limits.metadataBytesMax)
-    const { scratch, extras } = this
+    this.overflow = new Overflow(limits.overflowSeriesMax, seed)
+    this.#shares = new SeriesShares(limits)
+    const { scratch, extras, overflow } = this
     this.#decoder = new PortableDecoder(
       this.table,
-      { scratch, extras, metadata: this.#metadata },
+      { scratch, extras, metadata: this.#metadata, shares: this.#shares, overflow },
       portableSnappy,
       limits,
     )
   }
 
-  /** Reads bodies into the columns and decides about each item. @param now wall clock, ms */
-  receive(now: number, bodies: readonly IncomingBody[], bounds: TimeBounds): Received[] {
+  /**
+   * Reads bodies into the columns and decides about each item.
+   * @param now wall clock, ms
+   * @param takesOverflow whether a sample of a series beyond the bounds can be aggregated
+   */
+  receive(
+    now: number,
+    bodies: readonly IncomingBody[],
+    bounds: TimeBounds,
+    takesOverflow: (item: number) => boolean,
+  ): Received[] {
     this.#forgetIdleSeries(now)
+    this.overflow.forget(now)
     this.#metadata.begin(now)
     this.#clear()
     const received = bodies.map((body) => this.#decode(body))
     this.#judge.judge(this.table, bounds)
     this.#extrasJudge.judge(bounds)
+    if (this.overflow.used) this.#judgeOverflow(takesOverflow)
     return received
+  }
+
+  /** Of several values of a series for one instant in a write, the last counts: they have one arrival. */
+  #judgeOverflow(takes: (item: number) => boolean): void {
+    const { series, times, words } = this.scratch
+    const { bytes } = this.#judge.verdicts
+    const instants = new Map<string, number>()
+    for (let i = 0; i < this.scratch.count; i++) {
+      if (!this.#isOverflow(i) || bytes[i] !== ACCEPTED) continue
+      if (!takes(i)) {
+        bytes[i] = NO_ROOM
+        continue
+      }
+      const instant = `${this.overflow.refOf(series[i]!)}:${times[i]}`
+      const earlier = instants.get(instant)
+      if (earlier !== undefined) {
+        const same = words[2 * earlier] === words[2 * i] && words[2 * earlier + 1] === words[2 * i + 1]
+        bytes[same ? i : earlier] = same ? DUPLICATE : REPLACED
+        if (same) continue
+      }
+      instants.set(instant, i)
+    }
   }
 
   /**
@@ -163,8 +207,11 @@ export class Reception {
           : this.#extrasJudge.verdicts.isAccepted(extrasStart + item - samples),
       )
       const { door, tenant } = incoming
-      const dropped = willDrop === undefined ? NOTHING : this.#droppedOf(start, end, willDrop)
-      const overflow = NOTHING
+      const { used } = this.overflow
+      const dropped = willDrop === undefined && !used ? NOTHING : this.#droppedOf(start, end, willDrop)
+      const overflow = used
+        ? encodeMarks(samples, (i) => this.#isOverflow(start + i) || this.scratch.series[start + i]! < 0)
+        : NOTHING
       const record = { position, count, kinds, at, door, tenant, verdict, dropped, overflow, body: incoming.body }
       records.push({ record, body })
       position += count
@@ -195,7 +242,9 @@ export class Reception {
   commit({ start, end, extrasStart, extrasEnd }: Received, atMs: number, visitor: RecordVisitor): void {
     for (let i = start; i < end; i++) {
       if (!this.#judge.verdicts.isAccepted(i)) continue
-      this.table.usedAt[this.scratch.series[i]!] = atMs
+      const series = this.scratch.series[i]!
+      if (series < OVERFLOW) this.table.usedAt[series] = atMs
+      else this.overflow.count(series)
       visitor.sample(i, this.#dropping && this.#drops[i] === 1)
     }
     for (let i = extrasStart; i < extrasEnd; i++) {
@@ -216,14 +265,16 @@ export class Reception {
   replay(record: JournalRecord, visitor: RecordVisitor): boolean {
     this.#clear()
     try {
-      this.#decoder.decode(record.door, this.#tenantNumber(record.tenant), record.body, true)
+      const overflow = marksOf(record.overflow)
+      this.#decoder.decode(record.door, this.#tenantOf(record.tenant), record.body, undefined, overflow)
       const samples = this.scratch.count
       const taken = new Uint8Array(samples + this.extras.count)
       decodeVerdict(record.verdict, taken)
       const drops = record.dropped.length === 0 ? undefined : new Uint8Array(samples)
       if (drops !== undefined) decodeVerdict(record.dropped, drops)
       for (let i = 0; i < samples; i++)
-        if (taken[i] === 1 && this.scratch.series[i]! >= 0) visitor.sample(i, drops !== undefined && drops[i] === 1)
+        if (taken[i] === 1 && this.scratch.series[i]! >= 0)
+          visitor.sample(i, (drops !== undefined && drops[i] === 1) || this.#isOverflow(i))
       for (let i = 0; i < this.extras.count; i++)
         if (taken[samples + i] === 1 && this.extras.series[i]! >= 0) visitor.extra(i)
       return true
@@ -251,7 +302,13 @@ export class Reception {
         refused.push(...this.#refused(kind, tally, (item) => places.get(item)!))
       }
     }
-    return { items, ...sum, refused, badPoints: report.badPoints }
+    const overflow = this.overflow.used ? this.overflow.describe(this.#overflowing(start, end)) : []
+    return { items, ...sum, refused, overflow, badPoints: report.badPoints }
+  }
+
+  *#overflowing(start: number, end: number): Iterable<number> {
+    for (let i = start; i < end; i++)
+      if (this.#isOverflow(i) && this.#judge.verdicts.isAccepted(i)) yield this.scratch.series[i]!
   }
 
   /** Gives memory back that only an unusually large write needed. Between writes only. */
@@ -278,7 +335,7 @@ export class Reception {
   }
 
   /** Which samples are dropped, as the journal keeps it: nothing when none are. */
-  #droppedOf(start: number, end: number, willDrop: (item: number) => boolean): Uint8Array {
+  #droppedOf(start: number, end: number, willDrop: ((item: number) => boolean) | undefined): Uint8Array {
     if (this.#drops.length < end) {
       const grown = new Uint8Array(this.scratch.times.length)
       grown.set(this.#drops)
@@ -286,15 +343,23 @@ export class Reception {
     }
     let any = false
     for (let i = start; i < end; i++) {
-      const drops = this.#judge.verdicts.isAccepted(i) && willDrop(i)
-      this.#drops[i] = drops ? 1 : 0
+      const accepted = this.#judge.verdicts.isAccepted(i)
+      const overflow = accepted && this.#isOverflow(i)
+      const drops = accepted && !overflow && willDrop?.(i) === true
+      this.#drops[i] = drops || overflow ? 1 : 0
       any ||= drops
+      this.#dropping ||= drops || overflow
     }
-    this.#dropping ||= any
-    return encodeMarks(end - start, (item) => this.#drops[start + item] === 1)
+    if (!any) return NOTHING
+    return encodeMarks(end - start, (item) => this.#drops[start + item] === 1 && !this.#isOverflow(start + item))
+  }
+
+  #isOverflow(item: number): boolean {
+    return this.scratch.series[item]! >= OVERFLOW
   }
 
   #clear(): void {
+    this.overflow.begin()
     this.#dropping = false
     this.scratch.begin()
     this.extras.truncate(0)
@@ -304,7 +369,12 @@ export class Reception {
     const start = this.scratch.count
     const extrasStart = this.extras.count
     try {
-      const report = this.#decoder.decode(incoming.door, this.#tenantNumber(incoming.tenant), incoming.body, false)
+      const report = this.#decoder.decode(
+        incoming.door,
+        this.#tenantOf(incoming.tenant),
+        incoming.body,
+        incoming.sender,
+      )
       const end = this.scratch.count
       return { incoming, start, end, extrasStart, extrasEnd: this.extras.count, report, outcome: undefined }
     } catch (error) {
@@ -337,14 +407,14 @@ export class Reception {
   #sampleText(item: number): string {
     const time = `timestamp ${this.scratch.times[item]}`
     const series = this.scratch.series[item]!
-    return series < 0 ? time : `${this.#seriesText(series)}, ${time}`
+    return series < 0 || series >= OVERFLOW ? time : `${this.#seriesText(series)}, ${time}`
   }
 
   #extraText(item: number): string {
     const series = this.extras.series[item]!
     const time = this.extras.times[item]!
     const parts = [
-      ...(series >= 0 && this.extras.kind(item) !== 'metadata' ? [this.#seriesText(series)] : []),
+      ...(series >= 0 && series < OVERFLOW && this.extras.kind(item) !== 'metadata' ? [this.#seriesText(series)] : []),
       ...(Number.isNaN(time) ? [] : [`timestamp ${time}`]),
       ...(this.extras.details.has(item) ? [this.extras.details.get(item)!] : []),
     ]
@@ -360,17 +430,26 @@ export class Reception {
   #forgetIdleSeries(now: number): void {
     const { seriesMax } = this.#limits
     const full = this.table.count >= seriesMax * 0.9 || this.table.entries >= seriesMax * KEYS_PER_SERIES
-    if (!full || now - this.#compactedAt < COMPACT_EVERY_MS) return
+    if (!(full || this.#shares.tight) || now - this.#compactedAt < COMPACT_EVERY_MS) return
     this.#compactedAt = now
     this.table = this.table.retain(now - IDLE_SERIES_MS)
     this.#decoder.table = this.table
+    this.#shares.recount(this.table)
     this.#metadata.forgetSeries()
   }
 
-  #tenantNumber(tenant: string): number {
-    const known = this.#tenants.indexOf(tenant)
-    return known >= 0 ? known : this.#tenants.push(tenant) - 1
+  #tenantOf(name: string): Tenant {
+    const known = this.#tenants.indexOf(name)
+    return { name, number: known >= 0 ? known : this.#tenants.push(name) - 1 }
   }
+}
+
+/** Marks of a record, a byte each; past their end there are none. */
+function marksOf(runs: Uint8Array): Uint8Array {
+  if (runs.length === 0) return NOTHING
+  const marks = new Uint8Array(markCount(runs))
+  decodeVerdict(runs, marks)
+  return marks
 }
 
 function undecodable(error: unknown): Outcome<never> {

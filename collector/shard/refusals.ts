@@ -9,7 +9,8 @@ export const REFUSALS = {
   too_many_labels: 'the series has more labels than limits allow (label_count_max)',
   label_too_long: 'a label name or value is longer than limits allow (label_name_bytes_max, label_value_bytes_max)',
   malformed_labels: 'the labels are not readable, not UTF-8, or references that lead nowhere',
-  series_limit: 'the shard knows as many series as it may (series_max)',
+  series_limit:
+    'the series is beyond the bounds (series_max, series_per_tenant_max, series_per_sender_max), and what is aggregated instead has no room for it',
   too_old: 'the timestamp is older than late samples may be (points_days, less one)',
   too_new: 'the timestamp is further in the future than clocks may differ (future_max_ms)',
   bad_histogram: 'the native histogram contradicts itself or is larger than any real one',

@@ -8,9 +8,11 @@
  */
 
 import { NO_MEMBERSHIP } from '../rules/memberships.ts'
-import { readRules } from '../rules/read-rules.ts'
+import { rulesInForce } from '../rules/read-rules.ts'
+import { OVERFLOW_RULE } from '../rules/rule.ts'
 import type { Emission } from '../rules/shard-rules.ts'
 import { ShardRules, TAKEN } from '../rules/shard-rules.ts'
+import { OVERFLOW } from './overflow.ts'
 import type { Reception } from './reception.ts'
 import type { SeriesTable } from './series-table.ts'
 
@@ -31,7 +33,7 @@ export type DroppedFate = 'in a window' | 'given out' | 'not in a window'
 const NOT_ASKED = -2
 
 export class RuleFeed {
-  /** Whether a rule drops its input at all. */
+  /** Whether a rule of the configuration drops its input at all. */
   readonly drops: boolean
   readonly #rules: ShardRules
   readonly #reception: Reception
@@ -40,16 +42,21 @@ export class RuleFeed {
   readonly #lanes: number
   /** What of the past a window may need beside its own length: late points, and the interval before it, ms. */
   readonly reachMs: number
+  readonly #overflowRule: number
   #membership = new Int32Array(0)
+  /** Of the overflow rule, by tenant and metric. */
+  readonly #overflowing = new Map<string, number>()
   #table: SeriesTable | undefined
   #generation = 0
 
   constructor(options: RuleOptions, reception: Reception) {
-    const { rules } = readRules(options.rules)
+    const rules = rulesInForce(options.rules)
     this.#rules = new ShardRules(rules, options)
     this.#reception = reception
     this.#pointsMax = options.pointsMax
-    this.drops = rules.some((rule) => !rule.keepInput)
+    this.drops = rules.some((rule) => !rule.keepInput && rule !== OVERFLOW_RULE)
+    this.#overflowRule = rules.indexOf(OVERFLOW_RULE)
+    reception.overflow.join = (tenant, metric) => this.#joinOverflow(tenant, metric)
     this.#lanes = new Set(rules.map((rule) => `${rule.intervalMs} ${rule.graceMs}`)).size
     this.reachMs = options.keepMs + Math.max(0, ...rules.map((rule) => rule.graceMs + 2 * rule.intervalMs))
   }
@@ -82,12 +89,20 @@ export class RuleFeed {
 
   /** Puts a sample of the columns into its windows. @param source what counts it, once, when its window is given out */
   fold(item: number, at: number, source: number): void {
-    const { scratch, table } = this.#reception
+    const { scratch, table, overflow } = this.#reception
     const series = scratch.series[item]!
     const membership = this.#membershipOf(series)
     if (membership === NO_MEMBERSHIP) return
     const { times, words } = scratch
-    this.#rules.add(membership, table.ref[series]!, times[item]!, words[2 * item]!, words[2 * item + 1]!, at, source)
+    this.#rules.add(
+      membership,
+      series < OVERFLOW ? table.ref[series]! : overflow.refOf(series),
+      times[item]!,
+      words[2 * item]!,
+      words[2 * item + 1]!,
+      at,
+      source,
+    )
   }
 
   /** What has become of a sample of a record that was not to be stored itself. */
@@ -122,21 +137,37 @@ export class RuleFeed {
     this.#rules.raiseFloor(time)
   }
 
-  /** Samples from before are not needed any more, ms; Infinity when nothing is in any window. */
+  /** Samples from before are not needed any more, ms. */
   oldestStart(now: number): number {
-    return this.#rules.points === 0 ? Number.POSITIVE_INFINITY : this.#rules.oldestStart(now)
+    return this.#rules.oldestStart(now)
+  }
+
+  #joinOverflow(tenant: string, metric: string): number | undefined {
+    this.#checkGeneration()
+    const key = `${tenant}\0${metric}`
+    const known = this.#overflowing.get(key)
+    if (known !== undefined) return known
+    const membership = this.#rules.joinOnly(this.#overflowRule, tenant, metric)
+    if (membership === NO_MEMBERSHIP) return undefined
+    this.#overflowing.set(key, membership)
+    return membership
+  }
+
+  #checkGeneration(): void {
+    const { table } = this.#reception
+    if (table === this.#table && this.#generation === this.#rules.generation) return
+    if (this.#generation !== this.#rules.generation) this.#overflowing.clear()
+    this.#table = table
+    this.#generation = this.#rules.generation
+    this.#membership = new Int32Array(0)
   }
 
   /** Asked once a series. */
   #membershipOf(series: number): number {
-    const { table } = this.#reception
-    if (table !== this.#table || this.#generation !== this.#rules.generation) {
-      this.#table = table
-      this.#generation = this.#rules.generation
-      this.#membership = new Int32Array(0)
-    }
+    if (series >= OVERFLOW) return this.#reception.overflow.membershipOf(series)
+    this.#checkGeneration()
     if (series >= this.#membership.length) {
-      const grown = new Int32Array(Math.max(table.ref.length, series + 1)).fill(NOT_ASKED)
+      const grown = new Int32Array(Math.max(this.#reception.table.ref.length, series + 1)).fill(NOT_ASKED)
       grown.set(this.#membership)
       this.#membership = grown
     }

@@ -38,6 +38,8 @@ export class SeriesTable {
   described: Uint8Array = new Uint8Array(MIN_CAPACITY)
   /** Arrival of its newest sample, ms: the oldest are forgotten first. */
   usedAt: Float64Array = new Float64Array(MIN_CAPACITY)
+  /** Which sender brought it: a number of series-shares.ts. */
+  owner: Uint32Array = new Uint32Array(MIN_CAPACITY)
   /** Write in which it was last touched, and the item that set its last sample there. */
   touchedBy: Uint32Array = new Uint32Array(MIN_CAPACITY)
   lastItem: Int32Array = new Int32Array(MIN_CAPACITY)
@@ -84,7 +86,7 @@ export class SeriesTable {
 
   /** Memory for keys and columns, bytes. */
   get bytes(): number {
-    return this.#keys.length + this.ref.length * 66 + this.#entryHash.length * 36
+    return this.#keys.length + this.ref.length * 70 + this.#entryHash.length * 36
   }
 
   /**
@@ -221,6 +223,7 @@ export class SeriesTable {
       out.exponent[added] = this.exponent[series]!
       out.described[added] = this.described[series]!
       out.usedAt[added] = this.usedAt[series]!
+      out.owner[added] = this.owner[series]!
       const { bytes } = this.keyOf(series)
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
       out.remember(bytes, view, 0, bytes.length, this.#entryScope[this.#firstEntry[series]!]!, added)
@@ -327,6 +330,7 @@ export class SeriesTable {
     this.exponent = grow(this.exponent, new Uint8Array(capacity))
     this.described = grow(this.described, new Uint8Array(capacity))
     this.usedAt = grow(this.usedAt, new Float64Array(capacity))
+    this.owner = grow(this.owner, new Uint32Array(capacity))
     this.touchedBy = grow(this.touchedBy, new Uint32Array(capacity))
     this.lastItem = grow(this.lastItem, new Int32Array(capacity))
     this.#tenant = grow(this.#tenant, new Uint16Array(capacity))

@@ -24,6 +24,8 @@ import { CursorFile } from './cursor-file.ts'
 import { DroppedRecords } from './dropped-records.ts'
 import type { BatchOrigin, OutgoingBatch } from './outbox.ts'
 import { Outbox } from './outbox.ts'
+import type { OverflowingMetric } from './overflow.ts'
+import { OVERFLOW } from './overflow.ts'
 import type { IncomingBody, Recorded, RecordVisitor, Taken } from './reception.ts'
 import { Reception } from './reception.ts'
 import type { RuleOptions } from './rule-feed.ts'
@@ -48,8 +50,7 @@ export interface ShardOptions {
   readonly batchSamples: number
   /** Seed of the hash table. */
   readonly seed: number
-  /** Aggregation rules; undefined: none. */
-  readonly rules: RuleOptions | undefined
+  readonly rules: RuleOptions
 }
 
 export interface Tick {
@@ -87,7 +88,7 @@ export class ShardCore {
   readonly #journal: Journal
   readonly #outbox: Outbox
   readonly #reception: Reception
-  readonly #feed: RuleFeed | undefined
+  readonly #feed: RuleFeed
   readonly #cursorFile: CursorFile
   #lastAtMs: number
   #lastSync = 0
@@ -100,6 +101,8 @@ export class ShardCore {
   #consumedTo = 0
   #emittedAt = 0
   #floor = Number.NEGATIVE_INFINITY
+  /** Nothing that arrived up to here is in a window of a rule any more, µs. */
+  #windowsFrom = 0
   #state: string | undefined
 
   /**
@@ -112,6 +115,7 @@ export class ShardCore {
     this.#faults = faults
     this.#cursorFile = new CursorFile(files, join(options.directory, 'cursor'))
     this.#reception = new Reception(options.limits, options.seed)
+    this.#feed = new RuleFeed(options.rules, this.#reception)
     const hint = this.#cursorFile.read()
     const recent = new RecentRecords(REPLAY_BYTES)
     const places = new Places()
@@ -127,10 +131,7 @@ export class ShardCore {
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
     this.#reserveCursor()
     for (const record of recent.records) this.#restoreLastValues(record)
-    if (options.rules !== undefined) {
-      this.#feed = new RuleFeed(options.rules, this.#reception)
-      this.#refoldWindows(this.#feed, places)
-    }
+    this.#refoldWindows(places, hint?.windowsFrom ?? 0)
   }
 
   get journal(): Pick<Journal, 'bytes' | 'segments' | 'end' | 'recovery'> {
@@ -166,8 +167,8 @@ export class ShardCore {
    */
   take(now: number, bodies: readonly IncomingBody[]): Outcome<Taken>[] {
     const bounds = { oldest: now - this.#options.lateMaxMs, newest: now + this.#options.futureMaxMs }
-    const received = this.#reception.receive(now, bodies, bounds)
     const at = Math.max(now, this.#lastAtMs + 1)
+    const received = this.#reception.receive(now, bodies, bounds, this.#takesOverflow(at))
     const records = this.#reception.recordsOf(
       received,
       this.#journal.end,
@@ -215,17 +216,22 @@ export class ShardCore {
 
   /** What of the past is complete only from here on, ms: what rules make of it is given out only above this, on all shards. */
   raiseFloor(time: number): void {
-    this.#feed?.raiseFloor(time)
+    this.#feed.raiseFloor(time)
   }
 
   /** Windows of rules that are kept are given out once more. */
   emitAgain(): void {
-    this.#feed?.emitAgain()
+    this.#feed.emitAgain()
   }
 
-  /** What rules keep here; undefined without rules. */
-  get rules(): { readonly points: number; readonly late: number; readonly full: number } | undefined {
-    return this.#feed === undefined ? undefined : { points: this.#feed.points, ...this.#feed.counts }
+  /** What rules keep here. */
+  get rules(): { readonly points: number; readonly late: number; readonly full: number } {
+    return { points: this.#feed.points, ...this.#feed.counts }
+  }
+
+  /** The metrics that overflow most. */
+  get overflowing(): readonly OverflowingMetric[] {
+    return this.#reception.overflow.top
   }
 
   /** See {@link raiseFloor}: what this shard's own journal gives. */
@@ -235,7 +241,7 @@ export class ShardCore {
 
   /** Windows that are due. What is taken from now on has a later arrival than what was given out. */
   #emit({ now, urgent }: Tick): TimedEmission | undefined {
-    if (this.#feed === undefined || (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS)) return undefined
+    if (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS) return undefined
     this.#emittedAt = now
     this.#lastAtMs = Math.max(this.#lastAtMs, now)
     const emission = this.#feed.emit(this.#lastAtMs, urgent)
@@ -281,11 +287,19 @@ export class ShardCore {
     }
   }
 
+  #isOverflow(item: number): boolean {
+    return this.#reception.scratch.series[item]! >= OVERFLOW
+  }
+
   #willDrop(atMs: number): ((item: number) => boolean) | undefined {
-    const feed = this.#feed
-    if (feed?.drops !== true) return undefined
+    if (!this.#feed.drops) return undefined
     let ahead = 0
-    return (item) => feed.willDrop(item, atMs * MICROS + this.#options.writer, ahead++)
+    return (item) => this.#feed.willDrop(item, atMs * MICROS + this.#options.writer, ahead++)
+  }
+
+  #takesOverflow(atMs: number): (item: number) => boolean {
+    let ahead = 0
+    return (item) => this.#feed.willDrop(item, atMs * MICROS + this.#options.writer, ahead++)
   }
 
   #append(records: readonly JournalRecord[]): Outcome<never> | undefined {
@@ -310,7 +324,7 @@ export class ShardCore {
       this.#journal.append(records)
     } catch (error) {
       if (!(error instanceof FleetmeterError) || error.code !== 'FM_JOURNAL_FULL') throw error
-      if (this.#feed === undefined || !this.#journal.release(this.#cursorWritten)) throw error
+      if (!this.#journal.release(this.#cursorWritten)) throw error
       this.counts.windowsUnkept++
       this.#journal.append(records)
     }
@@ -328,11 +342,11 @@ export class ShardCore {
       let toldBy = 0
       this.#reception.commit(body, atMs, {
         sample: (i, drop) => {
-          this.#feed?.fold(i, record.at, drop ? source : UNCOUNTED)
+          this.#feed.fold(i, record.at, drop ? source : UNCOUNTED)
           if (!drop) outbox.sample(i, drop)
           else {
             dropped++
-            toldBy = Math.max(toldBy, this.#feed!.toldBy(i, record.at))
+            toldBy = Math.max(toldBy, this.#feed.toldBy(i, record.at))
           }
         },
         extra: outbox.extra,
@@ -372,10 +386,15 @@ export class ShardCore {
       let before = 0
       this.#replay(record, {
         sample: (i, drop) => {
-          const fate = drop ? (this.#feed?.fateOfDropped(i, record.at) ?? 'not in a window') : 'not in a window'
-          if (fate === 'not in a window') outbox.sample(i, drop)
-          else dropped++
-          if (fate === 'given out') before++
+          const fate = drop ? this.#feed.fateOfDropped(i, record.at) : 'not in a window'
+          if (fate !== 'not in a window') dropped++
+          else if (!this.#isOverflow(i)) outbox.sample(i, drop)
+          else {
+            // It has no series to be stored under, and its window cannot be told of any more.
+            dropped++
+            this.counts.overflowLost++
+          }
+          if (fate === 'given out' || (drop && fate === 'not in a window' && this.#isOverflow(i))) before++
         },
         extra: outbox.extra,
       })
@@ -391,17 +410,20 @@ export class ShardCore {
    * Puts the end of the journal into windows again: as far back as any of them reaches that may still change, or was not given
    * out yet. What the journal no longer has of that makes windows incomplete, and those are never given out.
    */
-  #refoldWindows(feed: RuleFeed, places: Places): void {
+  #refoldWindows(places: Places, windowsFrom: number): void {
     const { futureMaxMs } = this.#options
-    const from = this.#lastAtMs - feed.reachMs - futureMaxMs
+    this.#windowsFrom = windowsFrom
+    const from = Math.max(this.#lastAtMs - this.#feed.reachMs - futureMaxMs, windowsFrom / MICROS)
     const start = places.firstAfter(from)
-    const complete = Math.max(this.#journal.horizon / MICROS, from)
-    if (this.#journal.horizon > 0 || places.first < from) this.#floor = complete + futureMaxMs
-    feed.raiseFloor(this.#floor)
-    if (start !== undefined) feed.refold(this.#lastAtMs, () => this.#fold(feed, start))
+    // Nothing that arrived up to `windowsFrom` is in a window.
+    const complete = Math.max(this.#journal.horizon, from * MICROS)
+    if (complete > Math.max(windowsFrom, 0) && (this.#journal.horizon > 0 || places.first < from))
+      this.#floor = complete / MICROS + futureMaxMs
+    this.#feed.raiseFloor(this.#floor)
+    if (start !== undefined) this.#feed.refold(this.#lastAtMs, () => this.#fold(start))
   }
 
-  #fold(feed: RuleFeed, start: number): void {
+  #fold(start: number): void {
     for (let position = start; ; ) {
       const [record] = this.#journal.read(position, 1)
       if (record === undefined) return
@@ -410,9 +432,9 @@ export class ShardCore {
       this.#replay(record, {
         ...NOBODY,
         sample: (i, drop) => {
-          feed.fold(i, record.at, drop ? source : UNCOUNTED)
-          if (drop && feed.fateOfDropped(i, record.at) === 'in a window')
-            toldBy = Math.max(toldBy, feed.toldBy(i, record.at))
+          this.#feed.fold(i, record.at, drop ? source : UNCOUNTED)
+          if (drop && this.#feed.fateOfDropped(i, record.at) === 'in a window')
+            toldBy = Math.max(toldBy, this.#feed.toldBy(i, record.at))
         },
       })
       if (toldBy > 0 && record.position >= this.#cursorWritten) this.#droppedRecords.add(record.position, toldBy)
@@ -423,6 +445,7 @@ export class ShardCore {
   #restoreLastValues(record: JournalRecord): void {
     const { table, scratch } = this.#reception
     const sample = (i: number): void => {
+      if (this.#isOverflow(i)) return
       const { series, times, words } = scratch
       const s = series[i]!
       table.usedAt[s] = record.at / MICROS
@@ -461,10 +484,11 @@ export class ShardCore {
     }
   }
 
-  /** Records that arrived from here on are still needed to rebuild windows after a restart, µs. */
+  /** Records that arrived after this are still needed to rebuild windows after a restart, µs. */
   #windowsReachTo(now: number): number {
-    const start = this.#feed?.oldestStart(Math.max(now, this.#lastAtMs)) ?? Number.POSITIVE_INFINITY
-    return (start - this.#options.futureMaxMs) * MICROS
+    if (this.#feed.points === 0) this.#windowsFrom = this.#lastAtMs * MICROS + MICROS - 1
+    const start = this.#feed.oldestStart(Math.max(now, this.#lastAtMs)) - this.#options.futureMaxMs
+    return Math.max(this.#windowsFrom, start * MICROS)
   }
 
   /** Writes the cursor, then removes what lies before it: in this order, so that it never points before what is kept. */
@@ -474,9 +498,11 @@ export class ShardCore {
     this.#cursorWrittenAt = now
     this.#faults('cursor.before')
     try {
-      this.#cursorFile.write({ position, at: this.#lastAtMs * MICROS + MICROS - 1 })
+      const keepFrom = this.#windowsReachTo(now)
+      const at = this.#lastAtMs * MICROS + MICROS - 1
+      this.#cursorFile.write({ position, at, windowsFrom: this.#windowsFrom })
       this.#cursorWritten = position
-      this.#journal.release(position, this.#windowsReachTo(now))
+      this.#journal.release(position, keepFrom)
       this.#state = undefined // the disk takes writes again, and there is room
     } catch (error) {
       this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`

@@ -41,6 +41,7 @@ export interface CountsSnapshot {
   readonly cursorFailures: number
   readonly unreadable: number
   readonly windowsUnkept: number
+  readonly overflowLost: number
 }
 
 export class ShardCounts {
@@ -51,6 +52,8 @@ export class ShardCounts {
   unreadable = 0
   /** Times that journal files were removed at the disk bound although windows of rules reached into them. */
   windowsUnkept = 0
+  /** Samples beyond the cardinality bounds whose window a restart could not complete. */
+  overflowLost = 0
   readonly #doors = Object.fromEntries(DOORS.map((door) => [door, noDoorCounts()])) as Record<Door, DoorCounts>
 
   of(door: Door, kind: ItemKind): ItemCounts {
@@ -77,6 +80,7 @@ export class ShardCounts {
       cursorFailures: this.cursorFailures,
       unreadable: this.unreadable,
       windowsUnkept: this.windowsUnkept,
+      overflowLost: this.overflowLost,
     })
   }
 }

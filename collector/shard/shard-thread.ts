@@ -16,6 +16,7 @@ import type { RulesCoreOptions } from '../rules/rules-core.ts'
 import type { Emission } from '../rules/shard-rules.ts'
 import type { ArrivalClock } from './arrival-clock.ts'
 import type { OutgoingBatch } from './outbox.ts'
+import type { OverflowingMetric } from './overflow.ts'
 import type { IncomingBody, Taken } from './reception.ts'
 import type { ShardCore, ShardOptions, Tick, TimedEmission } from './shard-core.ts'
 import type { CountsSnapshot } from './shard-counts.ts'
@@ -53,6 +54,7 @@ export interface ShardSnapshot {
   /** What windows of rules are complete from, ms. */
   readonly floor: number
   readonly rules: ShardCore['rules']
+  readonly overflowing: readonly OverflowingMetric[]
   /** In the rules' own thread: outputs appended, and groups that came too late. */
   readonly merged: { readonly outputs: number; readonly late: number } | undefined
 }

@@ -107,6 +107,7 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     recovery: { ...recovery },
     floor: shard.floor,
     rules: shard.rules,
+    overflowing: shard.overflowing,
     merged: rules === undefined ? undefined : { outputs: rules.outputs, late: rules.late },
   }
 }

@@ -6,12 +6,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { request } from 'node:http'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasPeer } from '../support/peers.ts'
+import { post } from '../support/post.ts'
 import type { Running } from '../support/programs.ts'
 import { eventually, freePort, kill, ready, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
 import { Random, testSeed } from '../support/random.ts'
@@ -72,22 +72,6 @@ async function startPrometheus(t: TestContext, data: string): Promise<string> {
   return url
 }
 
-/** Posts from an address of its own. @returns the status; 0 when the connection was lost */
-function post(url: string, from: string, body: Uint8Array): Promise<number> {
-  return new Promise((resolve) => {
-    const headers = { 'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy' }
-    const outgoing = request(`${url}/api/v1/write`, { method: 'POST', localAddress: from, headers, timeout: 10_000 })
-    outgoing.on('response', (answer) => {
-      answer.resume()
-      answer.on('end', () => resolve(answer.statusCode ?? 0))
-      answer.on('error', () => resolve(0))
-    })
-    outgoing.on('timeout', () => outgoing.destroy())
-    outgoing.on('error', () => resolve(0))
-    outgoing.end(body)
-  })
-}
-
 test('outputs of rules equal what Prometheus computes, over kill -9 and late data', { timeout: 300_000 }, async (t) => {
   if (!hasPeer(t, 'prometheus', '--version', 'Debian package prometheus')) return
   const data = temporaryDirectory()
@@ -118,13 +102,13 @@ test('outputs of rules equal what Prometheus computes, over kill -9 and late dat
     if (points.length === 0) return
     const body = remoteWriteBody(points)
     for (;;) {
-      const status = await post(url, from, body)
+      const { status } = await post(url, from, body)
       if (status === 204) break
       assert.ok(status === 0 || status === 503, `${status}`)
       await sleep(50)
     }
     if (random.chance(0.1)) await post(url, from, body)
-    assert.equal(await post(prometheus, from, body), 204)
+    assert.equal((await post(prometheus, from, body)).status, 204)
   }
   await sleep(Math.max(0, begin - Date.now()))
   let dropped = 0

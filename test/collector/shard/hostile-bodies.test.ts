@@ -18,6 +18,9 @@ const options: ShardOptions = {
   limits: {
     seriesMax: 100,
     metadataBytesMax: 10_000,
+    seriesPerTenantMax: 1000,
+    seriesPerSenderMax: 1000,
+    overflowSeriesMax: 1000,
     labelCountMax: 10,
     labelNameBytesMax: 100,
     labelValueBytesMax: 100,
@@ -32,7 +35,7 @@ const options: ShardOptions = {
   batchBytes: 1 << 20,
   batchSamples: 1500,
   seed: 5,
-  rules: undefined,
+  rules: { rules: [], keepMs: 60_000, pointsMax: 1000, groupsMax: 10 },
 }
 
 const write = (series: Iterable<SeriesToWrite>) => ({

@@ -16,6 +16,7 @@ const TAKEN: Taken = {
   duplicate: 0,
   replaced: 0,
   refused: [],
+  overflow: [],
   badPoints: [],
 }
 
