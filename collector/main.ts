@@ -37,9 +37,11 @@ import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { ReceivedTenants } from './receive/received-tenants.ts'
 import { collectorRoutes } from './receive/routes.ts'
+import { rulesInForce } from './rules/read-rules.ts'
 import { RulesService } from './rules/rules-service.ts'
-import type { Emission } from './rules/shard-rules.ts'
+import type { TimedEmission } from './rules/shard-rules.ts'
 import { ArrivalClock } from './shard/arrival-clock.ts'
+import type { SeriesLimits } from './shard/body-decoder.ts'
 import type { RuleOptions } from './shard/rule-feed.ts'
 import type { ShardOptions } from './shard/shard-core.ts'
 import { ShardThread } from './shard/shard-thread.ts'
@@ -48,6 +50,8 @@ import { TakeService } from './shard/take-service.ts'
 const DAY_MS = 86_400_000
 /** The number under which the outputs of rules are forwarded: no shard has it. */
 const RULES_SHARD = 999
+/** Series of one output that a rule may ask for. */
+const QUANTILES_MAX = 20
 const WRITERS = 1000 // the last three digits of an arrival
 
 async function build(): Promise<Program | { print: string }> {
@@ -93,7 +97,7 @@ async function build(): Promise<Program | { print: string }> {
   })
   const rules = new RulesService(rulesThread, threads, log)
   const links: Link[] = []
-  const forward = (thread: ShardThread, emitted?: (emission: Emission) => Promise<boolean>): ForwardService => {
+  const forward = (thread: ShardThread, emitted?: (emission: TimedEmission) => Promise<number>): ForwardService => {
     const link = new Link({
       urls: shared.aggregatorUrl,
       token: own.forwardToken === '' ? token.token : own.forwardToken,
@@ -236,17 +240,23 @@ function ruleOptions(own: CollectorConfig): RuleOptions {
   return { rules, keepMs, pointsMax, groupsMax }
 }
 
-/** Outputs of rules go into no rule, and those that are too many are refused: there is nobody to aggregate them again. */
+/** Outputs of rules go into no rule, and what was acknowledged as their input must not be refused as their output. */
 function rulesShardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
-  const { seriesMax } = own
   const options = shardOptions(own, { ...place, rules: { ...place.rules, rules: [] } })
-  const limits = {
+  const outputs = rulesInForce(own.rules).reduce((n, rule) => n + rule.outputs.length + QUANTILES_MAX, 0)
+  const seriesMax = Math.max(own.seriesMax, 2 * own.rulesGroupsMax * outputs)
+  const limits: SeriesLimits = {
     ...options.limits,
+    seriesMax,
     seriesPerTenantMax: seriesMax,
     seriesPerSenderMax: seriesMax,
     overflowSeriesMax: 0,
+    labelCountMax: Number.POSITIVE_INFINITY,
+    labelNameBytesMax: Number.POSITIVE_INFINITY,
+    labelValueBytesMax: Number.POSITIVE_INFINITY,
+    samplesPerBodyMax: Number.POSITIVE_INFINITY,
   }
-  return { ...options, limits }
+  return { ...options, limits, lateMaxMs: Number.POSITIVE_INFINITY }
 }
 
 interface ShardPlace {

@@ -1,4 +1,5 @@
 /** The histograms, exemplars, metadata and starts of a batch, read and ready to be stored. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Extra, StartMark } from '../../proto/wire/batch-extras.ts'
 import { EXTRA_KINDS, ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { readExemplar } from '../../proto/wire/exemplar.ts'
@@ -7,6 +8,9 @@ import { readHistogram } from '../../proto/wire/native-histogram.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { SeriesInfo } from '../hot/series-registry.ts'
 import type { ExtraRows } from '../store/extra-rows.ts'
+
+/** Messages are read for a few ms in one turn of the event loop. */
+const BYTES_A_TURN = 128 * 1024
 
 type Write = (into: ExtraRows, use: (slot: number) => SeriesInfo) => void
 
@@ -31,12 +35,12 @@ export const NO_EXTRAS: ExtrasOfBatch = {
  * @param oldest what is older is not kept, ms
  * @throws WireError when a message is none that a collector of this version sends
  */
-export function readExtrasOfBatch(
+export async function readExtrasOfBatch(
   extras: readonly Extra[],
   starts: readonly StartMark[],
   slots: Int32Array,
   oldest: number,
-): ExtrasOfBatch {
+): Promise<ExtrasOfBatch> {
   if (extras.length + starts.length === 0) return NO_EXTRAS
   const received = ITEM_KINDS.map(() => 0)
   const expired = ITEM_KINDS.map(() => 0)
@@ -49,7 +53,13 @@ export function readExtrasOfBatch(
       into.starts.push({ tenant, id, at: arrival, from, since })
     })
   }
+  let inTurn = 0
   for (const extra of extras) {
+    inTurn += extra.message.length
+    if (inTurn > BYTES_A_TURN) {
+      inTurn = 0
+      await nextTurn()
+    }
     const kind = EXTRA_KINDS.indexOf(extra.kind) + 1
     received[kind]!++
     const slot = extra.kind === 'metadata' ? -1 : slots[next++]!

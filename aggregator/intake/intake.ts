@@ -158,9 +158,10 @@ export class Intake {
       this.#marks.stored.received(header, now)
       return { kind: 'stored', expired: 0 }
     }
-    let aside: ExtrasOfBatch | undefined
+    let aside = NO_EXTRAS
     try {
-      aside = readExtrasOfBatch(extras, starts, otherSlots, now - this.#options.lateMaxMs)
+      if (extras.length + starts.length > 0)
+        aside = await readExtrasOfBatch(extras, starts, otherSlots, now - this.#options.lateMaxMs)
     } catch (error) {
       if (error instanceof WireError) return this.#undecodable(bytes, error)
       throw error

@@ -32,6 +32,9 @@ export interface ReadContext {
 }
 
 const DAY_MS = 86_400_000
+const SAMPLES_A_TURN = 20_000
+/** Native histograms and exemplars of an answer: each is worth many samples. */
+const EXTRAS_MAX = 50_000
 /** Compressed and encoded in one turn of the event loop: some milliseconds. */
 const PIECE_BYTES = 256 * 1024
 
@@ -90,10 +93,16 @@ async function seriesOf(
   const labels = await context.parts.series(selection, context.seriesMax)
   if (labels.size > context.seriesMax)
     throw new QueryTooLarge(`More than ${context.seriesMax} series match: narrow the matchers`)
+  const extrasMax = Math.min(itemsMax, EXTRAS_MAX)
   const samples = await context.parts.samples(selection, itemsMax)
-  const histograms = await context.parts.histograms(selection, itemsMax)
-  const exemplars = await context.parts.exemplars(selection, itemsMax)
+  const histograms = await context.parts.histograms(selection, extrasMax)
+  const exemplars = await context.parts.exemplars(selection, extrasMax)
   const starts = await context.parts.starts(selection)
+  for (const lists of [histograms, exemplars]) {
+    const count = [...lists.values()].reduce((n, list) => n + list.length, 0)
+    if (count > extrasMax)
+      throw new QueryTooLarge(`More than ${extrasMax} histograms or exemplars: ask for less time or fewer series`)
+  }
   let items = 0
   for (const { times } of samples.values()) items += times.length
   for (const list of [...histograms.values(), ...exemplars.values()]) items += list.length
@@ -101,7 +110,7 @@ async function seriesOf(
     throw new QueryTooLarge(`The answer has more than ${itemsMax} samples: ask for less time or fewer series`)
   const messages: Uint8Array[] = []
   let inTurn = 0
-  for (const [id, sorted] of [...labels].map(([id, l]) => [id, sortLabels([...l])] as const).sort(byLabels)) {
+  for (const { id, sorted } of inOrder(labels)) {
     const [ownSamples, ownHistograms, ownExemplars] = [samples.get(id), histograms.get(id), exemplars.get(id)]
     if (ownSamples === undefined && ownHistograms === undefined && ownExemplars === undefined) continue
     const writer = new Writer()
@@ -111,7 +120,7 @@ async function seriesOf(
       exemplars: (ownExemplars ?? []).map(encodeExemplar),
       histograms: (ownHistograms ?? []).map(encodeHistogram),
     })
-    if (ownSamples !== undefined) writeSamples(writer, ownSamples, starts.get(id) ?? [])
+    if (ownSamples !== undefined) await writeSamples(writer, ownSamples, starts.get(id) ?? [])
     const message = writer.finish()
     messages.push(message)
     inTurn += message.length
@@ -122,21 +131,27 @@ async function seriesOf(
   return { messages, items }
 }
 
-function writeSamples(
+async function writeSamples(
   writer: Writer,
   { times, words }: StoredSamples,
   starts: readonly { readonly from: number; readonly since: number }[],
-): void {
+): Promise<void> {
   let next = 0
   for (const [i, time] of times.entries()) {
+    if (i % SAMPLES_A_TURN === SAMPLES_A_TURN - 1) await nextTurn()
     while (next < starts.length && starts[next]!.from <= time) next++
     writeSampleBits(writer, time, words[2 * i]!, words[2 * i + 1]!, starts[next - 1]?.since ?? 0)
   }
 }
 
-function byLabels(a: readonly [string, readonly Label[]], b: readonly [string, readonly Label[]]): number {
-  const [x, y] = [JSON.stringify(a[1]), JSON.stringify(b[1])]
-  return x < y ? -1 : x > y ? 1 : 0
+/** Series by their labels, as Prometheus gives them. */
+function inOrder(labels: ReadonlyMap<string, readonly Label[]>): { id: string; sorted: Label[]; key: string }[] {
+  return [...labels]
+    .map(([id, own]) => {
+      const sorted = sortLabels([...own])
+      return { id, sorted, key: JSON.stringify(sorted) }
+    })
+    .sort((x, y) => (x.key < y.key ? -1 : x.key > y.key ? 1 : 0))
 }
 
 /** Field and length of a nested message. */

@@ -33,6 +33,9 @@ export interface StoredSamples {
 const EXACT = 'SETTINGS do_not_merge_across_partitions_select_final = 1'
 const ID_SQL = 'hex(reinterpretAsFixedString(series))'
 const STALE_BITS = ((BigInt(STALE_HIGH) << 32n) | BigInt(STALE_LOW)).toString()
+/** Collectors say starts again once a day. */
+const SAID_AGAIN_MS = 2 * 86_400_000
+const STARTS_MAX = 1_000_000
 const SAMPLE_ROW_BYTES = 16 + 8 + 8
 
 export class StoredParts {
@@ -84,7 +87,8 @@ export class StoredParts {
     const { where, parameters } = this.#ofSeries(selection)
     const rows = await this.#db.rows<{ id: string; f: string; s: string }>(
       `SELECT ${ID_SQL} AS id, toString(toUnixTimestamp64Milli(valid_from)) AS f, toString(toUnixTimestamp64Milli(since)) AS s
-       FROM ${this.#database}.starts FINAL WHERE ${where} AND valid_from <= ${timeSql(selection.to)} ORDER BY series, valid_from ${EXACT}`,
+       FROM ${this.#database}.starts FINAL WHERE ${where} AND valid_from >= ${timeSql(selection.from - SAID_AGAIN_MS)} AND valid_from <= ${timeSql(selection.to)}
+       ORDER BY series, valid_from LIMIT ${STARTS_MAX} ${EXACT}`,
       parameters,
     )
     return grouped(rows, (row) => ({ from: Number(row.f), since: Number(row.s) }))

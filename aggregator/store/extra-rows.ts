@@ -12,6 +12,9 @@ import { encodeLabel } from './insert-series.ts'
 import type { Column } from './native.ts'
 import { bytesOf, listColumn, nativeBlock, stringColumn, stringListColumn } from './native.ts'
 
+/** Buckets and bounds that count as one row more. */
+const ELEMENTS_PER_ROW = 4
+
 interface OfSeries {
   readonly tenant: string
   readonly id: SeriesId
@@ -40,6 +43,14 @@ export class ExtraRows {
 
   get count(): number {
     return this.histograms.length + this.exemplars.length + this.metadata.length + this.starts.length
+  }
+
+  /** In samples: a histogram with many buckets takes the room of many. */
+  get weight(): number {
+    let elements = 0
+    for (const { histogram: h } of this.histograms)
+      elements += h.positive.length + h.negative.length + h.customValues.length
+    return this.count + Math.floor(elements / ELEMENTS_PER_ROW)
   }
 
   /** The inserts that are needed, one a table at most. */

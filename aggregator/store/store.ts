@@ -251,5 +251,5 @@ export class Store implements Service {
 }
 
 function sizeOf(filling: Filling | undefined): number {
-  return filling === undefined ? 0 : filling.rows.count + filling.extras.count
+  return filling === undefined ? 0 : filling.rows.count + filling.extras.weight
 }

@@ -14,7 +14,7 @@ import type { Logger } from '../../proto/runtime/log.ts'
 import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { withSection } from '../../proto/wire/batch.ts'
-import type { Emission } from '../rules/shard-rules.ts'
+import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { OutgoingBatch } from '../shard/outbox.ts'
 import type { ShardThread } from '../shard/shard-thread.ts'
 import type { Link } from './link.ts'
@@ -25,8 +25,8 @@ export interface ForwardOptions {
   readonly intervalMs: number
   readonly batchesMax: number
   readonly bytesMax: number
-  /** Takes what rules give out; the next tick waits for it. @returns whether what came of it is journalled */
-  readonly emitted?: (emission: Emission) => Promise<boolean>
+  /** Takes what rules give out, one at a time. @returns which emission's outputs are journalled, by its time, ms */
+  readonly emitted?: (emission: TimedEmission) => Promise<number>
   readonly faults: Faults
   readonly log: Logger
 }
@@ -56,6 +56,7 @@ export class ForwardService implements Service {
   #unreadable = 0
   #expired = 0
   #emissionsKept = 0
+  #emitting: Promise<void> | undefined
   #rewinds = 0
   #wake: (() => void) | undefined
 
@@ -96,7 +97,7 @@ export class ForwardService implements Service {
   async stop(deadline: AbortSignal): Promise<void> {
     clearInterval(this.#timer)
     this.#stopping = true
-    await this.#ticking
+    await orAborted(this.#ticking, deadline)
     while (!deadline.aborted && this.#link.problem === undefined) {
       await this.#tick()
       const snapshot = this.#thread.snapshot
@@ -108,6 +109,7 @@ export class ForwardService implements Service {
       void this.#link.flush(deadline)
       await this.#anyAnswer()
     }
+    await orAborted(this.#emitting, deadline)
     for (const { abort } of this.#inFlight) abort.abort()
   }
 
@@ -153,13 +155,24 @@ export class ForwardService implements Service {
       roomBytes: Math.max(0, this.#options.bytesMax - this.#bytesInFlight),
       urgent: this.#stopping,
       emissionsKept: this.#emissionsKept,
+      takesEmission: this.#emitting === undefined && this.#options.emitted !== undefined,
     })
     this.#checkGeneration()
     // Batches cut before a rewind are made again: it came after this tick in the thread, and before its reply here.
     if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
     if (snapshot.due && batches.length > 0) this.#again = true
-    if (emission !== undefined && (await this.#options.emitted?.(emission)) === true)
-      this.#emissionsKept = emission.time
+    if (emission !== undefined) this.#hand(emission)
+  }
+
+  /** Beside the ticks: what rules make of it must not hold up what is to be sent. */
+  #hand(emission: TimedEmission): void {
+    this.#emitting = this.#options.emitted!(emission)
+      .then((kept) => {
+        this.#emissionsKept = Math.max(this.#emissionsKept, kept)
+      })
+      .finally(() => {
+        this.#emitting = undefined
+      })
   }
 
   /** A new thread begins at its cursor: batches of the old one are made again, and answers to them mean nothing. */
@@ -245,4 +258,13 @@ export class ForwardService implements Service {
     })
     this.#wake = undefined
   }
+}
+
+/** Waits for something, no longer than the deadline allows. */
+async function orAborted(what: Promise<void> | undefined, deadline: AbortSignal): Promise<void> {
+  if (what === undefined || deadline.aborted) return
+  await Promise.race([
+    what,
+    new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve(), { once: true })),
+  ])
 }

@@ -90,9 +90,10 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
   else sendError(response, 400, 'BAD_REQUEST', problems.join('; '))
 }
 
-/** What of the request is not written, in sentences. */
-function notWritten({ items, refused }: Taken): string[] {
+/** What of the request is not written, in sentences. Metadata that is refused is counted and no reason for a 400: every sample is written. */
+function notWritten({ items, refused: all }: Taken): string[] {
   const problems: string[] = []
+  const refused = all.filter((r) => r.kind !== 'metadata')
   for (const kind of ITEM_KINDS) {
     const count = refused.reduce((n, r) => n + (r.kind === kind ? r.count : 0), 0)
     if (count > 0) problems.push(`${count} of ${items[kind]} ${PLURALS[kind]} not written, the others are`)

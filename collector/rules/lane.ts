@@ -24,8 +24,10 @@ export class Lane {
   #current: Window | undefined
   /** Windows that end here or before do not change any more: they, or those before them, are forgotten. */
   #frozen: number = Number.NEGATIVE_INFINITY
-  /** Windows that end here or before were given out by an earlier process. */
+  /** Windows that end here or before were given out by an earlier process, and what was given out is kept. */
   #before: number = Number.NEGATIVE_INFINITY
+  /** Of the others, those that end here or before are not given out any more: some shard no longer has them. */
+  #void: number = Number.NEGATIVE_INFINITY
 
   /** @param keepMs late points are taken for this long after a window was due */
   constructor(shape: LaneShape, keepMs: number, budget: Budget) {
@@ -42,7 +44,7 @@ export class Lane {
       window = this.#open(end, at)
       this.#current = window
       // Read again from a journal: it was in the window when that was given out, unless it came too late.
-      if (window === undefined) return end <= this.#frozen && at <= this.#closes(end) * MICROS
+      if (window === undefined) return end <= this.#frozen && !this.#isVoid(end) && at <= this.#closes(end) * MICROS
     }
     if (at > this.#closes(window.end) * MICROS) return false
     window.push(ref, membership, window.end - time, low, high, at)
@@ -50,11 +52,21 @@ export class Lane {
     return !this.isBelowFloor(window.end)
   }
 
-  /** What was closed at a time and is not what counters of another window go on from was given out before this process. @param time ms */
+  /** What was closed at a time, and is not what counters of another window go on from, was given out by an earlier process. @param time ms */
   freeze(time: number): void {
-    const { intervalMs, graceMs } = this.shape
-    this.#frozen = Math.floor((time - graceMs - this.#keepMs) / intervalMs - 1) * intervalMs
-    this.#before = this.#frozen
+    this.#before = this.#closedAt(time)
+    this.#frozen = this.#before
+  }
+
+  /** What was closed at a time is not given out, whether it was before or not. @param time ms */
+  close(time: number): void {
+    this.#void = Math.max(this.#void, this.#closedAt(time))
+    for (const [end, window] of this.#windows) {
+      if (end > this.#void) continue
+      this.#budget.points -= window.count
+      this.#windows.delete(end)
+    }
+    this.#current = undefined
   }
 
   /** Whether the window of a time was given out before this process. */
@@ -78,7 +90,7 @@ export class Lane {
   /** What {@link put} would answer. */
   takes(time: number, at: number): boolean {
     const end = this.#endOf(time)
-    return at <= this.#closes(end) * MICROS && !this.isBelowFloor(end)
+    return at <= this.#closes(end) * MICROS && !this.isBelowFloor(end) && !this.#isVoid(end)
   }
 
   /** Its points, or those of the window before, may not all be there. */
@@ -118,9 +130,13 @@ export class Lane {
     this.#budget.points -= window.settle(sorter)
   }
 
-  /** Forgets windows that can neither change nor be the one before of one that can. */
-  forget(now: number): void {
+  /**
+   * Forgets windows that can neither change nor be the one before of one that can.
+   * @param kept what was given out up to then is journalled, ms
+   */
+  forget(now: number, kept: number): void {
     for (const window of this.inOrder()) {
+      if (window.emittedAt !== undefined && window.emittedAt > kept) break
       if (now <= this.#closes(window.end) + this.shape.intervalMs) break
       const next = this.#windows.get(window.end + this.shape.intervalMs)
       if (isPending(window) || (next !== undefined && isPending(next))) break
@@ -139,7 +155,7 @@ export class Lane {
 
   /** The window, made if need be; undefined when it can have no more points. */
   #open(end: number, at: number): Window | undefined {
-    if (end <= this.#frozen) return undefined
+    if (end <= this.#frozen || this.#isVoid(end)) return undefined
     const known = this.#windows.get(end)
     const { intervalMs } = this.shape
     // Below the floor, only the window before the first complete one is of use.
@@ -152,6 +168,16 @@ export class Lane {
   /** Windows are open on the left and closed on the right, as Prometheus' ranges. */
   #endOf(time: number): number {
     return Math.ceil(time / this.shape.intervalMs) * this.shape.intervalMs
+  }
+
+  /** End of the last window that was closed at a time, and before the one that counters of an open one go on from. */
+  #closedAt(time: number): number {
+    const { intervalMs, graceMs } = this.shape
+    return Math.floor((time - graceMs - this.#keepMs) / intervalMs - 1) * intervalMs
+  }
+
+  #isVoid(end: number): boolean {
+    return end <= this.#void && end > this.#before
   }
 
   #closes(end: number): number {

@@ -1,5 +1,5 @@
 /**
- * The rules' half in the collector's main thread: shards' parts of a window become its outputs.
+ * The rules' half in their own thread: shards' parts of a window become its outputs.
  *
  *     parts of shard 0 ─┐  replace what the shard   ┌─ every shard has emitted ─▶ outputs that differ from
  *     parts of shard 1 ─┴▶ told of the group before ┴─ everything up to the end   those given out before
@@ -103,6 +103,11 @@ export class Merger {
       recalled.set(time, window)
     }
     window.set(seriesText(tenant, labels), output)
+  }
+
+  /** By rule: up to which window end every shard has emitted. */
+  get through(): number[] {
+    return this.#rules.map((merged) => Math.min(...merged.through))
   }
 
   /** Takes what a shard emitted; in the order in which it did. */

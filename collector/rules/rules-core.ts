@@ -8,7 +8,7 @@ import { Merger } from './merger.ts'
 import type { OutputBody } from './output-bodies.ts'
 import { outputBodies } from './output-bodies.ts'
 import { rulesInForce } from './read-rules.ts'
-import type { Emission } from './shard-rules.ts'
+import type { TimedEmission } from './shard-rules.ts'
 
 export interface RulesCoreOptions extends MergerOptions {
   readonly rules: readonly unknown[]
@@ -24,12 +24,17 @@ export class RulesCore {
   readonly #append: (bodies: readonly OutputBody[]) => boolean
   #waiting: readonly OutputBody[] = []
   #waitingOutputs = 0
+  /** By shard: emissions that are not kept yet, and the last that is. */
+  readonly #emissions: { readonly time: number; readonly through: readonly number[] }[][]
+  readonly #kept: number[]
 
   /** @param append takes all of them or none; false: later */
   constructor(options: RulesCoreOptions, append: (bodies: readonly OutputBody[]) => boolean) {
     this.#shards = options.shards
     this.#merger = new Merger(rulesInForce(options.rules), options.shards.length, options)
     this.#append = append
+    this.#emissions = options.shards.map(() => [])
+    this.#kept = options.shards.map(() => 0)
   }
 
   /** Groups of parts that came when their window was forgotten. */
@@ -37,10 +42,17 @@ export class RulesCore {
     return this.#merger.late
   }
 
-  /** @returns whether everything that can be made of what came so far is appended */
-  take(shard: number, emission: Emission): boolean {
-    this.#merger.take(this.#shards.indexOf(shard), emission)
-    return this.advance()
+  /**
+   * Takes what a shard emitted, in the order in which it did.
+   * @returns the latest emission of the shard whose outputs are all appended, by its time, ms: a window is only complete when
+   *   every shard has emitted it. 0: none
+   */
+  take(shard: number, emission: TimedEmission): number {
+    const place = this.#shards.indexOf(shard)
+    this.#merger.take(place, emission)
+    this.#emissions[place]!.push({ time: emission.time, through: emission.through })
+    if (this.advance()) this.#settle()
+    return this.#kept[place]!
   }
 
   /** Appends what there is to append. @returns whether nothing waits */
@@ -52,6 +64,16 @@ export class RulesCore {
       this.#waiting = outputBodies(points)
       this.#waitingOutputs = points.length
       if (points.length === 0) return true
+    }
+  }
+
+  /** Emissions whose windows every shard has emitted are kept. */
+  #settle(): void {
+    const { through } = this.#merger
+    for (const [place, emissions] of this.#emissions.entries()) {
+      while (emissions[0]?.through.every((end, rule) => end <= through[rule]!)) {
+        this.#kept[place] = emissions.shift()!.time
+      }
     }
   }
 }

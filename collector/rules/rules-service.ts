@@ -10,9 +10,11 @@ import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import type { ShardThread } from '../shard/shard-thread.ts'
-import type { Emission } from './shard-rules.ts'
+import type { TimedEmission } from './shard-rules.ts'
 
 const RETRY_PAUSE_MS = 500
+/** What cannot be merged must not hold up what comes behind it; its windows stay with the shard, and in the journal. */
+const ATTEMPTS_MAX = 20
 
 export class RulesService implements Service {
   readonly name = 'rules'
@@ -29,11 +31,13 @@ export class RulesService implements Service {
     this.#log = log
   }
 
-  /** A window is given out only where the journals of all shards have all of it. */
+  /** A window is given out only where the journals of all shards have all of it, and none has given it out for good. */
   async start(): Promise<void> {
     this.#generation = this.#thread.generation
-    const floor = Math.max(...this.#shards.map((shard) => shard.snapshot?.floor ?? Number.NEGATIVE_INFINITY))
-    if (floor > Number.NEGATIVE_INFINITY) await Promise.all(this.#shards.map((shard) => shard.raiseFloor(floor)))
+    const floors = this.#shards.map((shard) => shard.snapshot?.windows.floor ?? Number.NEGATIVE_INFINITY)
+    const closed = this.#shards.map((shard) => shard.snapshot?.windows.closed ?? Number.NEGATIVE_INFINITY)
+    const bounds = { floor: Math.max(...floors), closed: Math.max(...closed) }
+    await Promise.all(this.#shards.map((shard) => shard.boundWindows(bounds)))
   }
 
   async stop(): Promise<void> {
@@ -45,24 +49,23 @@ export class RulesService implements Service {
   }
 
   /**
-   * Resolves when the rules' thread has it, or this process stops: then the journals have it.
-   * @returns whether its outputs are journalled
+   * Hands on until the rules' thread has it, or this process stops: then the journals have it.
+   * @returns the latest emission of the shard whose outputs are journalled, by its time, ms; 0: none that is known
    */
-  async give(shard: number, emission: Emission): Promise<boolean> {
-    while (!this.#stopping) {
+  async give(shard: number, emission: TimedEmission): Promise<number> {
+    for (let attempt = 1; !this.#stopping; attempt++) {
       try {
         const kept = await this.#thread.emission(shard, emission)
-        if (this.#thread.generation !== this.#generation) {
-          this.#generation = this.#thread.generation
-          await Promise.all(this.#shards.map((one) => one.emitAgain()))
-          return false
-        }
-        return kept
+        if (this.#thread.generation === this.#generation) return kept
+        this.#generation = this.#thread.generation
+        await Promise.all(this.#shards.map((one) => one.emitAgain()))
+        return 0
       } catch (error) {
-        this.#log.error({ shard, error: messageOf(error) }, 'windows of rules are not taken, trying again')
+        this.#log.error({ shard, attempt, error: messageOf(error) }, 'windows of rules are not taken')
+        if (attempt === ATTEMPTS_MAX) return 0
         await sleep(RETRY_PAUSE_MS)
       }
     }
-    return false
+    return 0
   }
 }

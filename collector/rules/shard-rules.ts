@@ -52,6 +52,9 @@ export interface Emission {
   }[]
 }
 
+/** What was given out, and up to when, ms. */
+export type TimedEmission = Emission & { readonly time: number }
+
 /** Groups are looked through for unused ones this often at most, ms. */
 const MICROS = 1000
 const RETAIN_EVERY_MS = 60_000
@@ -109,9 +112,14 @@ export class ShardRules {
     return this.#memberships.get(membership).drops
   }
 
+  /** What was closed at a time, ms, is not given out any more: some shard no longer has it. What came for it is to be stored. */
+  close(time: number): void {
+    for (const lane of this.#lanes) lane.close(time)
+  }
+
   /**
-   * A journal is read again, up to the arrival `time` (ms): what had room once has it now, and windows that were closed then
-   * are not made anew. @param add calls {@link add} for all that is read
+   * A journal is read again: what had room once has it now, and windows that were closed at `time` (ms), and given out, are not
+   * made anew. @param add calls {@link add} for all that is read
    */
   refold(time: number, add: () => void): void {
     for (const lane of this.#lanes) lane.freeze(time)
@@ -211,9 +219,12 @@ export class ShardRules {
     for (const lane of this.#lanes) for (const window of lane.inOrder()) window.emittedAt = undefined
   }
 
-  /** Forgets windows that can neither change nor be the one before of one that can. @param now as for {@link emit} */
-  forget(now: number): void {
-    for (const lane of this.#lanes) lane.forget(now)
+  /**
+   * Forgets windows that can neither change nor be the one before of one that can.
+   * @param now as for {@link emit}. @param kept what was given out up to then is journalled, ms
+   */
+  forget(now: number, kept: number = Number.POSITIVE_INFINITY): void {
+    for (const lane of this.#lanes) lane.forget(now, kept)
     this.#sorter.release()
     this.#retainGroups(now)
   }

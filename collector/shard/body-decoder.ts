@@ -81,6 +81,8 @@ export const KEYS_PER_SERIES = 2
 /** Labels without a value count as absent, but not without end. */
 const SENT_LABELS_FACTOR = 4
 const BAD_POINTS_MAX = 100
+/** Buckets and bounds of a histogram that count as one sample more. */
+const ELEMENTS_PER_ITEM = 4
 /** Metadata that names its metric itself belongs to no series. */
 const NOTHING: Uint8Array = new Uint8Array(0)
 const NO_SERIES = Number.MIN_SAFE_INTEGER
@@ -126,6 +128,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   #trusted = false
   #overflowed = NOTHING
   #bodyStart = 0
+  readonly #saidMetadata = new Set<string>()
   /** How many items may stand in the columns. */
   #itemsEnd = 0
   /** Where the parts of the series in hand begin. */
@@ -160,6 +163,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     this.#sender = this.#shares.numberOf(from)
     this.#overflowed = overflow
     this.#bodyStart = this.#scratch.count
+    this.#saidMetadata.clear()
     this.#tenantOf = tenant
     this.#tenant = tenant.number
     this.#itemsEnd = this.#scratch.count + this.#extras.count + this.#applied.samplesPerBodyMax
@@ -205,7 +209,12 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     const read = readHistogram(body, start, end)
     if ('problem' in read) this.#refuse('histogram', 'bad_histogram', read.timestamp, read.problem)
     else if (this.#current >= OVERFLOW) this.#refuse('histogram', 'series_limit', read.timestamp)
-    else this.#extra('histogram', this.#current, read.timestamp, body.subarray(start, end))
+    else {
+      // A wide one is as much work as many samples.
+      const elements = read.positive.length + read.negative.length + read.customValues.length
+      this.#itemsEnd -= Math.floor(elements / ELEMENTS_PER_ITEM)
+      this.#extra('histogram', this.#current, read.timestamp, body.subarray(start, end))
+    }
   }
 
   exemplarMessage(body: Uint8Array, start: number, end: number): void {
@@ -236,10 +245,19 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
       this.#bound()
       return
     }
+    // Series of one metric in one request say the same: compared by where the texts stand, before they are read.
+    const { name } = labelsOfKey(this.table.keyOf(series))
+    const said = `${ranges.type} ${ranges.helpAt} ${ranges.unitAt} ${name}`
+    if (!this.#trusted && this.#saidMetadata.has(said)) {
+      this.#extras.pushRepeat('metadata')
+      this.#bound()
+      return
+    }
+    this.#saidMetadata.add(said)
     this.#pushMetadata(
       readable(() => ({
         type: metricType(ranges.type),
-        family: labelsOfKey(this.table.keyOf(series)).name,
+        family: name,
         help: utf8Decode(ranges.body.subarray(ranges.helpAt, ranges.helpAt + ranges.helpLength)),
         unit: utf8Decode(ranges.body.subarray(ranges.unitAt, ranges.unitAt + ranges.unitLength)),
       })),
@@ -282,7 +300,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   /** An item that is refused for what it is, unless its series is refused already. */
   #refuse(kind: ExtraKind, reason: Refusal, time: number, detail?: string): void {
     const ofSeries = this.#current < 0 && this.#current !== NO_SERIES
-    if (detail !== undefined && !ofSeries) this.#extras.details.set(this.#extras.count, detail)
+    if (detail !== undefined && !ofSeries) this.#extras.explain(detail)
     this.#extras.push(kind, ofSeries ? this.#current : refused(reason), time, undefined)
     this.#bound()
   }

@@ -16,9 +16,11 @@ export interface Cursor {
   readonly at: number
   /** Nothing that arrived up to here is in a window of a rule, µs. */
   readonly windowsFrom: number
+  /** What rules gave out up to then is journalled, ms. */
+  readonly kept: number
 }
 
-const SLOT_BYTES = 128
+const SLOT_BYTES = 192
 const CRC_DIGITS = 8
 
 export class CursorFile {
@@ -43,7 +45,7 @@ export class CursorFile {
     const newest = (first?.write ?? 0) > (second?.write ?? 0) ? first : second
     if (newest === undefined) return undefined
     this.#writes = newest.write
-    return { position: newest.position, at: newest.at, windowsFrom: newest.windowsFrom ?? 0 }
+    return { position: newest.position, at: newest.at, windowsFrom: newest.windowsFrom ?? 0, kept: newest.kept ?? 0 }
   }
 
   /** Takes the room that later writes need. Throws when there is none. */

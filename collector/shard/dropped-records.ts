@@ -3,12 +3,14 @@
  * itself, as outputs.
  */
 export class DroppedRecords {
-  /** Oldest first. */
+  /** Oldest first; a record that is told of with one in front of it is not noted: that one holds it too. */
   readonly #records: { readonly position: number; readonly toldBy: number }[] = []
 
   /** @param toldBy an emission of this time or later tells of all its samples, ms */
   add(position: number, toldBy: number): void {
-    this.#records.push({ position, toldBy })
+    const rounded = Math.ceil(toldBy / ROUND_MS) * ROUND_MS
+    if (rounded > (this.#records.at(-1)?.toldBy ?? Number.NEGATIVE_INFINITY))
+      this.#records.push({ position, toldBy: rounded })
   }
 
   /** What was emitted up to a time is journalled. @param time ms */
@@ -23,3 +25,6 @@ export class DroppedRecords {
     return this.#records[0]?.position ?? Number.POSITIVE_INFINITY
   }
 }
+
+/** One note a second at most. */
+const ROUND_MS = 1000

@@ -5,12 +5,13 @@ import { EXTRA_KINDS } from '../../proto/wire/batch-extras.ts'
 const BYTES_KEPT = 1 << 20
 const ITEMS_KEPT = 1 << 14
 const CAPACITY = 256
+const DETAILS_MAX = 100
 
 export class Extras {
   count = 0
   /** Places in `EXTRA_KINDS`. */
   kinds: Uint8Array = new Uint8Array(CAPACITY)
-  /** Number in the series table; below 0: refused, see `refusedSeries`. Metadata that names its own metric: 0. */
+  /** Number in the series table; below 0: refused, see `refusedSeries`. Of metadata: its tenant's number. */
   series: Int32Array = new Int32Array(CAPACITY)
   /** ms; NaN where there is none. */
   times: Float64Array = new Float64Array(CAPACITY)
@@ -51,10 +52,15 @@ export class Extras {
     return this.#bytes.subarray(this.#startOf(i), this.#ends[i])
   }
 
+  /** Says why the next item is refused. Some are enough. */
+  explain(detail: string): void {
+    if (this.details.size < DETAILS_MAX) this.details.set(this.count, detail)
+  }
+
   /** Forgets the items from here on. */
   truncate(count: number): void {
+    if (this.details.size > 0) for (let item = count; item < this.count; item++) this.details.delete(item)
     this.count = count
-    for (const item of this.details.keys()) if (item >= count) this.details.delete(item)
   }
 
   /** Gives memory back that only an unusually large write needed. Between writes only. */

@@ -111,18 +111,23 @@ export class RuleFeed {
     const membership = this.#membershipOf(scratch.series[item]!)
     if (membership === NO_MEMBERSHIP || !this.#rules.drops(membership)) return 'not in a window'
     const time = scratch.times[item]!
-    if (this.#rules.decide(membership, time, at) !== TAKEN) return 'not in a window'
-    return this.#rules.wasGivenOut(membership, time) ? 'given out' : 'in a window'
+    if (this.#rules.wasGivenOut(membership, time)) return 'given out'
+    return this.#rules.decide(membership, time, at) === TAKEN ? 'in a window' : 'not in a window'
   }
 
-  /** @param now ms; never before an arrival that was given out */
-  emit(now: number, urgent: boolean): Emission {
+  /** @param now ms; never before an arrival that was given out. @param kept what was given out up to then is journalled, ms */
+  emit(now: number, urgent: boolean, kept: number): Emission {
     const emission = this.#rules.emit(now, urgent)
-    this.#rules.forget(now)
+    this.#rules.forget(now, kept)
     return emission
   }
 
-  /** The journal's end is read again, up to the arrival `time` (ms); `read` folds all of it. */
+  /** See {@link ShardRules.close}. @param time ms */
+  close(time: number): void {
+    this.#rules.close(time)
+  }
+
+  /** The journal's end is read again; what was closed at `time` (ms) was given out. `read` folds all of it. */
   refold(time: number, read: () => void): void {
     this.#rules.refold(time, read)
   }

@@ -18,7 +18,7 @@ import type { Files } from '../journal/files.ts'
 import { Journal } from '../journal/journal.ts'
 import type { JournalRecord } from '../journal/record.ts'
 import { DOORS } from '../journal/record.ts'
-import type { Emission } from '../rules/shard-rules.ts'
+import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { SeriesLimits } from './body-decoder.ts'
 import { CursorFile } from './cursor-file.ts'
 import { DroppedRecords } from './dropped-records.ts'
@@ -65,10 +65,17 @@ export interface Tick {
   readonly urgent: boolean
   /** The latest emission whose outputs are journalled, by its time, ms; 0: none yet. */
   readonly emissionsKept?: number
+  /** Whether whoever takes what rules give out is ready for more; true by default. */
+  readonly takesEmission?: boolean
 }
 
-/** What rules gave out, and up to when, ms. */
-export type TimedEmission = Emission & { readonly time: number }
+/** Which windows of rules can be given out, after a restart: see RulesService. Both ms; -∞: no bound. */
+export interface WindowBounds {
+  /** What is older is not complete. */
+  readonly floor: number
+  /** What was closed then is given out for good. */
+  readonly closed: number
+}
 
 const MICROS = 1000
 const DAY_MS = 86_400_000
@@ -100,7 +107,10 @@ export class ShardCore {
   /** What an earlier process has consumed is counted up to here. */
   #consumedTo = 0
   #emittedAt = 0
-  #floor = Number.NEGATIVE_INFINITY
+  #windowBounds: WindowBounds = { floor: Number.NEGATIVE_INFINITY, closed: Number.NEGATIVE_INFINITY }
+  /** What rules gave out up to then is journalled, ms. */
+  #kept = 0
+  #keptWritten = 0
   /** Nothing that arrived up to here is in a window of a rule any more, µs. */
   #windowsFrom = 0
   #state: string | undefined
@@ -131,6 +141,7 @@ export class ShardCore {
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
     this.#reserveCursor()
     for (const record of recent.records) this.#restoreLastValues(record)
+    this.#kept = hint?.kept ?? 0
     this.#refoldWindows(places, hint?.windowsFrom ?? 0)
   }
 
@@ -191,7 +202,8 @@ export class ShardCore {
     this.#sayStartsDaily(tick.now)
     for (const { from, to } of tick.stored)
       this.#outbox.stored(from, to, (door, kinds) => this.counts.stored(door, kinds))
-    this.#droppedRecords.settle(tick.emissionsKept ?? 0)
+    this.#kept = Math.max(this.#kept, tick.emissionsKept ?? 0)
+    this.#droppedRecords.settle(this.#kept)
     this.#sync(tick.now)
     this.#moveCursor(tick.now)
     const batches: OutgoingBatch[] = []
@@ -214,9 +226,15 @@ export class ShardCore {
     return { batches, emission: this.#emit(tick) }
   }
 
-  /** What of the past is complete only from here on, ms: what rules make of it is given out only above this, on all shards. */
-  raiseFloor(time: number): void {
-    this.#feed.raiseFloor(time)
+  /** Windows outside of these bounds are not given out: some shard does not have all of them. */
+  boundWindows({ floor, closed }: WindowBounds): void {
+    this.#feed.raiseFloor(floor)
+    if (closed > Number.NEGATIVE_INFINITY) this.#feed.close(closed)
+  }
+
+  /** What this shard's own journal gives of them. */
+  get windows(): WindowBounds {
+    return this.#windowBounds
   }
 
   /** Windows of rules that are kept are given out once more. */
@@ -234,17 +252,12 @@ export class ShardCore {
     return this.#reception.overflow.top
   }
 
-  /** See {@link raiseFloor}: what this shard's own journal gives. */
-  get floor(): number {
-    return this.#floor
-  }
-
   /** Windows that are due. What is taken from now on has a later arrival than what was given out. */
-  #emit({ now, urgent }: Tick): TimedEmission | undefined {
-    if (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS) return undefined
+  #emit({ now, urgent, takesEmission }: Tick): TimedEmission | undefined {
+    if (takesEmission === false || (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS)) return undefined
     this.#emittedAt = now
     this.#lastAtMs = Math.max(this.#lastAtMs, now)
-    const emission = this.#feed.emit(this.#lastAtMs, urgent)
+    const emission = this.#feed.emit(this.#lastAtMs, urgent, this.#kept)
     for (const { dropped } of emission.windows) {
       if (dropped === undefined) continue
       for (const [source, door] of DOORS.entries()) this.counts.of(door, 'sample').consumed += dropped[source]!
@@ -413,14 +426,15 @@ export class ShardCore {
   #refoldWindows(places: Places, windowsFrom: number): void {
     const { futureMaxMs } = this.#options
     this.#windowsFrom = windowsFrom
-    const from = Math.max(this.#lastAtMs - this.#feed.reachMs - futureMaxMs, windowsFrom / MICROS)
+    const closed = Math.min(this.#lastAtMs, this.#kept)
+    const from = Math.max(closed - this.#feed.reachMs - futureMaxMs, windowsFrom / MICROS)
     const start = places.firstAfter(from)
     // Nothing that arrived up to `windowsFrom` is in a window.
     const complete = Math.max(this.#journal.horizon, from * MICROS)
-    if (complete > Math.max(windowsFrom, 0) && (this.#journal.horizon > 0 || places.first < from))
-      this.#floor = complete / MICROS + futureMaxMs
-    this.#feed.raiseFloor(this.#floor)
-    if (start !== undefined) this.#feed.refold(this.#lastAtMs, () => this.#fold(start))
+    const cut = complete > windowsFrom && (this.#journal.horizon > 0 || places.first < from)
+    this.#windowBounds = { floor: cut ? complete / MICROS + futureMaxMs : Number.NEGATIVE_INFINITY, closed }
+    this.#feed.raiseFloor(this.#windowBounds.floor)
+    if (start !== undefined) this.#feed.refold(closed, () => this.#fold(start))
   }
 
   #fold(start: number): void {
@@ -487,27 +501,33 @@ export class ShardCore {
   /** Records that arrived after this are still needed to rebuild windows after a restart, µs. */
   #windowsReachTo(now: number): number {
     if (this.#feed.points === 0) this.#windowsFrom = this.#lastAtMs * MICROS + MICROS - 1
-    const start = this.#feed.oldestStart(Math.max(now, this.#lastAtMs)) - this.#options.futureMaxMs
+    const told = Math.min(Math.max(now, this.#lastAtMs), this.#kept)
+    const start = this.#feed.oldestStart(told) - this.#options.futureMaxMs
     return Math.max(this.#windowsFrom, start * MICROS)
   }
 
   /** Writes the cursor, then removes what lies before it: in this order, so that it never points before what is kept. */
   #moveCursor(now: number): void {
-    const position = Math.min(this.#outbox.cursor, this.#droppedRecords.first)
-    if (position <= this.#cursorWritten || Math.abs(now - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
+    if (Math.abs(now - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
+    const position = Math.max(this.#cursorWritten, Math.min(this.#outbox.cursor, this.#droppedRecords.first))
+    const keepFrom = this.#windowsReachTo(now)
     this.#cursorWrittenAt = now
-    this.#faults('cursor.before')
     try {
-      const keepFrom = this.#windowsReachTo(now)
-      const at = this.#lastAtMs * MICROS + MICROS - 1
-      this.#cursorFile.write({ position, at, windowsFrom: this.#windowsFrom })
-      this.#cursorWritten = position
-      this.#journal.release(position, keepFrom)
-      this.#state = undefined // the disk takes writes again, and there is room
+      if (position !== this.#cursorWritten || this.#kept !== this.#keptWritten) this.#writeCursor(position)
+      if (this.#journal.release(position, keepFrom)) this.#state = undefined // there is room again
     } catch (error) {
       this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`
       this.counts.cursorFailures++
     }
+  }
+
+  #writeCursor(position: number): void {
+    this.#faults('cursor.before')
+    const at = this.#lastAtMs * MICROS + MICROS - 1
+    this.#cursorFile.write({ position, at, windowsFrom: this.#windowsFrom, kept: this.#kept })
+    this.#cursorWritten = position
+    this.#keptWritten = this.#kept
+    this.#state = undefined // the disk takes writes again
   }
 }
 

@@ -13,12 +13,12 @@ import type { Health, Service } from '../../proto/runtime/service.ts'
 import { workerPath } from '../../proto/runtime/worker-url.ts'
 import type { Recovery } from '../journal/recovery.ts'
 import type { RulesCoreOptions } from '../rules/rules-core.ts'
-import type { Emission } from '../rules/shard-rules.ts'
+import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { ArrivalClock } from './arrival-clock.ts'
 import type { OutgoingBatch } from './outbox.ts'
 import type { OverflowingMetric } from './overflow.ts'
 import type { IncomingBody, Taken } from './reception.ts'
-import type { ShardCore, ShardOptions, Tick, TimedEmission } from './shard-core.ts'
+import type { ShardCore, ShardOptions, Tick, WindowBounds } from './shard-core.ts'
 import type { CountsSnapshot } from './shard-counts.ts'
 
 export type ShardTask =
@@ -32,9 +32,9 @@ export type ShardTask =
   | { readonly kind: 'tick'; readonly tick: Tick }
   | { readonly kind: 'rewind'; readonly from: number }
   | { readonly kind: 'describe'; readonly refs: readonly number[] }
-  | { readonly kind: 'emission'; readonly now: number; readonly shard: number; readonly emission: Emission }
+  | { readonly kind: 'emission'; readonly now: number; readonly shard: number; readonly emission: TimedEmission }
   | { readonly kind: 'emit again' }
-  | { readonly kind: 'floor'; readonly time: number }
+  | { readonly kind: 'bound windows'; readonly bounds: WindowBounds }
   | { readonly kind: 'close'; readonly now: number }
 
 /** A shard's figures, all of one moment. */
@@ -51,8 +51,8 @@ export interface ShardSnapshot {
   readonly state: string | undefined
   readonly due: boolean
   readonly recovery: Recovery
-  /** What windows of rules are complete from, ms. */
-  readonly floor: number
+  /** Which windows of rules its journal has all of. */
+  readonly windows: WindowBounds
   readonly rules: ShardCore['rules']
   readonly overflowing: readonly OverflowingMetric[]
   /** In the rules' own thread: outputs appended, and groups that came too late. */
@@ -69,10 +69,10 @@ interface Replies {
   }
   rewind: undefined
   describe: { readonly found: number; readonly section: Uint8Array<ArrayBuffer> }
-  /** `kept`: all outputs are in the journal. */
-  emission: { readonly kept: boolean; readonly state: string | undefined }
+  /** `kept`: the latest emission of the shard whose outputs are all in the journal, by its time, ms. */
+  emission: { readonly kept: number; readonly state: string | undefined }
   'emit again': undefined
-  floor: undefined
+  'bound windows': undefined
   close: ShardSnapshot
 }
 export type ShardReply<K extends ShardTask['kind']> = Replies[K]
@@ -101,6 +101,7 @@ export class ShardThread implements Service {
   #snapshot: ShardSnapshot | undefined
   #state: string | undefined
   #opening: Promise<Piscina> | undefined
+  #bounds: WindowBounds | undefined
 
   constructor(options: ShardThreadOptions) {
     this.#options = options
@@ -164,8 +165,8 @@ export class ShardThread implements Service {
     return reply
   }
 
-  /** To the rules' own thread: windows that a shard has given out. @returns whether what came of all so far is journalled */
-  async emission(shard: number, emission: Emission): Promise<boolean> {
+  /** To the rules' own thread: windows that a shard has given out. @returns which emission's outputs are journalled, by its time, ms */
+  async emission(shard: number, emission: TimedEmission): Promise<number> {
     const now = this.#options.clock.now()
     const { kept, state } = await this.#run(await this.#opened(), { kind: 'emission', now, shard, emission })
     this.#state = state
@@ -176,8 +177,10 @@ export class ShardThread implements Service {
     await this.#run(await this.#opened(), { kind: 'emit again' })
   }
 
-  async raiseFloor(time: number): Promise<void> {
-    await this.#run(await this.#opened(), { kind: 'floor', time })
+  /** For this thread and those that come after it. */
+  async boundWindows(bounds: WindowBounds): Promise<void> {
+    this.#bounds = bounds
+    await this.#run(await this.#opened(), { kind: 'bound windows', bounds })
   }
 
   async rewind(from: number): Promise<void> {
@@ -220,6 +223,7 @@ export class ShardThread implements Service {
       this.#failure = messageOf(error)
       throw asShardError(error)
     }
+    if (this.#bounds !== undefined) await pool.run({ kind: 'bound windows', bounds: this.#bounds })
     this.#pool = pool
     this.#generation++
     this.#failure = undefined

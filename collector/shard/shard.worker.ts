@@ -9,7 +9,7 @@ import { nodeFiles } from '../journal/files.ts'
 import type { OutputBody } from '../rules/output-bodies.ts'
 import type { RulesCoreOptions } from '../rules/rules-core.ts'
 import { RulesCore } from '../rules/rules-core.ts'
-import type { Emission } from '../rules/shard-rules.ts'
+import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { IncomingBody } from './reception.ts'
 import type { ShardOptions, Tick } from './shard-core.ts'
 import { ShardCore } from './shard-core.ts'
@@ -37,8 +37,8 @@ export default function handle(task: ShardTask): unknown {
       return merge(task.now, task.shard, task.emission)
     case 'emit again':
       return opened().emitAgain()
-    case 'floor':
-      return opened().raiseFloor(task.time)
+    case 'bound windows':
+      return opened().boundWindows(task.bounds)
     case 'close':
       return close(task.now)
     default:
@@ -53,15 +53,15 @@ function open(options: ShardOptions, fault: string, merge: RulesCoreOptions | un
   return snapshot(shard)
 }
 
-/** Outputs of rules go the way of every other body, into the journal of this shard. */
+/** Outputs of rules go the way of every other body, into the journal of this shard, which has no limits for them. */
 function append(shard: ShardCore, bodies: readonly OutputBody[]): boolean {
   const incoming = bodies.map(({ tenant, body }): IncomingBody => ({ door: 'rules', tenant, sender: 'rules', body }))
   return shard.take(clock, incoming).every((outcome) => outcome.kind !== 'retry')
 }
 
-function merge(now: number, shard: number, emission: Emission): ShardReply<'emission'> {
+function merge(now: number, shard: number, emission: TimedEmission): ShardReply<'emission'> {
   clock = now
-  const kept = rules?.take(shard, emission) ?? false
+  const kept = rules?.take(shard, emission) ?? 0
   return { kept, state: opened().state }
 }
 
@@ -105,7 +105,7 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     state: shard.state,
     due: shard.due,
     recovery: { ...recovery },
-    floor: shard.floor,
+    windows: shard.windows,
     rules: shard.rules,
     overflowing: shard.overflowing,
     merged: rules === undefined ? undefined : { outputs: rules.outputs, late: rules.late },

@@ -64,7 +64,7 @@ const SCHEMA_MIN = -4
 const SCHEMA_MAX = 52 // above 8 nobody sends yet; Prometheus reads them too
 const RESET_HINT_MAX = 3
 /** Buckets, spans or bounds of one histogram; usual ones have at most 160. */
-const ELEMENTS_MAX = 10_000
+const ELEMENTS_MAX = 2000
 
 const VARINT = 0
 const FIXED64 = 1

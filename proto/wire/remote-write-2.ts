@@ -238,6 +238,9 @@ class RequestReader {
     ranges.helpLength = help === 0 ? 0 : this.#lengths[help]!
     ranges.unitAt = unit === 0 ? 0 : this.#starts[unit]!
     ranges.unitLength = unit === 0 ? 0 : this.#lengths[unit]!
+    // One long text for many series is as much text as they are series.
+    this.#labelBytesLeft -= ranges.helpLength + ranges.unitLength
+    if (this.#labelBytesLeft < 0) throw tooMuchText()
     this.#sink.seriesMetadata(ranges)
   }
 
