@@ -24,6 +24,9 @@ export interface EngineServer {
 }
 
 /** Parameters of the URL that are not settings of a statement. */
+/** Parameters of statements come in the URL; a ClickHouse server takes as much. */
+const URL_BYTES_MAX = 1024 * 1024
+
 const NOT_SETTINGS: ReadonlySet<string> = new Set([
   'query',
   'database',
@@ -47,7 +50,7 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 export async function serveEngine(engine: Engine, config: EngineConfig): Promise<EngineServer> {
   const expected = Buffer.from(`Basic ${Buffer.from(`default:${config.secret}`).toString('base64')}`)
-  const server = createServer((request, response) => {
+  const server = createServer({ maxHeaderSize: URL_BYTES_MAX }, (request, response) => {
     const given = Buffer.from(request.headers.authorization ?? '')
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
       fail(response, 401, 'Code: 516. DB::Exception: wrong password (AUTHENTICATION_FAILED)')

@@ -34,7 +34,7 @@ export interface ReadContext {
 const DAY_MS = 86_400_000
 const SAMPLES_A_TURN = 20_000
 /** Native histograms and exemplars of an answer: each is worth many samples. */
-const EXTRAS_MAX = 50_000
+const EXTRAS_MAX = 20_000
 /** Compressed and encoded in one turn of the event loop: some milliseconds. */
 const PIECE_BYTES = 256 * 1024
 

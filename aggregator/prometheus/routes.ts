@@ -7,7 +7,7 @@
  * @see https://prometheus.io/docs/prometheus/latest/querying/api/#querying-metric-metadata
  */
 import type { Context, Hono, MiddlewareHandler } from 'hono'
-import { FleetmeterError } from '../../proto/runtime/errors.ts'
+import { compilePattern, PatternError } from '../../proto/wire/re2.ts'
 import { readReadRequest } from '../../proto/wire/remote-read.ts'
 import { portableSnappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
@@ -23,7 +23,10 @@ export interface PrometheusOptions {
   readonly database: string
 }
 
-const REQUEST_BYTES_MAX = 1024 * 1024
+/** Selectors are short; they go into statements as parameters. */
+const REQUEST_BYTES_MAX = 64 * 1024
+/** Each may hold an answer of a million samples in memory. */
+const READS_AT_ONCE = 2
 const METADATA_MAX = 100_000
 
 /** Adds the routes. @param entry what every question passes first; @param tenantOf whose data it may see */
@@ -38,13 +41,21 @@ export function addPrometheusRoutes<E extends object>(
     app.use('/api/v1/metadata', middleware)
   }
 
+  let reading = 0
   app.post('/api/v1/read', async (c) => {
     const encoding = c.req.header('content-encoding') ?? 'snappy'
     if (encoding !== 'snappy') return failed(c, 415, `Content-Encoding "${encoding}" is not supported: expected snappy`)
-    const body = new Uint8Array(await c.req.arrayBuffer())
-    if (body.length > REQUEST_BYTES_MAX) return failed(c, 413, `The request is larger than ${REQUEST_BYTES_MAX} bytes`)
+    const body = await bodyOf(c)
+    if (body === undefined) return failed(c, 413, `The request is larger than ${REQUEST_BYTES_MAX} bytes`)
+    if (reading >= READS_AT_ONCE)
+      return c.json({ message: 'Other reads are going on: later', code: 'SERVICE_UNAVAILABLE' }, 503, {
+        'Retry-After': '1',
+      })
+    reading++
     try {
       const queries = readReadRequest(portableSnappy.uncompress(body, REQUEST_BYTES_MAX))
+      for (const { operator, value } of queries.flatMap((query) => query.matchers))
+        if (operator === '=~' || operator === '!~') compilePattern(value)
       const answer = await remoteRead(options.read, tenantOf(c), queries)
       return c.body(answer, 200, {
         'Content-Type': 'application/x-protobuf',
@@ -52,11 +63,12 @@ export function addPrometheusRoutes<E extends object>(
         'X-Prometheus-Remote-Read-Version': '0.1.0',
       })
     } catch (error) {
+      if (error instanceof PatternError)
+        return failed(c, 400, `A matcher is not a regular expression: ${error.message}`)
       if (error instanceof WireError || error instanceof QueryTooLarge) return failed(c, 400, error.message)
-      // A matcher that RE2 cannot read is refused by the statement that holds it.
-      if (error instanceof FleetmeterError && error.fields['refusedWith'] === RE2_REFUSED)
-        return failed(c, 400, 'A matcher is not a regular expression that RE2 understands')
       throw error
+    } finally {
+      reading--
     }
   })
 
@@ -80,7 +92,18 @@ export function addPrometheusRoutes<E extends object>(
   app.all('/api/v1/metadata', (c) => notAllowed(c, 'GET'))
 }
 
-const RE2_REFUSED = '427'
+/** The body, or undefined when it is too large; no more of it is read then. */
+async function bodyOf(c: Context): Promise<Uint8Array | undefined> {
+  if (Number(c.req.header('content-length') ?? 0) > REQUEST_BYTES_MAX) return undefined
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of (c.req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length
+    if (bytes > REQUEST_BYTES_MAX) return undefined
+    chunks.push(chunk)
+  }
+  return Uint8Array.from(Buffer.concat(chunks))
+}
 
 /** -1 when absent, undefined when it is none. */
 function wholeNumber(text: string | undefined): number | undefined {

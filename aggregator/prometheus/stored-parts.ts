@@ -11,6 +11,7 @@ import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
 import type { Database, Parameters } from '../store/clickhouse.ts'
 import { fixedRows } from '../store/fixed-rows.ts'
 import { decodeLabel, encodeLabelKey } from '../store/insert-series.ts'
+import { jsonRows } from '../store/json-rows.ts'
 import { VALUE_SQL } from '../store/schema/migrations.ts'
 
 /** What is wanted, ms since the epoch, both ends inclusive. */
@@ -85,41 +86,45 @@ export class StoredParts {
   /** Since when the samples count: each row holds from its time on until the next. Series that never said so are missing. */
   async starts(selection: PartsSelection): Promise<ById<{ readonly from: number; readonly since: number }[]>> {
     const { where, parameters } = this.#ofSeries(selection)
-    const rows = await this.#db.rows<{ id: string; f: string; s: string }>(
+    const rows = this.#rows<{ id: string; f: string; s: string }>(
       `SELECT ${ID_SQL} AS id, toString(toUnixTimestamp64Milli(valid_from)) AS f, toString(toUnixTimestamp64Milli(since)) AS s
        FROM ${this.#database}.starts FINAL WHERE ${where} AND valid_from >= ${timeSql(selection.from - SAID_AGAIN_MS)} AND valid_from <= ${timeSql(selection.to)}
        ORDER BY series, valid_from LIMIT ${STARTS_MAX} ${EXACT}`,
       parameters,
     )
-    return grouped(rows, (row) => ({ from: Number(row.f), since: Number(row.s) }))
+    return await grouped(rows, (row) => ({ from: Number(row.f), since: Number(row.s) }))
   }
 
   /** Histograms in the order of time. @param max one more than this many at most */
   async histograms(selection: PartsSelection, max: number): Promise<ById<NativeHistogram[]>> {
     const { where, parameters } = this.#within('histograms', selection)
-    const rows = await this.#db.rows<HistogramRow>(
+    const rows = this.#rows<HistogramRow>(
       `SELECT ${ID_SQL} AS id, toString(toUnixTimestamp64Milli(ts)) AS time, toString(toUnixTimestamp64Milli(start)) AS started, float, schema, reset_hint,
          zero_threshold, sum, reinterpretAsUInt64(sum) = ${STALE_BITS} AS stale, count, zero_count, positive, negative, count_float, zero_count_float,
          positive_float, negative_float, positive_offsets, positive_lengths, negative_offsets, negative_lengths, custom_values
        FROM ${this.#database}.histograms FINAL WHERE ${where} ORDER BY series, ts LIMIT ${max + 1} ${EXACT}`,
       parameters,
     )
-    return grouped(rows, histogramOf)
+    return await grouped(rows, histogramOf)
   }
 
   /** Exemplars in the order of time. @param max one more than this many at most */
   async exemplars(selection: PartsSelection, max: number): Promise<ById<Exemplar[]>> {
     const { where, parameters } = this.#within('exemplars', selection)
-    const rows = await this.#db.rows<{ id: string; time: string; labels: string[]; value: number | string }>(
+    const rows = this.#rows<{ id: string; time: string; labels: string[]; value: number | string }>(
       `SELECT ${ID_SQL} AS id, toString(toUnixTimestamp64Milli(ts)) AS time, labels, value
        FROM ${this.#database}.exemplars FINAL WHERE ${where} ORDER BY series, ts, labels, value LIMIT ${max + 1} ${EXACT}`,
       parameters,
     )
-    return grouped(rows, ({ time, labels, value }) => ({
+    return await grouped(rows, ({ time, labels, value }) => ({
       labels: labels.map(decodeLabel),
       value: Number(value),
       timestamp: Number(time),
     }))
+  }
+
+  #rows<T>(sql: string, parameters: Parameters): AsyncIterable<T> {
+    return jsonRows<T>(this.#db.stream(sql, 'JSONEachRow', parameters))
   }
 
   /** The hour is asked for by name: the keys begin with it. */
@@ -223,9 +228,12 @@ function spansOf(offsets: readonly number[], lengths: readonly number[]): Bucket
   return offsets.map((offset, i) => ({ offset, length: lengths[i]! }))
 }
 
-function grouped<R extends { readonly id: string }, T>(rows: readonly R[], read: (row: R) => T): ById<T[]> {
+async function grouped<R extends { readonly id: string }, T>(
+  rows: AsyncIterable<R>,
+  read: (row: R) => T,
+): Promise<ById<T[]>> {
   const out: ById<T[]> = new Map()
-  for (const row of rows) {
+  for await (const row of rows) {
     const id = idOf(row.id)
     const list = out.get(id)
     if (list === undefined) out.set(id, [read(row)])

@@ -27,8 +27,8 @@ export interface Database {
   insert(table: string, columns: readonly string[], blocks: readonly Uint8Array[]): Promise<void>
   /** Rows as objects. 64-bit and larger integers come as strings. */
   rows<T>(sql: string, parameters?: Parameters): Promise<T[]>
-  /** The result in a binary format, as it comes. */
-  stream(sql: string, format: 'RowBinary', parameters?: Parameters): AsyncIterable<Buffer>
+  /** The result in a format, as it comes. */
+  stream(sql: string, format: 'RowBinary' | 'JSONEachRow', parameters?: Parameters): AsyncIterable<Buffer>
 }
 
 const REQUEST_TIMEOUT_MS = 60_000
@@ -81,7 +81,7 @@ export class ClickHouse implements Database {
     })
   }
 
-  async *stream(sql: string, format: 'RowBinary', parameters: Parameters = {}): AsyncIterable<Buffer> {
+  async *stream(sql: string, format: 'RowBinary' | 'JSONEachRow', parameters: Parameters = {}): AsyncIterable<Buffer> {
     const query = `${sql} FORMAT ${format}`
     const { stream } = await this.#run(query, (client) => client.exec({ query, query_params: { ...parameters } }))
     try {

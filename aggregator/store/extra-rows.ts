@@ -10,7 +10,7 @@ import type { NativeHistogram } from '../../proto/wire/native-histogram.ts'
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
 import { encodeLabel } from './insert-series.ts'
 import type { Column } from './native.ts'
-import { bytesOf, listColumn, nativeBlock, stringColumn, stringListColumn } from './native.ts'
+import { bytesOf, nativeBlock, numberListColumn, stringColumn, stringListColumn } from './native.ts'
 
 /** Buckets and bounds that count as one row more. */
 const ELEMENTS_PER_ROW = 4
@@ -235,16 +235,16 @@ function sums(histograms: readonly NativeHistogram[]): Uint8Array {
   return out.take()
 }
 
-function list<T>(
+function list<T extends number | bigint>(
   name: string,
   type: string,
   lists: readonly (readonly T[])[],
-  encode: (values: readonly T[]) => Uint8Array,
+  make: Parameters<typeof numberListColumn<T>>[1],
 ): Column {
-  return { name, type: `Array(${type})`, data: listColumn(lists, encode) }
+  return { name, type: `Array(${type})`, data: numberListColumn(lists, make) }
 }
 
-const uint64s = (values: readonly bigint[]): Uint8Array => bytesOf(BigUint64Array.from(values))
-const float64s = (values: readonly number[]): Uint8Array => bytesOf(Float64Array.from(values))
+const uint64s = (length: number): BigUint64Array => new BigUint64Array(length)
+const float64s = (length: number): Float64Array => new Float64Array(length)
 /** Signed and unsigned alike: the bits are the same. */
-const int32s = (values: readonly number[]): Uint8Array => bytesOf(Int32Array.from(values))
+const int32s = (length: number): Int32Array => new Int32Array(length)

@@ -33,26 +33,37 @@ export function stringColumn(values: Iterable<string>): Uint8Array {
   return out.take()
 }
 
-/** Lists of strings as a column. */
+/** Lists of strings as a column: end positions, then the elements of all lists. */
 export function stringListColumn(values: readonly (readonly string[])[]): Uint8Array {
-  return listColumn(values, stringColumn)
-}
-
-/** Lists as a column: end positions, then the elements of all lists. */
-export function listColumn<T>(
-  lists: readonly (readonly T[])[],
-  encode: (elements: readonly T[]) => Uint8Array,
-): Uint8Array {
-  const ends = new BigUint64Array(lists.length)
+  const ends = new BigUint64Array(values.length)
   let end = 0n
-  for (const [i, list] of lists.entries()) {
+  for (const [i, list] of values.entries()) {
     end += BigInt(list.length)
     ends[i] = end
   }
-  const elements = encode(lists.flat() as T[])
+  const elements = stringColumn(values.flat())
   const out = new Uint8Array(ends.byteLength + elements.length)
   out.set(new Uint8Array(ends.buffer))
   out.set(elements, ends.byteLength)
+  return out
+}
+
+/** The same for numbers, which are put into one typed array without a list of all in between. */
+export function numberListColumn<T extends number | bigint>(
+  lists: readonly (readonly T[])[],
+  make: (length: number) => { [index: number]: T } & ArrayBufferView,
+): Uint8Array {
+  const ends = new BigUint64Array(lists.length)
+  const elements = make(lists.reduce((n, list) => n + list.length, 0))
+  let end = 0
+  for (const [i, list] of lists.entries()) {
+    for (let k = 0; k < list.length; k++) elements[end + k] = list[k]!
+    end += list.length
+    ends[i] = BigInt(end)
+  }
+  const out = new Uint8Array(ends.byteLength + elements.byteLength)
+  out.set(bytesOf(ends))
+  out.set(bytesOf(elements), ends.byteLength)
   return out
 }
 

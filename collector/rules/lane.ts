@@ -130,14 +130,20 @@ export class Lane {
     this.#budget.points -= window.settle(sorter)
   }
 
+  /** All but those that were closed at a time, ms, are given out once more. */
+  emitAgain(closed: number): void {
+    for (const window of this.#windows.values()) if (window.end > this.#closedAt(closed)) window.emittedAt = undefined
+  }
+
   /**
    * Forgets windows that can neither change nor be the one before of one that can.
    * @param kept what was given out up to then is journalled, ms
    */
   forget(now: number, kept: number): void {
+    // Only when that is kept of all shards: whoever merges anew must not be given some shards' parts of a window.
+    const final = Math.min(now, kept)
     for (const window of this.inOrder()) {
-      if (window.emittedAt !== undefined && window.emittedAt > kept) break
-      if (now <= this.#closes(window.end) + this.shape.intervalMs) break
+      if (final <= this.#closes(window.end) + this.shape.intervalMs) break
       const next = this.#windows.get(window.end + this.shape.intervalMs)
       if (isPending(window) || (next !== undefined && isPending(next))) break
       this.#budget.points -= window.count

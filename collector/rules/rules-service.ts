@@ -23,6 +23,8 @@ export class RulesService implements Service {
   readonly #log: Logger
   #generation = 0
   #stopping = false
+  /** The latest emission of any shard whose outputs are journalled, ms. */
+  #kept = 0
 
   /** @param shards those that rules are fed by */
   constructor(thread: ShardThread, shards: readonly ShardThread[], log: Logger) {
@@ -56,9 +58,12 @@ export class RulesService implements Service {
     for (let attempt = 1; !this.#stopping; attempt++) {
       try {
         const kept = await this.#thread.emission(shard, emission)
-        if (this.#thread.generation === this.#generation) return kept
+        if (this.#thread.generation === this.#generation) {
+          this.#kept = Math.max(this.#kept, kept)
+          return kept
+        }
         this.#generation = this.#thread.generation
-        await Promise.all(this.#shards.map((one) => one.emitAgain()))
+        await Promise.all(this.#shards.map((one) => one.emitAgain(this.#kept)))
         return 0
       } catch (error) {
         this.#log.error({ shard, attempt, error: messageOf(error) }, 'windows of rules are not taken')

@@ -214,9 +214,9 @@ export class ShardRules {
     return { parts, through, windows }
   }
 
-  /** All windows that are kept are given out once more: whoever had them before has lost them. */
-  emitAgain(): void {
-    for (const lane of this.#lanes) for (const window of lane.inOrder()) window.emittedAt = undefined
+  /** Windows are given out once more, since whoever had them has lost them; but those that were closed at a time, ms, are final. */
+  emitAgain(closed: number): void {
+    for (const lane of this.#lanes) lane.emitAgain(closed)
   }
 
   /**

@@ -81,6 +81,8 @@ export const KEYS_PER_SERIES = 2
 /** Labels without a value count as absent, but not without end. */
 const SENT_LABELS_FACTOR = 4
 const BAD_POINTS_MAX = 100
+/** Messages of a body that are no samples: they go into one batch. */
+const EXTRA_BYTES_MAX = 16 * 1024 * 1024
 /** Buckets and bounds of a histogram that count as one sample more. */
 const ELEMENTS_PER_ITEM = 4
 /** Metadata that names its metric itself belongs to no series. */
@@ -128,6 +130,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   #trusted = false
   #overflowed = NOTHING
   #bodyStart = 0
+  #bodyExtraBytes = 0
   readonly #saidMetadata = new Set<string>()
   /** How many items may stand in the columns. */
   #itemsEnd = 0
@@ -163,6 +166,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     this.#sender = this.#shares.numberOf(from)
     this.#overflowed = overflow
     this.#bodyStart = this.#scratch.count
+    this.#bodyExtraBytes = this.#extras.bytes
     this.#saidMetadata.clear()
     this.#tenantOf = tenant
     this.#tenant = tenant.number
@@ -287,6 +291,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
         this.#refuse('metadata', 'metadata_limit', Number.NaN)
         return
       }
+      this.#metadata.expect(message)
     }
     this.#extra('metadata', this.#tenant, Number.NaN, message)
   }
@@ -295,6 +300,8 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
   #extra(kind: ExtraKind, series: number, time: number, message: Uint8Array): void {
     this.#extras.push(kind, series, time, message)
     this.#bound()
+    if (this.#extras.bytes - this.#bodyExtraBytes > EXTRA_BYTES_MAX && !this.#trusted)
+      throw new WireError('too_large', 'histograms, exemplars and metadata of the body are too large once written out')
   }
 
   /** An item that is refused for what it is, unless its series is refused already. */

@@ -43,6 +43,11 @@ export class Extras {
     this.repeats[this.count - 1] = 1
   }
 
+  /** Of all messages. */
+  get bytes(): number {
+    return this.#startOf(this.count)
+  }
+
   kind(i: number): ExtraKind {
     return EXTRA_KINDS[this.kinds[i]!]!
   }

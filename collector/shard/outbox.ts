@@ -79,7 +79,7 @@ export class Outbox {
   }
 
   /**
-   * Called before a write's samples are put from memory. The copy is given up when nobody fetches it, and where one batch would
+   * Called before a record's items are put from memory. The copy is given up when nobody fetches it, and where one batch would
    * be too large: read from the journal, it is cut between records.
    */
   shed(table: SeriesTable, samples: number): void {

@@ -7,7 +7,7 @@
  * The columns are used again for each write and each record: only one is in hand at a time.
  */
 import type { Outcome } from '../../proto/runtime/outcome.ts'
-import { reject } from '../../proto/runtime/outcome.ts'
+import { reject, retry } from '../../proto/runtime/outcome.ts'
 import type { SeriesDefinition } from '../../proto/wire/batch.ts'
 import type { ItemKind } from '../../proto/wire/batch-extras.ts'
 import { EXTRA_KINDS, ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
@@ -100,6 +100,8 @@ export interface Recorded {
 const IDLE_SERIES_MS = 600_000
 const COMPACT_EVERY_MS = 60_000
 const EXAMPLE_LABELS_MAX = 4
+const WRITE_ITEMS_MAX = 1_000_000
+const WRITE_EXTRA_BYTES_MAX = 32 * 1024 * 1024
 const NO_ROOM = REFUSED + REFUSAL_CODES.indexOf('series_limit')
 const NOTHING = new Uint8Array(0)
 const NO_REPORT: BodyReport = { badPoints: [] }
@@ -154,11 +156,22 @@ export class Reception {
     this.overflow.forget(now)
     this.#metadata.begin(now)
     this.#clear()
-    const received = bodies.map((body) => this.#decode(body))
+    const received = bodies.map((body) => (this.#isFull() ? this.#left(body) : this.#decode(body)))
     this.#judge.judge(this.table, bounds)
     this.#extrasJudge.judge(bounds)
     if (this.overflow.used) this.#judgeOverflow(takesOverflow)
     return received
+  }
+
+  /** Small bodies can be large once decoded: what comes behind waits for another write. */
+  #isFull(): boolean {
+    return this.scratch.count + this.extras.count > WRITE_ITEMS_MAX || this.extras.bytes > WRITE_EXTRA_BYTES_MAX
+  }
+
+  #left(incoming: IncomingBody): Received {
+    const [start, extrasStart] = [this.scratch.count, this.extras.count]
+    const outcome = retry('busy', 'More came at once than can be taken in one write: send this again')
+    return { incoming, start, end: start, extrasStart, extrasEnd: extrasStart, report: NO_REPORT, outcome }
   }
 
   /** Of several values of a series for one instant in a write, the last counts: they have one arrival. */
@@ -229,7 +242,7 @@ export class Reception {
     for (const { incoming, start, end, extrasStart, extrasEnd, outcome } of received) {
       const { door } = incoming
       if (outcome !== undefined) {
-        counts.undecodable(door)
+        if (outcome.kind === 'reject') counts.undecodable(door)
         continue
       }
       this.#judge.verdicts.count(start, end, counts.of(door, 'sample'))

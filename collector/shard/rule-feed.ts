@@ -133,8 +133,8 @@ export class RuleFeed {
   }
 
   /** See {@link ShardRules.emitAgain}. */
-  emitAgain(): void {
-    this.#rules.emitAgain()
+  emitAgain(closed: number): void {
+    this.#rules.emitAgain(closed)
   }
 
   /** What is older is not complete, ms. */

@@ -29,6 +29,7 @@ export class Scratch {
     this.times[i] = time
     this.words[2 * i] = low
     this.words[2 * i + 1] = high
+    if (this.hasStarts) this.starts[i] = 0 // what was here is of a body that was refused
     this.count = i + 1
   }
 

@@ -237,9 +237,9 @@ export class ShardCore {
     return this.#windowBounds
   }
 
-  /** Windows of rules that are kept are given out once more. */
-  emitAgain(): void {
-    this.#feed.emitAgain()
+  /** Windows of rules are given out once more, but those that were closed at a time, ms. */
+  emitAgain(closed: number): void {
+    this.#feed.emitAgain(closed)
   }
 
   /** What rules keep here. */
@@ -346,8 +346,8 @@ export class ShardCore {
   /** What follows from the append; the last values were set by the judge. */
   #apply(records: readonly Recorded[], atMs: number): void {
     this.#lastAtMs = atMs
-    this.#outbox.shed(this.#reception.table, this.#reception.scratch.count + this.#reception.extras.count)
     for (const { record, body } of records) {
+      this.#outbox.shed(this.#reception.table, record.count)
       const { behind } = this.#outbox
       const outbox = behind ? NOBODY : this.#intoOutbox(record.at)
       const source = DOORS.indexOf(record.door)

@@ -33,7 +33,7 @@ export type ShardTask =
   | { readonly kind: 'rewind'; readonly from: number }
   | { readonly kind: 'describe'; readonly refs: readonly number[] }
   | { readonly kind: 'emission'; readonly now: number; readonly shard: number; readonly emission: TimedEmission }
-  | { readonly kind: 'emit again' }
+  | { readonly kind: 'emit again'; readonly closed: number }
   | { readonly kind: 'bound windows'; readonly bounds: WindowBounds }
   | { readonly kind: 'close'; readonly now: number }
 
@@ -173,8 +173,9 @@ export class ShardThread implements Service {
     return kept
   }
 
-  async emitAgain(): Promise<void> {
-    await this.#run(await this.#opened(), { kind: 'emit again' })
+  /** Windows of rules are given out once more, but those that were closed at a time, ms. */
+  async emitAgain(closed: number): Promise<void> {
+    await this.#run(await this.#opened(), { kind: 'emit again', closed })
   }
 
   /** For this thread and those that come after it. */

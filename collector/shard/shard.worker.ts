@@ -36,7 +36,7 @@ export default function handle(task: ShardTask): unknown {
     case 'emission':
       return merge(task.now, task.shard, task.emission)
     case 'emit again':
-      return opened().emitAgain()
+      return opened().emitAgain(task.closed)
     case 'bound windows':
       return opened().boundWindows(task.bounds)
     case 'close':

@@ -408,7 +408,7 @@ function writeSide(
   w.uint32(tag(spansField + 1, LENGTH)).fork()
   let before = 0n
   for (const count of counts as readonly bigint[]) {
-    const delta = count - before
+    const delta = BigInt.asIntN(64, count - before)
     before = count
     writeUint64(w, BigInt.asUintN(64, (delta << 1n) ^ (delta >> 63n)))
   }

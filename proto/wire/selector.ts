@@ -246,6 +246,6 @@ function testOf({ op, value }: Matcher, at: number): Test {
     return op === '=~' ? (v) => pattern.test(v) : (v) => !pattern.test(v)
   } catch (error) {
     if (!(error instanceof PatternError)) throw error
-    throw new SelectorError(at, `the pattern "${value}" ${error.message}`)
+    throw new SelectorError(at, `the pattern "${value}": ${error.message}`)
   }
 }

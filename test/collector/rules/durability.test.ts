@@ -1,0 +1,244 @@
+/**
+ * Two shards and the rules' own journal through any history: crashes of all, of the rules' thread alone, a rules' journal that
+ * cannot be written, shards that are silent for long. Every acknowledged input of a rule that drops it is stored after all or in
+ * the last output of its window, and no output is ever replaced by one that has less.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { RulesCore } from '../../../collector/rules/rules-core.ts'
+import type { ShardOptions } from '../../../collector/shard/shard-core.ts'
+import { ShardCore } from '../../../collector/shard/shard-core.ts'
+import { waiting } from '../../../collector/shard/shard-counts.ts'
+import { MemoryFiles } from '../../support/memory-files.ts'
+import { StoreModel } from '../../support/store-model.ts'
+import { remoteWriteBody } from '../../support/write-request.ts'
+
+const NOW = 1_761_991_200_000
+const INTERVAL = 10_000
+const KEEP_MS = 60_000
+const SHARDS = [0, 1]
+const RULES = [{ match: 'm', interval: '10s', outputs: ['count', 'sum'], keep_input: false, grace: '1s' }]
+
+function optionsOf(name: string, shard: number, session: string, rules: readonly unknown[]): ShardOptions {
+  return {
+    directory: `/${name}`,
+    origin: { collector: 'c', session, shard, shards: 3 },
+    writer: shard,
+    limits: {
+      seriesMax: 1000,
+      seriesPerTenantMax: 1000,
+      seriesPerSenderMax: 1000,
+      overflowSeriesMax: 0,
+      metadataBytesMax: 1000,
+      labelCountMax: 10,
+      labelNameBytesMax: 100,
+      labelValueBytesMax: 100,
+      decodedBytesMax: 1 << 20,
+      samplesPerBodyMax: 1000,
+    },
+    futureMaxMs: 5000,
+    lateMaxMs: 3_600_000_000,
+    journalBytesMax: 1 << 20,
+    segmentBytes: 400,
+    syncEveryWrite: false,
+    batchBytes: 1000,
+    batchSamples: 100,
+    seed: 3,
+    rules: { rules, keepMs: KEEP_MS, pointsMax: 10_000, groupsMax: 100 },
+  }
+}
+
+type Op =
+  | { readonly kind: 'send'; readonly shard: number; readonly ago: number }
+  | { readonly kind: 'time'; readonly ms: number }
+  | { readonly kind: 'restart' }
+  | { readonly kind: 'rules thread dies' }
+  | { readonly kind: 'rules journal'; readonly works: boolean }
+  | { readonly kind: 'deliver' }
+
+const op: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('send' as const), shard: fc.nat(1), ago: fc.nat(15_000) }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(500, 3000, 12_000) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.constantFrom(70_000, 400_000) }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'restart' } as const) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'rules thread dies' } as const) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('rules journal' as const), works: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.constant({ kind: 'deliver' } as const) },
+)
+
+/** Defects that the property must notice. */
+type Defect = 'none' | 'kept at once' | 'each shard by itself'
+
+class World {
+  readonly defect: Defect
+  readonly files = new MemoryFiles()
+  readonly store = new StoreModel()
+  /** Acknowledged samples of the rule: time → series. */
+  readonly sent: { readonly key: string; readonly time: number; readonly value: number }[] = []
+  now = NOW
+  shards: ShardCore[] = []
+  rules!: ShardCore
+  merger!: RulesCore
+  kept: number[] = []
+  answered: { from: number; to: number }[][] = [[], [], []]
+  works = true
+  #sessions = 0
+
+  constructor(defect: Defect) {
+    this.defect = defect
+    this.#start()
+  }
+
+  #start(): void {
+    const session = `s${this.#sessions++}`
+    this.shards = SHARDS.map((n) => new ShardCore(this.files, optionsOf(`shard-${n}`, n, session, RULES)))
+    this.rules = new ShardCore(this.files, optionsOf('rules', 9, session, []))
+    this.kept = SHARDS.map(() => 0)
+    this.answered = [[], [], []]
+    // Arrivals of all journals of a collector are later than what any of them has given out.
+    this.now = Math.max(this.now, ...this.shards.map((shard) => shard.lastAt), this.rules.lastAt)
+    this.#merge()
+    if (this.defect === 'each shard by itself') return
+    const bounds = {
+      floor: Math.max(...this.shards.map((shard) => shard.windows.floor)),
+      closed: Math.max(...this.shards.map((shard) => shard.windows.closed)),
+    }
+    for (const shard of this.shards) shard.boundWindows(bounds)
+  }
+
+  #merge(): void {
+    this.merger = new RulesCore({ rules: RULES, shards: SHARDS, keepMs: KEEP_MS, collector: 'c' }, (bodies) => {
+      if (!this.works) return false
+      const incoming = bodies.map(({ tenant, body }) => ({ door: 'rules' as const, tenant, sender: 'rules', body }))
+      for (const outcome of this.rules.take(this.now, incoming)) {
+        assert.equal(outcome.kind, 'ok')
+        assert.ok(outcome.kind === 'ok' && outcome.value.refused.length === 0)
+      }
+      return true
+    })
+  }
+
+  run(one: Op): void {
+    if (one.kind === 'send') this.#send(one.shard, one.ago)
+    else if (one.kind === 'time') this.#pass(one.ms)
+    else if (one.kind === 'deliver') this.#tick(true)
+    else if (one.kind === 'rules journal') this.works = one.works
+    else if (one.kind === 'rules thread dies') {
+      this.#merge()
+      for (const shard of this.shards) shard.emitAgain(Math.max(...this.kept))
+    } else {
+      this.files.kill()
+      this.#start()
+    }
+  }
+
+  #send(n: number, ago: number): void {
+    this.now += 1
+    const time = this.now - ago
+    const series = String(this.sent.length % 3)
+    const value = 2 ** (this.sent.length % 40)
+    const point = { name: 'm', labels: { shard: String(n), series }, time, value }
+    const body = remoteWriteBody([point])
+    const [outcome] = this.shards[n]!.take(this.now, [{ door: 'remote_write', tenant: 'default', sender: 's', body }])
+    assert.equal(outcome!.kind, 'ok')
+    const key = `m${JSON.stringify([
+      ['series', series],
+      ['shard', String(n)],
+    ])}@${time}`
+    const before = this.sent.findIndex((one) => one.key === key)
+    if (before >= 0) this.sent.splice(before, 1)
+    this.sent.push({ key, time, value })
+  }
+
+  /** Time passes with the ticks that a running collector makes. */
+  #pass(ms: number): void {
+    const end = this.now + ms
+    while (this.now < end) {
+      this.now = Math.min(end, this.now + 1000)
+      this.#tick(false)
+    }
+  }
+
+  #tick(deliver: boolean): void {
+    for (const [i, core] of [...this.shards, this.rules].entries()) {
+      const isShard = i < SHARDS.length
+      const { batches, emission } = core.tick({
+        now: this.now,
+        stored: this.answered[i]!,
+        roomBatches: deliver ? 100 : 0,
+        roomBytes: 1e9,
+        urgent: false,
+        emissionsKept: isShard ? this.kept[i]! : 0,
+        takesEmission: isShard,
+      })
+      this.answered[i] = []
+      if (emission !== undefined && isShard) {
+        const kept = this.merger.take(SHARDS[i]!, emission)
+        this.kept[i] = Math.max(this.kept[i]!, this.defect === 'kept at once' ? emission.time : kept)
+      }
+      for (const batch of batches) {
+        assert.ok(this.store.storeDescribed(batch.bytes, (refs) => core.describe(refs)))
+        this.answered[i]!.push(batch)
+      }
+    }
+  }
+
+  finish(): void {
+    this.works = true
+    for (let i = 0; i < 100; i++) this.#pass(1000)
+    for (let i = 0; i < 20; i++) {
+      this.now += 1000
+      this.#tick(true)
+    }
+    for (const core of this.shards)
+      assert.equal(waiting(core.counts.of('remote_write', 'sample')), 0, 'something waits')
+    const windows = new Map<number, { all: number[]; raw: number }>()
+    for (const { key, time, value } of this.sent) {
+      const end = Math.ceil(time / INTERVAL) * INTERVAL
+      const window = windows.get(end) ?? { all: [], raw: 0 }
+      windows.set(end, window)
+      window.all.push(value)
+      if (this.store.points.has(key)) window.raw++
+    }
+    for (const [end, { all, raw }] of windows) {
+      const output = (what: string): number =>
+        this.store.points.get(`m:10s_${what}${JSON.stringify([['collector', 'c']])}@${end}`)?.value ?? 0
+      const count = output('count')
+      assert.ok(
+        count >= all.length - raw && count <= all.length,
+        `window ${end - NOW}: ${count} of ${all.length}, ${raw} of them stored themselves`,
+      )
+      if (count === all.length)
+        assert.equal(
+          output('sum'),
+          all.reduce((a, b) => a + b, 0),
+        )
+    }
+  }
+}
+
+const histories = fc.array(op, { minLength: 1, maxLength: 60, size: 'max' })
+
+function run(defect: Defect, ops: readonly Op[]): void {
+  const world = new World(defect)
+  for (const one of ops) world.run(one)
+  world.finish()
+}
+
+test('every input that a rule drops is in an output or stored after all, through any history', () => {
+  fc.assert(
+    fc.property(histories, (ops) => run('none', ops)),
+    { numRuns: 300 },
+  )
+})
+
+for (const defect of ['kept at once', 'each shard by itself'] satisfies Defect[]) {
+  test(`control: the same property finds the defect "${defect}"`, () => {
+    const result = fc.check(
+      fc.property(histories, (ops) => run(defect, ops)),
+      { numRuns: 3000 },
+    )
+    assert.ok(result.failed, 'the defect went unnoticed')
+  })
+}
