@@ -2,6 +2,7 @@
  * Rows of what comes besides samples, on their way to ClickHouse: histograms, exemplars, metadata, starts of counters. Few
  * beside samples, so they are kept as they are and turned into columns when they are inserted.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ByteWriter } from '../../proto/wire/bytes.ts'
 import type { Exemplar } from '../../proto/wire/exemplar.ts'
 import type { SeriesId } from '../../proto/wire/labels.ts'
@@ -14,6 +15,9 @@ import { bytesOf, nativeBlock, numberListColumn, stringColumn, stringListColumn 
 
 /** Buckets and bounds that count as one row more. */
 const ELEMENTS_PER_ROW = 4
+
+/** Encoded in one turn of the event loop: some milliseconds. */
+const BLOCK_ROWS = 1000
 
 interface OfSeries {
   readonly tenant: string
@@ -54,24 +58,34 @@ export class ExtraRows {
   }
 
   /** The inserts that are needed, one a table at most. */
-  tables(): TableRows[] {
-    return [
-      tableOf('histograms', this.histograms, histogramColumns),
-      tableOf('exemplars', this.exemplars, exemplarColumns),
-      tableOf('metadata', this.metadata, metadataColumns),
-      tableOf('starts', this.starts, startColumns),
-    ].filter((rows) => rows !== undefined)
+  async tables(): Promise<TableRows[]> {
+    const tables = [
+      await tableOf('histograms', this.histograms, histogramColumns),
+      await tableOf('exemplars', this.exemplars, exemplarColumns),
+      await tableOf('metadata', this.metadata, metadataColumns),
+      await tableOf('starts', this.starts, startColumns),
+    ]
+    return tables.filter((rows) => rows !== undefined)
   }
 }
 
-function tableOf<T>(
+/** In blocks, with other work between them. */
+async function tableOf<T>(
   table: string,
   rows: readonly T[],
   columnsOf: (rows: readonly T[]) => Column[],
-): TableRows | undefined {
+): Promise<TableRows | undefined> {
   if (rows.length === 0) return undefined
-  const columns = columnsOf(rows)
-  return { table, columns: columns.map((column) => column.name), block: nativeBlock(rows.length, columns) }
+  let columns: readonly string[] = []
+  const block: Uint8Array[] = []
+  for (let start = 0; start < rows.length; start += BLOCK_ROWS) {
+    if (start > 0) await nextTurn()
+    const some = rows.slice(start, start + BLOCK_ROWS)
+    const encoded = columnsOf(some)
+    columns = encoded.map((column) => column.name)
+    block.push(...nativeBlock(some.length, encoded))
+  }
+  return { table, columns, block }
 }
 
 function histogramColumns(rows: readonly HistogramRow[]): Column[] {

@@ -220,7 +220,7 @@ export class Store implements Service {
     for (const slot of definitions.keys()) this.#described.set(slot, today)
     if (rows.count > 0)
       await this.#insist('rows', () => this.#db.insert(`${database}.samples`, SAMPLE_COLUMNS, rows.block()))
-    for (const { table, columns, block } of extras.tables())
+    for (const { table, columns, block } of await extras.tables())
       await this.#insist(table, () => this.#db.insert(`${database}.${table}`, columns, block))
     faults('store.rows.after')
     await this.#insist('marks', () => this.#marks.afterRows(rows.hours))
