@@ -3,6 +3,7 @@
  *
  *     POST /api/v1/read       remote read: samples, native histograms and exemplars as they were sent
  *     GET  /api/v1/metadata   types, help texts and units, by metric
+ *     GET, POST /api/v1/query_exemplars   exemplars of the series that a selector matches
  *
  * @see https://prometheus.io/docs/prometheus/latest/querying/api/#querying-metric-metadata
  */
@@ -13,6 +14,7 @@ import { portableSnappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import { QueryTooLarge } from '../query/metric-query.ts'
 import type { Database } from '../store/clickhouse.ts'
+import { queryExemplars, readExemplarQuery } from './query-exemplars.ts'
 import type { ReadContext } from './remote-read.ts'
 import { remoteRead } from './remote-read.ts'
 import { readMetadataOf } from './stored-metadata.ts'
@@ -39,6 +41,7 @@ export function addPrometheusRoutes<E extends object>(
   for (const middleware of entry) {
     app.use('/api/v1/read', middleware)
     app.use('/api/v1/metadata', middleware)
+    app.use('/api/v1/query_exemplars', middleware)
   }
 
   let reading = 0
@@ -76,10 +79,7 @@ export function addPrometheusRoutes<E extends object>(
     const limit = wholeNumber(c.req.query('limit'))
     const perMetric = wholeNumber(c.req.query('limit_per_metric'))
     if (limit === undefined || perMetric === undefined)
-      return c.json(
-        { status: 'error', errorType: 'bad_data', error: 'limit and limit_per_metric are whole numbers' },
-        400,
-      )
+      return refused(c, 'limit and limit_per_metric are whole numbers')
     const data = await readMetadataOf(options.db, options.database, tenantOf(c), {
       metric: c.req.query('metric'),
       metricsMax: Math.min(METADATA_MAX, limit <= 0 ? METADATA_MAX : limit),
@@ -88,8 +88,28 @@ export function addPrometheusRoutes<E extends object>(
     return c.json({ status: 'success', data })
   })
 
+  app.on(['GET', 'POST'], '/api/v1/query_exemplars', async (c) => {
+    const form = c.req.method === 'POST' ? await bodyOf(c) : new Uint8Array(0)
+    if (form === undefined) return refused(c, `The request is larger than ${REQUEST_BYTES_MAX} bytes`)
+    const given = new URLSearchParams(`${new URL(c.req.url).search.slice(1)}&${Buffer.from(form).toString()}`)
+    const query = readExemplarQuery(given, options.read.now())
+    if (typeof query === 'string') return refused(c, query)
+    try {
+      return c.json({ status: 'success', data: await queryExemplars(options.read, tenantOf(c), query) })
+    } catch (error) {
+      if (error instanceof QueryTooLarge) return refused(c, error.message)
+      throw error
+    }
+  })
+
   app.all('/api/v1/read', (c) => notAllowed(c, 'POST'))
   app.all('/api/v1/metadata', (c) => notAllowed(c, 'GET'))
+  app.all('/api/v1/query_exemplars', (c) => notAllowed(c, 'GET, POST'))
+}
+
+/** In the form of Prometheus' API. */
+function refused(c: Context, error: string): Response {
+  return c.json({ status: 'error', errorType: 'bad_data', error }, 400)
 }
 
 /** The body, or undefined when it is too large; no more of it is read then. */

@@ -101,6 +101,25 @@ test('whatever was sent comes back as it was sent', { timeout: 120_000 }, async 
   assert.equal((await read([{ type: 0, name: 'absent', value: '' }])).length, 4)
   await assert.rejects(read([{ type: 2, name: 'v', value: '(' }]), /^Error: 400 .*regular expression/)
 
+  const query = new URLSearchParams({ query: 's{v="2"}', start: String(now / 1000 - 1), end: String(now / 1000 + 10) })
+  const found = await fetch(`${url}/api/v1/query_exemplars`, { method: 'POST', headers: authorized, body: query })
+  assert.deepEqual(await found.json(), {
+    status: 'success',
+    data: [
+      {
+        seriesLabels: { __name__: 's', v: '2' },
+        exemplars: EXEMPLARS.map(({ labels, value, timestamp }) => ({
+          labels,
+          value: String(value),
+          timestamp: timestamp / 1000,
+        })),
+      },
+    ],
+  })
+  const refused = await fetch(`${url}/api/v1/query_exemplars?query=rate(s[1m])`, { headers: authorized })
+  assert.equal(refused.status, 400)
+  assert.match(await refused.text(), /only a selector/)
+
   const metadata = async (): Promise<unknown> => (await fetch(`${url}/api/v1/metadata`, { headers: authorized })).json()
   assert.deepEqual(await metadata(), {
     status: 'success',
