@@ -1,5 +1,5 @@
 /**
- * Bytes of the journal. Little-endian, version 1.
+ * Bytes of the journal. Little-endian, version 2.
  *
  *     segment = head record*
  *     head    = "FMJ" version:u8 length:u32 crc32c(version, payload):u32 payload(sequence:varint first:varint horizon:varint writer:string)
@@ -17,7 +17,7 @@ import { ByteReader, ByteWriter } from '../../proto/wire/bytes.ts'
 import { crc32c } from '../../proto/wire/crc32c.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 
-export const SEGMENT_VERSION = 1
+export const SEGMENT_VERSION = 2
 export const RECORD_HEAD_BYTES = 10
 const SEGMENT_MAGIC: readonly number[] = [0x46, 0x4d, 0x4a]
 const RECORD_MAGIC_0 = 0xf1

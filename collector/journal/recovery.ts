@@ -64,7 +64,7 @@ export function segmentName(sequence: number): string {
 
 /**
  * @param cursor position up to which everything is stored, undefined when that is not known
- * @throws FleetmeterError `FM_DIRECTORY` when a segment is of a newer version
+ * @throws FleetmeterError `FM_DIRECTORY` when a segment is of another version
  */
 export function recoverJournal(
   files: Files,
@@ -135,7 +135,7 @@ function openSegment(files: Files, directory: string, name: string): Segment {
     if (error instanceof WireError && error.code !== 'unsupported') return unread
     throw new FleetmeterError(
       'FM_DIRECTORY',
-      `Cannot read the journal in "${directory}": ${messageOf(error)}. It was written by a newer version: use that one to drain it.`,
+      `Cannot read the journal in "${directory}": ${messageOf(error)}. It was written by another version: use that one to drain it.`,
     )
   }
 }

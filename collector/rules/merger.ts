@@ -66,8 +66,6 @@ interface MergedRule {
   readonly through: number[]
   /** Windows that end here or before are forgotten. */
   forgotten: number
-  /** What an earlier process gave out, by window and series. */
-  readonly recalled: Map<number, Map<string, OutputValue>>
   names: Map<GroupKey, ReturnType<typeof outputSeries>>
 }
 
@@ -86,23 +84,8 @@ export class Merger {
       windows: new Map(),
       through: new Array<number>(shards).fill(Number.NEGATIVE_INFINITY),
       forgotten: Number.NEGATIVE_INFINITY,
-      recalled: new Map(),
       names: new Map(),
     }))
-  }
-
-  /**
-   * Tells of an output that an earlier process gave out, so that it is given out again only if it differs. Before the first
-   * `give`; the latest last.
-   */
-  recall({ rule, tenant, labels, time, output }: OutputPoint): void {
-    const { recalled } = this.#rules[rule]!
-    let window = recalled.get(time)
-    if (window === undefined) {
-      window = new Map()
-      recalled.set(time, window)
-    }
-    window.set(seriesText(tenant, labels), output)
   }
 
   /** By rule: up to which window end every shard has emitted. */
@@ -166,10 +149,9 @@ export class Merger {
     for (const part of group.parts) if (part !== undefined) absorb(state, merged.needs, part.part, part.index)
     const { tenant, series } = this.#names(merged, key)
     const outputs = outputsOf(state, series, merged.rule)
-    const recalled = group.given.length === 0 ? merged.recalled.get(time) : undefined
     for (const [i, output] of outputs.entries()) {
       const { labels } = series[i]!
-      const given = group.given[i] ?? recalled?.get(seriesText(tenant, labels)) ?? NONE
+      const given = group.given[i] ?? NONE
       if (!same(output, given)) points.push({ rule, tenant, labels, time, output })
     }
     group.given = outputs
@@ -186,12 +168,11 @@ export class Merger {
 
   /** One interval later than shards do: what they sent last is still taken. */
   #forget(merged: MergedRule, through: number): void {
-    const { windows, rule, recalled } = merged
+    const { windows, rule } = merged
     const last = through - this.#options.keepMs - 2 * rule.intervalMs
     if (last <= merged.forgotten) return
     merged.forgotten = last
     for (const end of windows.keys()) if (end <= last) windows.delete(end)
-    for (const end of recalled.keys()) if (end <= last) recalled.delete(end)
     const used = [...windows.values()].reduce((n, { groups }) => Math.max(n, groups.size), 0)
     // Names of groups that no window has any more; nearly all are the same from window to window.
     if (merged.names.size > 2 * used + 100) merged.names = new Map()
@@ -229,10 +210,6 @@ function outputsOf(state: GroupState, series: readonly OutputSeries[], { interva
         return output satisfies never
     }
   })
-}
-
-function seriesText(tenant: string, labels: readonly Label[]): string {
-  return JSON.stringify([tenant, labels])
 }
 
 function float(value: number): OutputValue {

@@ -1,5 +1,5 @@
 /**
- * The batch: what a collector sends to an aggregator, over HTTP or Kafka. Version 1.
+ * The batch: what a collector sends to an aggregator, over HTTP or Kafka. Version 2; version 1 is read too.
  *
  *     batch    = "FMB" version:u8 section*
  *     section  = kind:u8 length:u32 crc32c(payload):u32 payload
@@ -27,8 +27,10 @@ import { RAW_FLOAT } from './decimal.ts'
 import type { Label, SeriesId } from './labels.ts'
 import { WireError } from './wire-error.ts'
 
-/** The only version there is. A receiver refuses newer ones with 426, and the collector waits. */
-export const BATCH_VERSION = 1
+/** A receiver refuses newer ones with 426, and the collector waits. */
+export const BATCH_VERSION = 2
+/** Version 1 had no extras and no starts. */
+const BATCH_VERSION_OLDEST = 1
 export const BATCH_CONTENT_TYPE = 'application/vnd.fleetmeter.batch'
 
 const MAGIC: readonly number[] = [0x46, 0x4d, 0x42] // "FMB"
@@ -329,7 +331,7 @@ function readPreamble(reader: ByteReader): void {
   if (magic.some((byte, i) => byte !== MAGIC[i]))
     throw new WireError('malformed', 'batch: the bytes do not begin with "FMB"')
   const version = reader.u8()
-  if (version !== BATCH_VERSION) {
+  if (version > BATCH_VERSION || version < BATCH_VERSION_OLDEST) {
     throw new WireError(
       'unsupported',
       `batch: format version ${version} is not known here, ${BATCH_VERSION} is: upgrade the receiver first`,

@@ -277,7 +277,7 @@ test('Journal: files stay closed that nobody reads or writes', () => {
   assert.equal(files.openFiles, 0)
 })
 
-test('Journal refuses segments of a newer version and says what to do', () => {
+test('Journal refuses segments of another version and says what to do', () => {
   const files = new MemoryFiles()
   fill(open(files).journal, [5])
   const [name] = segmentsOf(files) as [string]
@@ -285,7 +285,7 @@ test('Journal refuses segments of a newer version and says what to do', () => {
   head[3] = 9
   new DataView(head.buffer).setUint32(8, crc32c(head, 12, head.length, crc32c(Uint8Array.of(9))), true)
   files.content.set(name, head)
-  assert.throws(() => open(files), { code: 'FM_DIRECTORY', message: /segment version 9 is not known.*newer version/ })
+  assert.throws(() => open(files), { code: 'FM_DIRECTORY', message: /segment version 9 is not known.*another version/ })
 })
 
 function findLastRecord(bytes: Uint8Array): number {

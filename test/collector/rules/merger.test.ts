@@ -78,15 +78,6 @@ test('Merger: a group whose samples were all replaced by stale markers is taken 
   assert.deepEqual(give(merger), ['1 sum me x 1', '1 count me x 1'])
 })
 
-test('Merger.recall(): what an earlier process gave out is given out again only where it differs', () => {
-  const earlier = newMerger(1)
-  take(earlier, 0, MINUTE, part(MINUTE, { x: [1], y: [2] }))
-  const merger = newMerger(1)
-  for (const point of earlier.give()) merger.recall(structuredClone(point))
-  take(merger, 0, MINUTE, part(MINUTE, { x: [1], y: [1, 1] }))
-  assert.deepEqual(give(merger), ['1 count me y 2'])
-})
-
 test('Merger forgets windows that shards have forgotten, and takes no part of them', () => {
   const merger = newMerger(1)
   take(merger, 0, MINUTE, part(MINUTE, { x: [1] }))

@@ -1,12 +1,15 @@
 /** Bodies that are legal and unkind, disks that are full, hints that are wrong: what they cost, and that nothing is lost by it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Door } from '../../../collector/journal/record.ts'
+import type { IncomingBody } from '../../../collector/shard/reception.ts'
 import type { ShardOptions } from '../../../collector/shard/shard-core.ts'
 import { ShardCore } from '../../../collector/shard/shard-core.ts'
 import { decodeBatch } from '../../../proto/wire/batch.ts'
 import type { SeriesToWrite } from '../../../proto/wire/remote-write.ts'
 import { encodeWriteRequest } from '../../../proto/wire/remote-write.ts'
 import { portableSnappy } from '../../../proto/wire/snappy.ts'
+import { fullRequest1, fullRequest2 } from '../../support/full-requests.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
 import { remoteWriteBody } from '../../support/write-request.ts'
 
@@ -185,5 +188,32 @@ test('a cursor that was damaged is no hint: everything is sent again; one damage
     )
     assert.ok(new ShardCore(files, options).cursor >= 3)
     files.kill()
+  }
+})
+
+test('a body that is refused leaves no trace in those of the same write', () => {
+  const compress = (message: Uint8Array): Uint8Array => Uint8Array.from(portableSnappy.compress(message))
+  // Everything that a request can hold, with starts; then a series that is no message.
+  const broken = Buffer.concat([fullRequest2(NOW), Uint8Array.of(0x2a, 5, 0xff)])
+  const of = (door: Door, body: Uint8Array): IncomingBody => ({ door, tenant: 'default', sender: 's', body })
+  const batchOf = (bodies: readonly IncomingBody[]): unknown => {
+    const core = new ShardCore(new MemoryFiles(), options)
+    const outcomes = core.take(NOW, bodies)
+    const { batches } = core.tick({ ...tick, now: NOW, roomBatches: 9 })
+    const { definitions, samples, extras, starts } = decodeBatch(batches[0]!.bytes)
+    // The numbers of series are others; everything that is said of them is the same.
+    return {
+      outcome: outcomes.at(-1),
+      series: definitions.map(({ ref, ...definition }) => definition),
+      samples: [samples.times, samples.words, samples.exponents, samples.arrivals],
+      extras: extras.map((extra) => ({ ...extra, ref: undefined, message: Uint8Array.from(extra.message) })),
+      starts: starts.map((start) => ({ ...start, ref: undefined })),
+    }
+  }
+  for (const good of [
+    of('remote_write', compress(fullRequest1(NOW))),
+    of('remote_write_2', compress(fullRequest2(NOW))),
+  ]) {
+    assert.deepEqual(batchOf([of('remote_write_2', compress(broken)), good]), batchOf([good]))
   }
 })

@@ -149,7 +149,7 @@ test('decodeBatch answers every truncation with a WireError', () => {
 })
 
 test('decodeBatch names a version that it does not know', () => {
-  assert.throws(() => decodeBatch(Uint8Array.of(0x46, 0x4d, 0x42, 2)), { code: 'unsupported' })
+  assert.throws(() => decodeBatch(Uint8Array.of(0x46, 0x4d, 0x42, 3)), { code: 'unsupported' })
 })
 
 test('a steady scrape takes at most four bytes a sample', () => {
