@@ -193,8 +193,8 @@ test('a cursor that was damaged is no hint: everything is sent again; one damage
 
 test('a body that is refused leaves no trace in those of the same write', () => {
   const compress = (message: Uint8Array): Uint8Array => Uint8Array.from(portableSnappy.compress(message))
-  // Everything that a request can hold, with starts; then a series that is no message.
-  const broken = Buffer.concat([fullRequest2(NOW), Uint8Array.of(0x2a, 5, 0xff)])
+  // Everything that a request can hold, with starts; then a series with a sample that is cut off.
+  const broken = Buffer.concat([fullRequest2(NOW), Uint8Array.of(0x2a, 2, 0x12, 5)])
   const of = (door: Door, body: Uint8Array): IncomingBody => ({ door, tenant: 'default', sender: 's', body })
   const batchOf = (bodies: readonly IncomingBody[]): unknown => {
     const core = new ShardCore(new MemoryFiles(), options)
