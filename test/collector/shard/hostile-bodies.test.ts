@@ -198,6 +198,7 @@ test('a body that is refused leaves no trace in those of the same write', () => 
   const of = (door: Door, body: Uint8Array): IncomingBody => ({ door, tenant: 'default', sender: 's', body })
   const batchOf = (bodies: readonly IncomingBody[]): unknown => {
     const core = new ShardCore(new MemoryFiles(), options)
+    core.tick({ ...tick, now: NOW - 1 }) // from now on batches are made of what is in memory
     const outcomes = core.take(NOW, bodies)
     const { batches } = core.tick({ ...tick, now: NOW, roomBatches: 9 })
     const { definitions, samples, extras, starts } = decodeBatch(batches[0]!.bytes)
