@@ -17,11 +17,10 @@ import { encodeDefinitions } from '../../proto/wire/batch.ts'
 import type { Files } from '../journal/files.ts'
 import { Journal } from '../journal/journal.ts'
 import type { JournalRecord } from '../journal/record.ts'
-import { DOORS } from '../journal/record.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { SeriesLimits } from './body-decoder.ts'
 import { CursorFile } from './cursor-file.ts'
-import { DroppedRecords } from './dropped-records.ts'
+import { JournalPlaces, RecentRecords } from './journal-places.ts'
 import type { BatchOrigin, OutgoingBatch } from './outbox.ts'
 import { Outbox } from './outbox.ts'
 import type { OverflowingMetric } from './overflow.ts'
@@ -29,7 +28,8 @@ import { OVERFLOW } from './overflow.ts'
 import type { IncomingBody, Recorded, RecordVisitor, Taken } from './reception.ts'
 import { Reception } from './reception.ts'
 import type { RuleOptions } from './rule-feed.ts'
-import { RuleFeed, UNCOUNTED } from './rule-feed.ts'
+import type { WindowsHint } from './rule-windows.ts'
+import { RuleWindows } from './rule-windows.ts'
 import { ShardCounts } from './shard-counts.ts'
 
 export interface ShardOptions {
@@ -69,18 +69,8 @@ export interface Tick {
   readonly takesEmission?: boolean
 }
 
-/** Which windows of rules can be given out, after a restart: see RulesService. Both ms; -∞: no bound. */
-export interface WindowBounds {
-  /** What is older is not complete. */
-  readonly floor: number
-  /** What was closed then is given out for good. */
-  readonly closed: number
-}
-
 const MICROS = 1000
 const DAY_MS = 86_400_000
-/** Windows that took points are given out in the first tick after this: as often as they can be due at all. */
-const EMIT_EVERY_MS = 1000
 const NOBODY: RecordVisitor = { sample() {}, extra() {} }
 const SYNC_EVERY_MS = 1000
 /** An idle shard says how far it is this often. */
@@ -95,7 +85,7 @@ export class ShardCore {
   readonly #journal: Journal
   readonly #outbox: Outbox
   readonly #reception: Reception
-  readonly #feed: RuleFeed
+  readonly #windows: RuleWindows
   readonly #cursorFile: CursorFile
   #lastAtMs: number
   #lastSync = 0
@@ -103,16 +93,7 @@ export class ShardCore {
   #cursorWritten: number
   #cursorWrittenAt = 0
   #startsDay = 0
-  readonly #droppedRecords = new DroppedRecords()
-  /** What an earlier process has consumed is counted up to here. */
-  #consumedTo = 0
-  #emittedAt = 0
-  #windowBounds: WindowBounds = { floor: Number.NEGATIVE_INFINITY, closed: Number.NEGATIVE_INFINITY }
-  /** What rules gave out up to then is journalled, ms. */
-  #kept = 0
   #keptWritten = 0
-  /** Nothing that arrived up to here is in a window of a rule any more, µs. */
-  #windowsFrom = 0
   #state: string | undefined
 
   /**
@@ -125,10 +106,10 @@ export class ShardCore {
     this.#faults = faults
     this.#cursorFile = new CursorFile(files, join(options.directory, 'cursor'))
     this.#reception = new Reception(options.limits, options.seed)
-    this.#feed = new RuleFeed(options.rules, this.#reception)
+    this.#windows = new RuleWindows(options, this.#reception, this.counts)
     const hint = this.#cursorFile.read()
     const recent = new RecentRecords(REPLAY_BYTES)
-    const places = new Places()
+    const places = new JournalPlaces()
     let firstKept: number | undefined
     this.#journal = Journal.open(files, journalOptions(options), hint?.position, (record) => {
       firstKept ??= record.position
@@ -141,8 +122,10 @@ export class ShardCore {
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
     this.#reserveCursor()
     for (const record of recent.records) this.#restoreLastValues(record)
-    this.#kept = hint?.kept ?? 0
-    this.#refoldWindows(places, hint?.windowsFrom ?? 0)
+    const state = { lastAt: this.#lastAtMs, cursor: this.#cursorWritten }
+    this.#windows.restore(this.#journal, places, hint ?? NO_HINT, state, (record, visitor) =>
+      this.#replay(record, visitor),
+    )
   }
 
   get journal(): Pick<Journal, 'bytes' | 'segments' | 'end' | 'recovery'> {
@@ -179,12 +162,12 @@ export class ShardCore {
   take(now: number, bodies: readonly IncomingBody[]): Outcome<Taken>[] {
     const bounds = { oldest: now - this.#options.lateMaxMs, newest: now + this.#options.futureMaxMs }
     const at = Math.max(now, this.#lastAtMs + 1)
-    const received = this.#reception.receive(now, bodies, bounds, this.#takesOverflow(at))
+    const received = this.#reception.receive(now, bodies, bounds, this.#windows.takesOverflow(at))
     const records = this.#reception.recordsOf(
       received,
       this.#journal.end,
       at * MICROS + this.#options.writer,
-      this.#willDrop(at),
+      this.#windows.willDrop(at),
     )
     const failure = records.length === 0 ? undefined : this.#append(records.map(({ record }) => record))
     if (failure !== undefined) {
@@ -202,8 +185,7 @@ export class ShardCore {
     this.#sayStartsDaily(tick.now)
     for (const { from, to } of tick.stored)
       this.#outbox.stored(from, to, (door, kinds) => this.counts.stored(door, kinds))
-    this.#kept = Math.max(this.#kept, tick.emissionsKept ?? 0)
-    this.#droppedRecords.settle(this.#kept)
+    this.#windows.settle(tick.emissionsKept ?? 0)
     this.#sync(tick.now)
     this.#moveCursor(tick.now)
     const batches: OutgoingBatch[] = []
@@ -223,46 +205,20 @@ export class ShardCore {
       this.#lastBatch = tick.now
       batches.push(this.#outbox.sign(tick.now))
     }
-    return { batches, emission: this.#emit(tick) }
+    if (tick.takesEmission === false) return { batches, emission: undefined }
+    // What is taken from now on has a later arrival than what was given out.
+    this.#lastAtMs = Math.max(this.#lastAtMs, tick.now)
+    return { batches, emission: this.#windows.emit(tick.now, this.#lastAtMs, tick.urgent) }
   }
 
-  /** Windows outside of these bounds are not given out: some shard does not have all of them. */
-  boundWindows({ floor, closed }: WindowBounds): void {
-    this.#feed.raiseFloor(floor)
-    if (closed > Number.NEGATIVE_INFINITY) this.#feed.close(closed)
-  }
-
-  /** What this shard's own journal gives of them. */
-  get windows(): WindowBounds {
-    return this.#windowBounds
-  }
-
-  /** Windows of rules are given out once more, but those that were closed at a time, ms. */
-  emitAgain(closed: number): void {
-    this.#feed.emitAgain(closed)
-  }
-
-  /** What rules keep here. */
-  get rules(): { readonly points: number; readonly late: number; readonly full: number } {
-    return { points: this.#feed.points, ...this.#feed.counts }
+  /** See {@link RuleWindows}: what rules make of the samples, apart from the windows' way through a tick. */
+  get windows(): Pick<RuleWindows, 'bounds' | 'bound' | 'emitAgain' | 'figures'> {
+    return this.#windows
   }
 
   /** The metrics that overflow most. */
   get overflowing(): readonly OverflowingMetric[] {
     return this.#reception.overflow.top
-  }
-
-  /** Windows that are due. What is taken from now on has a later arrival than what was given out. */
-  #emit({ now, urgent, takesEmission }: Tick): TimedEmission | undefined {
-    if (takesEmission === false || (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS)) return undefined
-    this.#emittedAt = now
-    this.#lastAtMs = Math.max(this.#lastAtMs, now)
-    const emission = this.#feed.emit(this.#lastAtMs, urgent, this.#kept)
-    for (const { dropped } of emission.windows) {
-      if (dropped === undefined) continue
-      for (const [source, door] of DOORS.entries()) this.counts.of(door, 'sample').consumed += dropped[source]!
-    }
-    return { ...emission, time: this.#lastAtMs }
   }
 
   /** Makes the batches from a position on again; answers to those given out must not be reported any more. */
@@ -300,21 +256,6 @@ export class ShardCore {
     }
   }
 
-  #isOverflow(item: number): boolean {
-    return this.#reception.scratch.series[item]! >= OVERFLOW
-  }
-
-  #willDrop(atMs: number): ((item: number) => boolean) | undefined {
-    if (!this.#feed.drops) return undefined
-    let ahead = 0
-    return (item) => this.#feed.willDrop(item, atMs * MICROS + this.#options.writer, ahead++)
-  }
-
-  #takesOverflow(atMs: number): (item: number) => boolean {
-    let ahead = 0
-    return (item) => this.#feed.willDrop(item, atMs * MICROS + this.#options.writer, ahead++)
-  }
-
   #append(records: readonly JournalRecord[]): Outcome<never> | undefined {
     try {
       this.#faults('journal.append.before')
@@ -349,23 +290,10 @@ export class ShardCore {
     for (const { record, body } of records) {
       this.#outbox.shed(this.#reception.table, record.count)
       const { behind } = this.#outbox
-      const outbox = behind ? NOBODY : this.#intoOutbox(record.at)
-      const source = DOORS.indexOf(record.door)
-      let dropped = 0
-      let toldBy = 0
-      this.#reception.commit(body, atMs, {
-        sample: (i, drop) => {
-          this.#feed.fold(i, record.at, drop ? source : UNCOUNTED)
-          if (!drop) outbox.sample(i, drop)
-          else {
-            dropped++
-            toldBy = Math.max(toldBy, this.#feed.toldBy(i, record.at))
-          }
-        },
-        extra: outbox.extra,
-      })
-      if (dropped > 0) this.#droppedRecords.add(record.position, toldBy)
-      if (!behind) this.#reach(record, dropped)
+      const visitor = this.#windows.taking(record, behind ? NOBODY : this.#intoOutbox(record.at))
+      this.#reception.commit(body, atMs, visitor)
+      visitor.done()
+      if (!behind) this.#reach(record, visitor.dropped)
     }
   }
 
@@ -394,74 +322,19 @@ export class ShardCore {
       }
       const end = record.position + record.count
       if (this.#outbox.passes(record.position, end)) continue
-      const outbox = this.#intoOutbox(record.at)
-      let dropped = 0
-      let before = 0
-      this.#replay(record, {
-        sample: (i, drop) => {
-          const fate = drop ? this.#feed.fateOfDropped(i, record.at) : 'not in a window'
-          if (fate !== 'not in a window') dropped++
-          else if (!this.#isOverflow(i)) outbox.sample(i, drop)
-          else {
-            // It has no series to be stored under, and its window cannot be told of any more.
-            dropped++
-            this.counts.overflowLost++
-          }
-          if (fate === 'given out' || (drop && fate === 'not in a window' && this.#isOverflow(i))) before++
-        },
-        extra: outbox.extra,
-      })
-      this.#reach(record, dropped)
-      // What an earlier process consumed after its cursor is counted as this one passes it, once.
-      if (record.position < this.#consumedTo) continue
-      this.#consumedTo = end
-      this.counts.of(record.door, 'sample').consumed += before
-    }
-  }
-
-  /**
-   * Puts the end of the journal into windows again: as far back as any of them reaches that may still change, or was not given
-   * out yet. What the journal no longer has of that makes windows incomplete, and those are never given out.
-   */
-  #refoldWindows(places: Places, windowsFrom: number): void {
-    const { futureMaxMs } = this.#options
-    this.#windowsFrom = windowsFrom
-    const closed = Math.min(this.#lastAtMs, this.#kept)
-    const from = Math.max(closed - this.#feed.reachMs - futureMaxMs, windowsFrom / MICROS)
-    const start = places.firstAfter(from)
-    // Nothing that arrived up to `windowsFrom` is in a window.
-    const complete = Math.max(this.#journal.horizon, from * MICROS)
-    const cut = complete > windowsFrom && (this.#journal.horizon > 0 || places.first < from)
-    this.#windowBounds = { floor: cut ? complete / MICROS + futureMaxMs : Number.NEGATIVE_INFINITY, closed }
-    this.#feed.raiseFloor(this.#windowBounds.floor)
-    if (start !== undefined) this.#feed.refold(closed, () => this.#fold(start))
-  }
-
-  #fold(start: number): void {
-    for (let position = start; ; ) {
-      const [record] = this.#journal.read(position, 1)
-      if (record === undefined) return
-      const source = record.position < this.#cursorWritten ? UNCOUNTED : DOORS.indexOf(record.door)
-      let toldBy = 0
-      this.#replay(record, {
-        ...NOBODY,
-        sample: (i, drop) => {
-          this.#feed.fold(i, record.at, drop ? source : UNCOUNTED)
-          if (drop && this.#feed.fateOfDropped(i, record.at) === 'in a window')
-            toldBy = Math.max(toldBy, this.#feed.toldBy(i, record.at))
-        },
-      })
-      if (toldBy > 0 && record.position >= this.#cursorWritten) this.#droppedRecords.add(record.position, toldBy)
-      position = record.position + record.count
+      const visitor = this.#windows.again(record, this.#intoOutbox(record.at))
+      this.#replay(record, visitor)
+      visitor.done()
+      this.#reach(record, visitor.dropped)
     }
   }
 
   #restoreLastValues(record: JournalRecord): void {
     const { table, scratch } = this.#reception
     const sample = (i: number): void => {
-      if (this.#isOverflow(i)) return
       const { series, times, words } = scratch
       const s = series[i]!
+      if (s >= OVERFLOW) return
       table.usedAt[s] = record.at / MICROS
       if (times[i]! < table.lastTime[s]!) return
       table.lastTime[s] = times[i]!
@@ -498,22 +371,14 @@ export class ShardCore {
     }
   }
 
-  /** Records that arrived after this are still needed to rebuild windows after a restart, µs. */
-  #windowsReachTo(now: number): number {
-    if (this.#feed.points === 0) this.#windowsFrom = this.#lastAtMs * MICROS + MICROS - 1
-    const told = Math.min(Math.max(now, this.#lastAtMs), this.#kept)
-    const start = this.#feed.oldestStart(told) - this.#options.futureMaxMs
-    return Math.max(this.#windowsFrom, start * MICROS)
-  }
-
   /** Writes the cursor, then removes what lies before it: in this order, so that it never points before what is kept. */
   #moveCursor(now: number): void {
     if (Math.abs(now - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
-    const position = Math.max(this.#cursorWritten, Math.min(this.#outbox.cursor, this.#droppedRecords.first))
-    const keepFrom = this.#windowsReachTo(now)
+    const position = Math.max(this.#cursorWritten, Math.min(this.#outbox.cursor, this.#windows.position))
+    const keepFrom = this.#windows.keepFrom(now, this.#lastAtMs)
     this.#cursorWrittenAt = now
     try {
-      if (position !== this.#cursorWritten || this.#kept !== this.#keptWritten) this.#writeCursor(position)
+      if (position !== this.#cursorWritten || this.#windows.hint.kept !== this.#keptWritten) this.#writeCursor(position)
       if (this.#journal.release(position, keepFrom)) this.#state = undefined // there is room again
     } catch (error) {
       this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`
@@ -524,53 +389,15 @@ export class ShardCore {
   #writeCursor(position: number): void {
     this.#faults('cursor.before')
     const at = this.#lastAtMs * MICROS + MICROS - 1
-    this.#cursorFile.write({ position, at, windowsFrom: this.#windowsFrom, kept: this.#kept })
+    const { hint } = this.#windows
+    this.#cursorFile.write({ position, at, ...hint })
     this.#cursorWritten = position
-    this.#keptWritten = this.#kept
+    this.#keptWritten = hint.kept
     this.#state = undefined // the disk takes writes again
   }
 }
 
-/** Where in a journal the records of each second begin. */
-class Places {
-  readonly #positions: number[] = []
-  readonly #times: number[] = []
-
-  /** Arrival of the first record, ms; Infinity when there is none. */
-  get first(): number {
-    return this.#times[0] ?? Number.POSITIVE_INFINITY
-  }
-
-  note({ position, at }: JournalRecord): void {
-    const time = Math.floor(at / MICROS)
-    if (time < (this.#times.at(-1) ?? Number.NEGATIVE_INFINITY) + SYNC_EVERY_MS) return
-    this.#times.push(time)
-    this.#positions.push(position)
-  }
-
-  /** Position of a record in front of all that arrived at a time or later; undefined when there are none. @param time ms */
-  firstAfter(time: number): number | undefined {
-    const later = this.#times.findIndex((t) => t > time)
-    return this.#positions[later < 0 ? this.#positions.length - 1 : Math.max(0, later - 1)]
-  }
-}
-
-/** The last records of a journal, up to a number of bytes. */
-class RecentRecords {
-  readonly records: JournalRecord[] = []
-  readonly #bytesMax: number
-  #bytes = 0
-
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax
-  }
-
-  push(record: JournalRecord): void {
-    this.records.push(record)
-    this.#bytes += record.body.length
-    while (this.#bytes > this.#bytesMax) this.#bytes -= this.records.shift()!.body.length
-  }
-}
+const NO_HINT: WindowsHint = { windowsFrom: 0, kept: 0 }
 
 function journalOptions(options: ShardOptions): Parameters<typeof Journal.open>[1] {
   return {

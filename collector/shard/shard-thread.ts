@@ -18,7 +18,8 @@ import type { ArrivalClock } from './arrival-clock.ts'
 import type { OutgoingBatch } from './outbox.ts'
 import type { OverflowingMetric } from './overflow.ts'
 import type { IncomingBody, Taken } from './reception.ts'
-import type { ShardCore, ShardOptions, Tick, WindowBounds } from './shard-core.ts'
+import type { RuleWindows, WindowBounds } from './rule-windows.ts'
+import type { ShardOptions, Tick } from './shard-core.ts'
 import type { CountsSnapshot } from './shard-counts.ts'
 
 export type ShardTask =
@@ -53,7 +54,7 @@ export interface ShardSnapshot {
   readonly recovery: Recovery
   /** Which windows of rules its journal has all of. */
   readonly windows: WindowBounds
-  readonly rules: ShardCore['rules']
+  readonly rules: RuleWindows['figures']
   readonly overflowing: readonly OverflowingMetric[]
   /** In the rules' own thread: outputs appended, and groups that came too late. */
   readonly merged: { readonly outputs: number; readonly late: number } | undefined

@@ -36,9 +36,9 @@ export default function handle(task: ShardTask): unknown {
     case 'emission':
       return merge(task.now, task.shard, task.emission)
     case 'emit again':
-      return opened().emitAgain(task.closed)
+      return opened().windows.emitAgain(task.closed)
     case 'bound windows':
-      return opened().boundWindows(task.bounds)
+      return opened().windows.bound(task.bounds)
     case 'close':
       return close(task.now)
     default:
@@ -105,8 +105,8 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     state: shard.state,
     due: shard.due,
     recovery: { ...recovery },
-    windows: shard.windows,
-    rules: shard.rules,
+    windows: shard.windows.bounds,
+    rules: shard.windows.figures,
     overflowing: shard.overflowing,
     merged: rules === undefined ? undefined : { outputs: rules.outputs, late: rules.late },
   }

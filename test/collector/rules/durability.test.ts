@@ -101,10 +101,10 @@ class World {
     this.#merge()
     if (this.defect === 'each shard by itself') return
     const bounds = {
-      floor: Math.max(...this.shards.map((shard) => shard.windows.floor)),
-      closed: Math.max(...this.shards.map((shard) => shard.windows.closed)),
+      floor: Math.max(...this.shards.map((shard) => shard.windows.bounds.floor)),
+      closed: Math.max(...this.shards.map((shard) => shard.windows.bounds.closed)),
     }
-    for (const shard of this.shards) shard.boundWindows(bounds)
+    for (const shard of this.shards) shard.windows.bound(bounds)
   }
 
   #merge(): void {
@@ -126,7 +126,7 @@ class World {
     else if (one.kind === 'rules journal') this.works = one.works
     else if (one.kind === 'rules thread dies') {
       this.#merge()
-      for (const shard of this.shards) shard.emitAgain(Math.max(...this.kept))
+      for (const shard of this.shards) shard.windows.emitAgain(Math.max(...this.kept))
     } else {
       this.files.kill()
       this.#start()
