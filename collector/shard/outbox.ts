@@ -31,6 +31,9 @@ export interface OutgoingBatch {
 /** What a batch says of its origin that does not change from one to the next. */
 export type BatchOrigin = Pick<BatchHeader, 'collector' | 'session' | 'shard' | 'shards'>
 
+/** A record of the journal is at most about this large as a batch; several may meet in one write. */
+const BATCH_BYTES_HUGE = 32 * 1024 * 1024
+
 export class Outbox {
   readonly #origin: BatchOrigin
   readonly #batch: { readonly batchBytes: number; readonly batchSamples: number }
@@ -79,13 +82,18 @@ export class Outbox {
   }
 
   /**
-   * Called before a record's items are put from memory. The copy is given up when nobody fetches it, and where one batch would
+   * Called before a write's items are put from memory. The copy is given up when nobody fetches it, and where one batch would
    * be too large: read from the journal, it is cut between records.
    */
   shed(table: SeriesTable, samples: number): void {
     if (this.#behind) return
     if (this.#builder.bytes >= 2 * this.#batch.batchBytes || this.#builder.count + samples > BATCH_SAMPLES_MAX)
       this.#fallBehind(table)
+  }
+
+  /** Called between the records of a write: one batch of many large ones would be more than anybody takes. */
+  shedHuge(table: SeriesTable): void {
+    if (!this.#behind && this.#builder.bytes >= BATCH_BYTES_HUGE) this.#fallBehind(table)
   }
 
   /** Puts sample i of the scratch columns into the batch. @param define makes the definition of a series not described yet */

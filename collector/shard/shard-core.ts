@@ -287,8 +287,9 @@ export class ShardCore {
   /** What follows from the append; the last values were set by the judge. */
   #apply(records: readonly Recorded[], atMs: number): void {
     this.#lastAtMs = atMs
+    this.#outbox.shed(this.#reception.table, this.#reception.scratch.count + this.#reception.extras.count)
     for (const { record, body } of records) {
-      this.#outbox.shed(this.#reception.table, record.count)
+      this.#outbox.shedHuge(this.#reception.table)
       const { behind } = this.#outbox
       const visitor = this.#windows.taking(record, behind ? NOBODY : this.#intoOutbox(record.at))
       this.#reception.commit(body, atMs, visitor)

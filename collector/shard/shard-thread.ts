@@ -78,8 +78,6 @@ interface Replies {
 }
 export type ShardReply<K extends ShardTask['kind']> = Replies[K]
 
-/** What is allocated for a body is garbage after it; without a bound V8 lets that grow to ten times as much before it looks. */
-const YOUNG_GENERATION_MB = 12
 /** Tasks that may wait inside the thread: several let it go on without being woken for each. */
 const TASKS_IN_THREAD = 8
 
@@ -209,7 +207,6 @@ export class ShardThread implements Service {
       maxThreads: 1,
       concurrentTasksPerWorker: TASKS_IN_THREAD,
       atomics: 'sync',
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
       recordTiming: false,
     })
     pool.on('error', (error: unknown) => this.#failed(pool, error))
