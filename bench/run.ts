@@ -4,6 +4,7 @@
  *     npm run bench                       100,000 samples a second for 60 s, then flat out for 30 s
  *     npm run bench -- --seconds 10       shorter
  *     npm run bench -- --write-baseline   keeps the figures for the next comparison
+ *     npm run bench -- neighbour          what an attack costs another sender's answers, five turns
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -12,12 +13,14 @@ import { parseArgs } from 'node:util'
 import type { Measurement } from './end-to-end.ts'
 import { measureEndToEnd } from './end-to-end.ts'
 import { GPUS } from './fleet.ts'
+import { measureNeighbour } from './neighbour.ts'
 import { machine } from './processes.ts'
 
 const BASELINE = fileURLToPath(new URL('./baseline.json', import.meta.url))
 const NODES = 200
 const SENDERS = 8
 const RATE = 100_000
+const NEIGHBOUR_ROUNDS = 5
 
 type Figures = Record<string, number>
 
@@ -59,12 +62,29 @@ function table(columns: readonly string[], runs: readonly Figures[]): string {
   return [`| ${['', ...columns].join(' | ')} |`, `|---|${'---:|'.repeat(columns.length)}`, ...rows].join('\n')
 }
 
-const { values } = parseArgs({
+async function neighbour(seconds: number): Promise<void> {
+  console.log('answers to the honest sender, ms; answers to the hostile one by status\n')
+  console.log('| alone p50 | p99 | attacked p50 | p99 | p99 × | the hostile one |\n|---:|---:|---:|---:|---:|---|')
+  for (const { alone, attacked, attacker } of await measureNeighbour(NEIGHBOUR_ROUNDS, seconds)) {
+    const figures = [alone, attacked].flatMap(({ latencies: { p50, p99 } }) => [p50, p99])
+    const row = [...figures, attacked.latencies.p99 / alone.latencies.p99].map((n) => n.toFixed(1))
+    console.log(`| ${row.join(' | ')} | ${JSON.stringify(attacker.statuses)} |`)
+    for (const { statuses } of [alone, attacked])
+      if (Object.keys(statuses).join() !== '204') throw new Error(`the honest one got ${JSON.stringify(statuses)}`)
+  }
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: { seconds: { type: 'string' }, 'write-baseline': { type: 'boolean', default: false } },
 })
-const seconds = Number(values.seconds ?? 60)
 execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
 console.log(machine())
+if (positionals[0] === 'neighbour') {
+  await neighbour(Number(values.seconds ?? 8))
+  process.exit(0)
+}
+const seconds = Number(values.seconds ?? 60)
 console.log(`${NODES} nodes × ${GPUS} GPUs × 30 metrics, 8 labels, 2,000 samples a request, ${SENDERS} senders\n`)
 const paced = figuresOf(await measureEndToEnd({ nodes: NODES, senders: SENDERS, samplesPerSecond: RATE, seconds }))
 const flatOut = figuresOf(

@@ -9,6 +9,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { discardRest } from './discard-rest.ts'
 import { FleetmeterError, messageOf } from './errors.ts'
 import { FairShare } from './fair-share.ts'
 import type { Logger } from './log.ts'
@@ -136,19 +137,6 @@ export class HttpService implements Service {
       else response.destroy()
     }
   }
-}
-
-/** More of a refused body than this is not read to be polite. */
-const DISCARD_BYTES_MAX = 256 * 1024 * 1024
-
-/** Reads on without keeping: a client that is still writing would see a reset connection instead of the answer. */
-export function discardRest(request: IncomingMessage): void {
-  let bytes = 0
-  request.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
-    if (bytes > DISCARD_BYTES_MAX) request.destroy()
-  })
-  request.resume()
 }
 
 const MALFORMED: Readonly<Record<string, readonly [status: string, message: string]>> = {
