@@ -74,6 +74,8 @@ export class Fleet {
   readonly #values: Float64Array
   readonly #scratch = new Uint8Array(SAMPLES_PER_REQUEST * 1024)
   readonly #view = new DataView(this.#scratch.buffer)
+  /** Of all values so far. */
+  sum = 0
   #next = 0
   #time = 0
   #seed = 42
@@ -101,6 +103,7 @@ export class Fleet {
       this.#next = (s + 1) % this.#labels.length
       const value = this.#walks[s]!(this.#values[s]!, this.#random(), (s >> 8) % 4 !== 0)
       this.#values[s] = value
+      this.sum += value
       at = this.#write(at, this.#labels[s]!, this.#time, value)
     }
     return Uint8Array.from(portableSnappy.compress(this.#scratch.subarray(0, at)))

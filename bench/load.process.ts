@@ -1,0 +1,91 @@
+/**
+ * A fleet's samples, made before the clock runs, sent flat out over a few connections as often as asked.
+ *
+ *     arguments: JSON LoadJob
+ *     prints:    `ready`, then for each address on a line of its standard input a JSON LoadResult
+ *
+ * A body that is not taken (503, 429, lost connection) is sent again until it is.
+ */
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
+
+export interface LoadJob {
+  readonly nodes: number
+  /** Samples of each series. */
+  readonly rounds: number
+  readonly connections: number
+}
+
+export interface LoadResult {
+  readonly samples: number
+  /** Of all values. */
+  readonly sum: number
+  readonly bytes: number
+  readonly seconds: number
+  readonly retries: number
+}
+
+const RETRY_MS = 50
+const STEP_MS = 1000
+
+const job = JSON.parse(process.argv[2]!) as LoadJob
+const fleet = new Fleet(job.nodes)
+const perRound = Math.ceil(fleet.series / SAMPLES_PER_REQUEST)
+const start = Date.now() - job.rounds * STEP_MS
+const bodies = Array.from({ length: perRound * job.rounds }, (_, i) =>
+  fleet.request(start + Math.floor(i / perRound) * STEP_MS),
+)
+const bytes = bodies.reduce((sum, body) => sum + body.length, 0)
+
+function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
+  return new Promise((resolve) => {
+    const outgoing = request(url, {
+      method: 'POST',
+      agent,
+      headers: {
+        'Content-Type': 'application/x-protobuf',
+        'Content-Encoding': 'snappy',
+        'X-Prometheus-Remote-Write-Version': '0.1.0',
+        'Content-Length': body.length,
+      },
+    })
+    outgoing.on('response', (response) => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode ?? 0))
+      response.on('error', () => resolve(0))
+    })
+    outgoing.on('error', () => resolve(0))
+    outgoing.end(body)
+  })
+}
+
+async function send(url: string): Promise<LoadResult> {
+  const started = performance.now()
+  let next = 0
+  let retries = 0
+  const connection = async (): Promise<void> => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    while (next < bodies.length) {
+      const body = bodies[next++]!
+      for (;;) {
+        const status = await post(url, body, agent)
+        if (status === 204 || status === 200) break
+        if (status !== 503 && status !== 429 && status !== 0) throw new Error(`${url} answered ${status}`)
+        retries++
+        await sleep(RETRY_MS)
+      }
+    }
+    agent.destroy()
+  }
+  await Promise.all(Array.from({ length: job.connections }, connection))
+  const samples = bodies.length * SAMPLES_PER_REQUEST
+  return { samples, sum: fleet.sum, bytes, seconds: (performance.now() - started) / 1000, retries }
+}
+
+process.stdout.write('ready\n')
+const lines = createInterface({ input: process.stdin })
+lines.on('line', (url) => void send(url).then((result) => process.stdout.write(`${JSON.stringify(result)}\n`)))
+await once(lines, 'close')
