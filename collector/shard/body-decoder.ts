@@ -17,7 +17,6 @@ import { encodeMetadata, metricType, readMetadata } from '../../proto/wire/metad
 import type { MetricPoint, PointRejection } from '../../proto/wire/metric-batch.ts'
 import { readMetricBatch } from '../../proto/wire/metric-batch.ts'
 import { readHistogram } from '../../proto/wire/native-histogram.ts'
-import type { WriteRequestSink } from '../../proto/wire/remote-write.ts'
 import { readLabels, readWriteRequest } from '../../proto/wire/remote-write.ts'
 import type { MetadataRanges, Request2Sink } from '../../proto/wire/remote-write-2.ts'
 import { readRequest2 } from '../../proto/wire/remote-write-2.ts'
@@ -25,6 +24,8 @@ import type { Snappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door } from '../journal/record.ts'
 import type { Extras } from './extras.ts'
+import type { PlainSink } from './fast/fast-keys.ts'
+import { FastKeys } from './fast/fast-keys.ts'
 import type { KnownMetadata } from './known-metadata.ts'
 import type { Overflow, SeriesBound } from './overflow.ts'
 import { OVERFLOW } from './overflow.ts'
@@ -111,7 +112,7 @@ interface DecoderColumns {
   readonly overflow: Overflow
 }
 
-export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2Sink {
+export class PortableDecoder implements BodyDecoder, PlainSink, Request2Sink {
   table: SeriesTable
   readonly #scratch: Scratch
   readonly #extras: Extras
@@ -165,32 +166,59 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     this.#trusted = trusted
     this.#sender = this.#shares.numberOf(from)
     this.#overflowed = overflow
-    this.#bodyStart = this.#scratch.count
-    this.#bodyExtraBytes = this.#extras.bytes
-    this.#saidMetadata.clear()
     this.#tenantOf = tenant
     this.#tenant = tenant.number
-    this.#itemsEnd = this.#scratch.count + this.#extras.count + this.#applied.samplesPerBodyMax
-    this.table.begin()
-    if (door === 'metrics_batch') return { badPoints: this.#points(body) }
     this.#scope = tenant.number * 2 + KEY_PROTOBUF
+    this.#begin()
+    if (door === 'metrics_batch') return { badPoints: this.#points(body) }
+    if (door !== 'remote_write_2' && this.#readFast(body)) return { badPoints: [] }
     const decoded = this.#snappy.uncompress(body, this.#applied.decodedBytesMax)
     if (door === 'remote_write_2') readRequest2(decoded, this, this.#applied.decodedBytesMax)
     else readWriteRequest(decoded, this)
     return { badPoints: [] }
   }
 
+  #begin(): void {
+    this.#bodyStart = this.#scratch.count
+    this.#bodyExtraBytes = this.#extras.bytes
+    this.#saidMetadata.clear()
+    this.#itemsEnd = this.#scratch.count + this.#extras.count + this.#applied.samplesPerBodyMax
+    this.table.keys.begin()
+  }
+
+  /** Whatever it does not take, or refuses, is for the portable reader: that says what is wrong. */
+  #readFast(body: Uint8Array): boolean {
+    const { keys } = this.table
+    // Which samples overflowed is said by their number, one at a time.
+    if (!(keys instanceof FastKeys) || this.#overflowed.length > 0) return false
+    const extras = this.#extras.count
+    try {
+      return keys.read(body, this.#scope, this.#applied.decodedBytesMax, this)
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error
+      this.#scratch.count = this.#bodyStart
+      this.#extras.truncate(extras)
+      this.#begin()
+      return false
+    }
+  }
+
   // The sink of a write request, of either version.
 
+  plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array): void {
+    this.#scratch.pushAll(series, times, words)
+    this.#bound()
+  }
+
   expect(body: Uint8Array, pos: number, end: number): number {
-    return this.table.expect(body, this.#viewOf(body), pos, end, this.#scope)
+    return this.table.keys.expect(body, this.#viewOf(body), pos, end, this.#scope)
   }
 
   series(body: Uint8Array, start: number, end: number): void {
     this.#seriesSamples = this.#scratch.count
     this.#seriesExtras = this.#extras.count
     const view = this.#viewOf(body)
-    const known = this.#isOverflowed() ? -1 : this.table.find(body, view, start, end, this.#scope)
+    const known = this.#isOverflowed() ? -1 : this.table.keys.find(body, view, start, end, this.#scope)
     this.#current = known >= 0 ? known : this.#learn(body, view, start, end)
   }
 
@@ -379,7 +407,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
     const end = key.pos
     const view = new DataView(key.buf.buffer)
     const scope = this.#tenant * 2 + KEY_CANONICAL
-    const known = this.#isOverflowed() ? -1 : this.table.find(key.buf, view, 0, end, scope)
+    const known = this.#isOverflowed() ? -1 : this.table.keys.find(key.buf, view, 0, end, scope)
     if (known >= 0) return known
     const problem = this.#check([['__name__', point.name], ...point.labels])
     if (problem === 'empty_label_name' || problem === undefined) {
@@ -427,7 +455,7 @@ export class PortableDecoder implements BodyDecoder, WriteRequestSink, Request2S
 
   /** Keeps a series' first key, and others unless a sender shuffles its labels: a few of them, not all permutations. */
   #remember(bytes: Uint8Array, view: DataView, start: number, end: number, scope: number, series: number): void {
-    if (!this.table.hasKey(series) || this.table.entries < this.#limits.seriesMax * KEYS_PER_SERIES)
+    if (!this.table.hasKey(series) || this.table.keys.entries < this.#limits.seriesMax * KEYS_PER_SERIES)
       this.table.remember(bytes, view, start, end, scope, series)
   }
 }

@@ -22,6 +22,7 @@ import type { BodyDecoder, BodyReport, SeriesLimits, Tenant } from './body-decod
 import { KEYS_PER_SERIES, labelsOfKey, PortableDecoder, seriesText } from './body-decoder.ts'
 import { Extras } from './extras.ts'
 import { ExtrasJudge } from './extras-judge.ts'
+import { fastKeys } from './fast/fast-keys.ts'
 import type { TimeBounds } from './judge.ts'
 import { Judge } from './judge.ts'
 import { KnownMetadata } from './known-metadata.ts'
@@ -126,7 +127,7 @@ export class Reception {
   /** @param seed of the hash table */
   constructor(limits: SeriesLimits, seed: number) {
     this.#limits = limits
-    this.table = new SeriesTable(seed)
+    this.table = new SeriesTable(seed, fastKeys)
     this.#judge = new Judge(this.scratch)
     this.#extrasJudge = new ExtrasJudge(this.extras)
     this.#metadata = new KnownMetadata(limits.metadataBytesMax)
@@ -442,7 +443,7 @@ export class Reception {
   /** Between writes only: numbers of series change. */
   #forgetIdleSeries(now: number): void {
     const { seriesMax } = this.#limits
-    const full = this.table.count >= seriesMax * 0.9 || this.table.entries >= seriesMax * KEYS_PER_SERIES
+    const full = this.table.count >= seriesMax * 0.9 || this.table.keys.entries >= seriesMax * KEYS_PER_SERIES
     if (!(full || this.#shares.tight) || now - this.#compactedAt < COMPACT_EVERY_MS) return
     this.#compactedAt = now
     this.table = this.table.retain(now - IDLE_SERIES_MS)

@@ -38,6 +38,18 @@ export class Scratch {
     this.values[this.count - 1] = value
   }
 
+  /** Appends columns of equal length, two words a value. */
+  pushAll(series: Int32Array, times: Float64Array, words: Uint32Array): void {
+    const i = this.count
+    const end = i + series.length
+    while (end > this.times.length) this.#grow()
+    this.series.set(series, i)
+    this.times.set(times, i)
+    this.words.set(words, 2 * i)
+    if (this.hasStarts) this.starts.fill(0, i, end)
+    this.count = end
+  }
+
   /** Says since when the counter of the last sample counts; most senders never do. */
   setStart(start: number): void {
     if (this.starts.length < this.times.length) {

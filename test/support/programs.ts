@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url'
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
 const READY_MS = 60_000
+/** For profiles: `--cpu-prof --cpu-prof-dir=…`. */
+const NODE_FLAGS = (process.env['FLEETMETER_TEST_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')
 
 export const TOKEN = 'test-token'
 
@@ -57,7 +59,7 @@ export async function start(
   args: readonly string[] = [],
 ): Promise<Running> {
   const path = name === 'standalone' ? 'proto/standalone/main.js' : `${name}/main.js`
-  const child = spawn(process.execPath, [join(DIST, path), ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, join(DIST, path), ...args], {
     env: {
       PATH: process.env['PATH'] ?? '',
       FLEETMETER_LOG_LEVEL: 'warn',

@@ -16,9 +16,9 @@ const bytesOf = (text: string) => {
 /** Finds a key the way a decoder does: expected first, then by its bytes; a new one gets a series. */
 function lookUp(table: SeriesTable, text: string, scope: number, newId: number): number {
   const { bytes, view } = bytesOf(text)
-  const known = table.expect(bytes, view, 0, bytes.length, scope)
+  const known = table.keys.expect(bytes, view, 0, bytes.length, scope)
   assert.ok(known === 0 || known <= bytes.length)
-  const found = table.find(bytes, view, 0, bytes.length, scope)
+  const found = table.keys.find(bytes, view, 0, bytes.length, scope)
   if (found >= 0) return found
   const series = table.withId(id(newId), scope >> 1)
   const added = series >= 0 ? series : table.add(id(newId), scope >> 1)
@@ -55,7 +55,7 @@ test('SeriesTable leads two keys of one identity to one series', () => {
   const table = new SeriesTable(1)
   const first = lookUp(table, 'a,b', KEY_PROTOBUF, 9)
   assert.equal(lookUp(table, 'b,a', KEY_PROTOBUF, 9), first)
-  assert.deepEqual([table.count, table.entries], [1, 2])
+  assert.deepEqual([table.count, table.keys.entries], [1, 2])
 })
 
 test('SeriesTable.begin() forgets what was expected of a body that ended half-way', () => {
@@ -64,8 +64,8 @@ test('SeriesTable.begin() forgets what was expected of a body that ended half-wa
   lookUp(table, 'two', KEY_PROTOBUF, 2)
   lookUp(table, 'one', KEY_PROTOBUF, 1)
   const { bytes, view } = bytesOf('two')
-  assert.equal(table.expect(bytes, view, 0, 3, KEY_PROTOBUF), 3)
-  table.begin()
+  assert.equal(table.keys.expect(bytes, view, 0, 3, KEY_PROTOBUF), 3)
+  table.keys.begin()
   assert.equal(lookUp(table, 'one', KEY_PROTOBUF, 1), one)
 })
 

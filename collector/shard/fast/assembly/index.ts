@@ -1,0 +1,457 @@
+/**
+ * The sample path's core in WebAssembly (AssemblyScript): snappy, remote write and the index of label blocks in one linear
+ * memory, so that a known series costs neither an object nor a copy.
+ *
+ *     input ──unsnap──▶ output ──read1──▶ columns: series, time, value
+ *                                 │
+ *                                 └─ the first message that is not plain (unknown labels, other fields, damage): its offset, for
+ *                                    the portable reader, which decides what it is
+ *
+ * Whatever is read here, the portable reader would read the same; whatever is doubtful is left to it. Lengths are compared with
+ * what is left before they are believed; buffers have slack for loads and stores of 64 bytes past their end.
+ */
+
+const SLACK: usize = 128
+const INPUT_BYTES_MAX: usize = 4 << 20
+const OUTPUT_BYTES_MAX: usize = 16 << 20
+const COLUMN_LENGTH: u32 = 1 << 16
+const KEY_CHUNK: usize = 1 << 18
+const NONE: i32 = -1
+
+// An entry: a label block as sent, and the series it leads to.
+const E_HASH: usize = 0
+const E_LENGTH: usize = 4
+const E_KEY: usize = 8
+const E_FOLLOWS: usize = 12
+const E_SERIES: usize = 16
+const E_SCOPE: usize = 20
+const ENTRY_BYTES: usize = 24
+
+const TAG_SERIES: u32 = 0x0a
+const TAG_LABEL: u32 = 0x0a
+const TAG_SAMPLE: u32 = 0x12
+const TAG_VALUE: u32 = 0x09
+const TAG_TIME: u32 = 0x10
+
+let seed: u64 = 0
+let inputAt: usize = 0
+let inputBytes: usize = 0
+let outputAt: usize = 0
+let outputBytes: usize = 0
+let seriesAt: usize = 0
+let timesAt: usize = 0
+let valuesAt: usize = 0
+let pushed: u32 = 0
+
+let entries: usize = 0
+let entryCount: i32 = 0
+let entryCapacity: i32 = 0
+let slots: usize = 0
+let slotMask: u32 = 0
+let keysAt: usize = 0
+let keysEnd: usize = 0
+let keyBytes: f64 = 0
+let previous: i32 = NONE
+
+let stagingAt: usize = 0
+let stagingBytes: usize = 0
+
+/** To be called once, first. */
+export function init(seedLow: u32, seedHigh: u32): void {
+  seed = ((<u64>seedHigh) << 32) | <u64>seedLow
+  seriesAt = heap.alloc(<usize>COLUMN_LENGTH * 4)
+  timesAt = heap.alloc(<usize>COLUMN_LENGTH * 8)
+  valuesAt = heap.alloc(<usize>COLUMN_LENGTH * 8)
+  entryCapacity = 1024
+  entries = heap.alloc(<usize>entryCapacity * ENTRY_BYTES)
+  makeSlots(2048)
+}
+
+/** Where to put a body of this size; 0: it is too large for here. */
+export function input(size: u32): usize {
+  if (<usize>size > INPUT_BYTES_MAX) return 0
+  if (<usize>size > inputBytes) {
+    if (inputAt != 0) heap.free(inputAt)
+    inputBytes = roomFor(<usize>size)
+    inputAt = heap.alloc(inputBytes + SLACK)
+  }
+  return inputAt
+}
+
+export function output(): usize {
+  return outputAt
+}
+
+export function seriesColumn(): usize {
+  return seriesAt
+}
+
+export function timesColumn(): usize {
+  return timesAt
+}
+
+export function valuesColumn(): usize {
+  return valuesAt
+}
+
+export function columnLength(): u32 {
+  return COLUMN_LENGTH
+}
+
+/** Samples that the last reading put into the columns. */
+export function count(): u32 {
+  return pushed
+}
+
+/** Memory for keys and their index, bytes. */
+export function indexBytes(): f64 {
+  return keyBytes + <f64>(<usize>entryCapacity * ENTRY_BYTES + (<usize>slotMask + 1) * 4)
+}
+
+/**
+ * Decodes the snappy block in the input into the output.
+ * @returns the decoded length; -1 for anything but one whole block of at most `max` bytes
+ */
+export function unsnap(length: u32, max: u32): i32 {
+  let s = inputAt
+  const end = inputAt + <usize>length
+  let stated: u64 = 0
+  for (let shift: u64 = 0; ; shift += 7) {
+    if (s >= end || shift > 28) return -1
+    const byte = <u64>load<u8>(s++)
+    stated |= (byte & 127) << shift
+    if (byte < 128) break
+  }
+  if (stated > (max as u64) || stated > (OUTPUT_BYTES_MAX as u64)) return -1
+  if ((stated as usize) > outputBytes) {
+    if (outputAt != 0) heap.free(outputAt)
+    outputBytes = roomFor(stated as usize)
+    outputAt = heap.alloc(outputBytes + SLACK)
+  }
+  const first = outputAt
+  const last = outputAt + <usize>stated
+  let d = first
+  while (s < end) {
+    const tag = <u32>load<u8>(s)
+    const kind = tag & 3
+    if (kind == 0) {
+      let size: usize = <usize>tag >> 2
+      s++
+      if (size < 60) size++
+      else {
+        const extra = size - 59
+        if (s + extra > end) return -1
+        const stored = <usize>load<u32>(s)
+        size = (extra == 4 ? stored : stored & ((1 << (<usize>(extra << 3))) - 1)) + 1
+        if (size == 0) return -1
+        s += extra
+      }
+      if (size > end - s || size > last - d) return -1
+      if (size <= 16) v128.store(d, v128.load(s))
+      else if (size <= 32) {
+        v128.store(d, v128.load(s))
+        v128.store(d, v128.load(s, 16), 16)
+      } else memory.copy(d, s, size)
+      d += size
+      s += size
+      continue
+    }
+    let size: usize
+    let offset: usize
+    if (kind == 2) {
+      size = 1 + (<usize>tag >> 2)
+      offset = <usize>load<u16>(s, 1)
+      s += 3
+    } else if (kind == 1) {
+      size = 4 + ((<usize>tag >> 2) & 7)
+      offset = ((<usize>tag >> 5) << 8) | <usize>load<u8>(s, 1)
+      s += 2
+    } else {
+      size = 1 + (<usize>tag >> 2)
+      offset = <usize>load<u32>(s, 1)
+      s += 5
+    }
+    if (s > end || offset == 0 || offset > d - first || size > last - d) return -1
+    const from = d - offset
+    if (offset >= 16) {
+      v128.store(d, v128.load(from))
+      if (size > 16) {
+        v128.store(d, v128.load(from, 16), 16)
+        if (size > 32) {
+          v128.store(d, v128.load(from, 32), 32)
+          v128.store(d, v128.load(from, 48), 48)
+        }
+      }
+    } else if (offset >= 8) {
+      for (let i: usize = 0; i < size; i += 8) store<u64>(d + i, load<u64>(from + i))
+    } else {
+      for (let i: usize = 0; i < size; i++) store<u8>(d + i, load<u8>(from + i))
+    }
+    d += size
+  }
+  return d == last ? <i32>stated : -1
+}
+
+/**
+ * Reads the remote write 1.0 message in output[at, end) into the columns: series that are known and hold samples only.
+ * @returns the offset of the first message that is anything else, or for which the columns have no room; `end` when there is none
+ */
+export function read1(at: u32, end: u32, scope: u32): u32 {
+  let p = outputAt + <usize>at
+  const limit = outputAt + <usize>end
+  let n: u32 = 0
+  while (p < limit) {
+    if (<u32>load<u8>(p) != TAG_SERIES) break
+    let q = p + 1
+    let length = <u32>load<u8>(q++)
+    if (length >= 128) {
+      let byte = <u32>load<u8>(q++)
+      length = (length & 127) | ((byte & 127) << 7)
+      if (byte >= 128) {
+        byte = <u32>load<u8>(q++)
+        length |= (byte & 127) << 14
+        if (byte >= 128) break
+      }
+    }
+    if (q > limit || <usize>length > limit - q) break
+    const close = q + <usize>length
+    const key = q
+    let entry = NONE
+    if (previous >= 0) {
+      const guess = load<i32>(entryAt(previous), E_FOLLOWS)
+      if (guess >= 0) {
+        const e = entryAt(guess)
+        const size = load<u32>(e, E_LENGTH)
+        if (
+          size <= length &&
+          load<u32>(e, E_SCOPE) == scope &&
+          (size == length || <u32>load<u8>(q + <usize>size) != TAG_LABEL) &&
+          equal(q, load<u32>(e, E_KEY), size)
+        ) {
+          entry = guess
+          q += <usize>size
+        }
+      }
+    }
+    if (entry < 0) {
+      q = pastLabels(q, close)
+      if (q == 0) break
+      entry = lookUp(key, <u32>(q - key), scope)
+      if (entry < 0) break
+    }
+    const series = load<i32>(entryAt(entry), E_SERIES)
+    const before = n
+    while (q < close) {
+      if (<u32>load<u8>(q) != TAG_SAMPLE || n == COLUMN_LENGTH) break
+      const size = <usize>load<u8>(q, 1)
+      const stop = q + 2 + size
+      if (size >= 128 || stop > close) break
+      let r = q + 2
+      let bits: u64 = 0
+      let time: u64 = 0
+      while (r < stop) {
+        const tag = <u32>load<u8>(r++)
+        if (tag == TAG_VALUE) {
+          if (r + 8 > stop) break
+          bits = load<u64>(r)
+          r += 8
+        } else if (tag == TAG_TIME) {
+          // Seven bytes are 49 bits: more than any time of use, and exact as a double.
+          time = 0
+          let shift: u64 = 0
+          let byte: u64 = 128
+          while (byte >= 128 && r < stop && shift < 49) {
+            byte = <u64>load<u8>(r++)
+            time |= (byte & 127) << shift
+            shift += 7
+          }
+          if (byte >= 128) {
+            r = stop + 1
+            break
+          }
+        } else {
+          r = stop + 1
+          break
+        }
+      }
+      if (r != stop) break
+      store<i32>(seriesAt + ((<usize>n) << 2), series)
+      store<f64>(timesAt + ((<usize>n) << 3), <f64>time)
+      store<u64>(valuesAt + ((<usize>n) << 3), bits)
+      n++
+      q = stop
+    }
+    if (q != close) {
+      n = before
+      break
+    }
+    step(entry)
+    p = close
+  }
+  pushed = n
+  return <u32>(p - outputAt)
+}
+
+/** Room for so many bytes that are to be looked up or remembered. */
+export function staging(size: u32): usize {
+  if (<usize>size + SLACK > stagingBytes) {
+    if (stagingAt != 0) heap.free(stagingAt)
+    stagingBytes = <usize>size * 2 + SLACK
+    stagingAt = heap.alloc(stagingBytes)
+  }
+  return stagingAt
+}
+
+/** The series of a label block, which becomes the previous one; -1 when the block is not known. */
+export function find(at: usize, size: u32, scope: u32): i32 {
+  const entry = lookUp(at, size, scope)
+  if (entry < 0) return NONE
+  step(entry)
+  return load<i32>(entryAt(entry), E_SERIES)
+}
+
+/** Remembers a label block for a series; it becomes the previous one. @returns its entry */
+export function remember(at: usize, size: u32, scope: u32, series: i32): i32 {
+  if (entryCount == entryCapacity) grow()
+  const key = keep(at, size)
+  const entry = entryCount++
+  const e = entryAt(entry)
+  store<u32>(e, hash(at, size, scope), E_HASH)
+  store<u32>(e, size, E_LENGTH)
+  store<u32>(e, <u32>key, E_KEY)
+  store<i32>(e, NONE, E_FOLLOWS)
+  store<i32>(e, series, E_SERIES)
+  store<u32>(e, scope, E_SCOPE)
+  place(entry)
+  step(entry)
+  return entry
+}
+
+export function entriesUsed(): i32 {
+  return entryCount
+}
+
+export function keyOf(entry: i32): usize {
+  return <usize>load<u32>(entryAt(entry), E_KEY)
+}
+
+export function keyLength(entry: i32): u32 {
+  return load<u32>(entryAt(entry), E_LENGTH)
+}
+
+export function scopeOf(entry: i32): u32 {
+  return load<u32>(entryAt(entry), E_SCOPE)
+}
+
+function roomFor(size: usize): usize {
+  let room: usize = 4096
+  while (room < size) room *= 2
+  return room
+}
+
+function entryAt(entry: i32): usize {
+  return entries + <usize>entry * ENTRY_BYTES
+}
+
+function step(entry: i32): void {
+  if (previous >= 0) store<i32>(entryAt(previous), entry, E_FOLLOWS)
+  previous = entry
+}
+
+/** Behind the label fields that begin at q; 0 when one of them leaves the message. */
+function pastLabels(from: usize, close: usize): usize {
+  let q = from
+  while (q < close && <u32>load<u8>(q) == TAG_LABEL) {
+    q++
+    let size: usize = 0
+    for (let shift: usize = 0; ; shift += 7) {
+      if (q >= close || shift > 21) return 0
+      const byte = <usize>load<u8>(q++)
+      size |= (byte & 127) << shift
+      if (byte < 128) break
+    }
+    if (size > close - q) return 0
+    q += size
+  }
+  return q
+}
+
+function lookUp(at: usize, size: u32, scope: u32): i32 {
+  const h = hash(at, size, scope)
+  let slot = h & slotMask
+  let entry = load<i32>(slots + ((<usize>slot) << 2))
+  while (entry >= 0) {
+    const e = entryAt(entry)
+    if (
+      load<u32>(e, E_HASH) == h &&
+      load<u32>(e, E_LENGTH) == size &&
+      load<u32>(e, E_SCOPE) == scope &&
+      equal(at, load<u32>(e, E_KEY), size)
+    )
+      break
+    slot = (slot + 1) & slotMask
+    entry = load<i32>(slots + ((<usize>slot) << 2))
+  }
+  return entry
+}
+
+function equal(a: usize, b: usize, size: u32): bool {
+  const length = <usize>size
+  if (length >= 16) {
+    const end = length - 16
+    for (let i: usize = 0; i < end; i += 16) {
+      if (v128.any_true(v128.xor(v128.load(a + i), v128.load(b + i)))) return false
+    }
+    return !v128.any_true(v128.xor(v128.load(a + end), v128.load(b + end)))
+  }
+  for (let i: usize = 0; i < length; i++) if (load<u8>(a + i) != load<u8>(b + i)) return false
+  return true
+}
+
+function hash(at: usize, size: u32, scope: u32): u32 {
+  const length = <usize>size
+  let h: u64 = seed ^ (<u64>size * 0x9e3779b97f4a7c15) ^ (<u64>scope * 0xc2b2ae3d27d4eb4f)
+  let i: usize = 0
+  for (; i + 8 <= length; i += 8) {
+    h = (h ^ load<u64>(at + i)) * 0x9fb21c651e98df25
+    h ^= h >> 32
+  }
+  for (; i < length; i++) h = (h ^ <u64>load<u8>(at + i)) * 0x100000001b3
+  h ^= h >> 29
+  h *= 0xbf58476d1ce4e5b9
+  return <u32>(h ^ (h >> 32))
+}
+
+function keep(at: usize, size: u32): usize {
+  const length = (<usize>size + 7) & ~7
+  if (keysAt + length > keysEnd) {
+    const chunk = length > KEY_CHUNK ? length : KEY_CHUNK
+    keysAt = heap.alloc(chunk)
+    keysEnd = keysAt + chunk
+    keyBytes += <f64>chunk
+  }
+  const key = keysAt
+  memory.copy(key, at, <usize>size)
+  keysAt += length
+  return key
+}
+
+function place(entry: i32): void {
+  let slot = load<u32>(entryAt(entry), E_HASH) & slotMask
+  while (load<i32>(slots + ((<usize>slot) << 2)) >= 0) slot = (slot + 1) & slotMask
+  store<i32>(slots + ((<usize>slot) << 2), entry)
+}
+
+function grow(): void {
+  entryCapacity *= 2
+  entries = heap.realloc(entries, <usize>entryCapacity * ENTRY_BYTES)
+  heap.free(slots)
+  makeSlots((slotMask + 1) * 2)
+  for (let entry = 0; entry < entryCount; entry++) place(entry)
+}
+
+function makeSlots(length: u32): void {
+  slots = heap.alloc(<usize>length * 4)
+  slotMask = length - 1
+  memory.fill(slots, 0xff, <usize>length * 4)
+}

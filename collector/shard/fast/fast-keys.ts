@@ -1,0 +1,152 @@
+/**
+ * The index of label blocks in the core's memory, and the reading of remote write 1.0 beside it.
+ *
+ * What is plain (known series, samples only) is read by the core into columns; each other message is copied out and read by the
+ * portable reader, which looks its keys up here. The core's memory may grow whenever a key is remembered, and its views end then:
+ * none is kept over a call that may do so.
+ */
+import { Reader } from '../../../proto/wire/protobuf.ts'
+import type { WriteRequestSink } from '../../../proto/wire/remote-write.ts'
+import { asWireError, readWriteRequest } from '../../../proto/wire/remote-write.ts'
+import type { KeyIndex, MakeKeys } from '../key-index.ts'
+import { PortableKeys } from '../key-index.ts'
+import type { Core } from './load-core.ts'
+import { newCore } from './load-core.ts'
+
+const MOST_U32 = 0xffffffff
+
+/** What takes samples of series that are known, many at once. */
+export interface PlainSink extends WriteRequestSink {
+  /** Columns of equal length, two words a value; valid during the call. */
+  plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array): void
+}
+
+/** With the core where there is one. */
+export const fastKeys: MakeKeys = (seed) => {
+  const core = newCore(seed)
+  return core === undefined ? new PortableKeys(seed) : new FastKeys(core)
+}
+
+export class FastKeys implements KeyIndex {
+  readonly #core: Core
+  readonly #columnLength: number
+  #bytes: Uint8Array
+  #i32: Int32Array
+  #u32: Uint32Array
+  #f64: Float64Array
+
+  constructor(core: Core) {
+    this.#core = core
+    this.#columnLength = core.columnLength()
+    const { buffer } = core.memory
+    this.#bytes = new Uint8Array(buffer)
+    this.#i32 = new Int32Array(buffer)
+    this.#u32 = new Uint32Array(buffer)
+    this.#f64 = new Float64Array(buffer)
+  }
+
+  get entries(): number {
+    return this.#core.entriesUsed()
+  }
+
+  get bytes(): number {
+    return this.#core.indexBytes()
+  }
+
+  begin(): void {}
+
+  /** Messages that come one by one are those that the core did not know. */
+  expect(): number {
+    return 0
+  }
+
+  find(bytes: Uint8Array, _view: DataView, start: number, end: number, scope: number): number {
+    return this.#core.find(this.#stage(bytes, start, end), end - start, scope)
+  }
+
+  remember(bytes: Uint8Array, _view: DataView, start: number, end: number, scope: number, series: number): number {
+    return this.#core.remember(this.#stage(bytes, start, end), end - start, scope, series)
+  }
+
+  key(entry: number): Uint8Array {
+    const at = this.#core.keyOf(entry)
+    return this.#memory().slice(at, at + this.#core.keyLength(entry))
+  }
+
+  scope(entry: number): number {
+    return this.#core.scopeOf(entry)
+  }
+
+  /**
+   * Reads a remote write 1.0 body.
+   * @returns false when it is not for here: too large, or not a whole snappy block
+   * @throws WireError when its message cannot be read; the sink then holds a part of it
+   */
+  read(body: Uint8Array, scope: number, bytesMax: number, sink: PlainSink): boolean {
+    const core = this.#core
+    const input = core.input(body.length)
+    if (input === 0) return false
+    this.#memory().set(body, input)
+    const end = core.unsnap(body.length, Math.min(bytesMax, MOST_U32))
+    if (end < 0) return false
+    for (let at = 0; at < end; ) {
+      at = core.read1(at, end, scope)
+      const count = core.count()
+      if (count > 0) this.#give(count, sink)
+      if (at < end && count < this.#columnLength) at += this.#readOne(at, end, sink)
+    }
+    return true
+  }
+
+  #give(count: number, sink: PlainSink): void {
+    const { seriesColumn, timesColumn, valuesColumn } = this.#places()
+    this.#memory()
+    sink.plainSamples(
+      this.#i32.subarray(seriesColumn, seriesColumn + count),
+      this.#f64.subarray(timesColumn, timesColumn + count),
+      this.#u32.subarray(valuesColumn, valuesColumn + 2 * count),
+    )
+  }
+
+  /** As indices of their views. */
+  #places(): { readonly seriesColumn: number; readonly timesColumn: number; readonly valuesColumn: number } {
+    return {
+      seriesColumn: this.#core.seriesColumn() >>> 2,
+      timesColumn: this.#core.timesColumn() >>> 3,
+      valuesColumn: this.#core.valuesColumn() >>> 2,
+    }
+  }
+
+  /** The message at an offset of the output, by the portable reader. @returns its length */
+  #readOne(at: number, end: number, sink: PlainSink): number {
+    const output = this.#core.output()
+    const rest = this.#memory().subarray(output + at, output + end)
+    const reader = new Reader(rest)
+    try {
+      const field = reader.tag()
+      reader.skipType(field & 7, 0, field >>> 3)
+    } catch (error) {
+      throw asWireError(error, reader)
+    }
+    readWriteRequest(rest.slice(0, reader.pos), sink)
+    return reader.pos
+  }
+
+  #stage(bytes: Uint8Array, start: number, end: number): number {
+    const at = this.#core.staging(end - start)
+    const memory = this.#memory()
+    for (let from = start, to = at; from < end; ) memory[to++] = bytes[from++]! // most are too short for a call to pay
+    return at
+  }
+
+  #memory(): Uint8Array {
+    const { buffer } = this.#core.memory
+    if (this.#bytes.buffer !== buffer) {
+      this.#bytes = new Uint8Array(buffer)
+      this.#i32 = new Int32Array(buffer)
+      this.#u32 = new Uint32Array(buffer)
+      this.#f64 = new Float64Array(buffer)
+    }
+    return this.#bytes
+  }
+}

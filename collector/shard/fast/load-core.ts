@@ -1,0 +1,57 @@
+/** The core in WebAssembly, built from `assembly/` by `npm run build`. */
+import { existsSync, readFileSync } from 'node:fs'
+
+/** What `assembly/index.ts` exports; offsets are in its memory. */
+export interface Core {
+  readonly memory: WebAssembly.Memory
+  init(seedLow: number, seedHigh: number): void
+  /** 0: the body is too large for the core */
+  input(size: number): number
+  output(): number
+  seriesColumn(): number
+  timesColumn(): number
+  valuesColumn(): number
+  columnLength(): number
+  count(): number
+  indexBytes(): number
+  unsnap(length: number, max: number): number
+  read1(at: number, end: number, scope: number): number
+  staging(size: number): number
+  find(at: number, size: number, scope: number): number
+  remember(at: number, size: number, scope: number, series: number): number
+  entriesUsed(): number
+  keyOf(entry: number): number
+  keyLength(entry: number): number
+  scopeOf(entry: number): number
+}
+
+/** Beside this file in a build; run from source, in the build. */
+const PLACES = ['./core.wasm', '../../../dist/collector/shard/fast/core.wasm']
+
+let compiled: WebAssembly.Module | null | undefined
+
+/** A core with a memory of its own; undefined where it was not built or cannot run: the portable reader takes its place. */
+export function newCore(seed: number): Core | undefined {
+  compiled ??= compile()
+  if (compiled === null) return undefined
+  const { exports } = new WebAssembly.Instance(compiled, { env: { abort } })
+  const core = exports as unknown as Core
+  core.init(seed | 0, Math.imul(seed, 0x9e3779b1))
+  return core
+}
+
+function compile(): WebAssembly.Module | null {
+  const path = PLACES.map((place) => new URL(place, import.meta.url)).find((url) => existsSync(url))
+  if (path === undefined) return null
+  try {
+    return new WebAssembly.Module(readFileSync(path))
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) return null // without SIMD, for example
+    throw error
+  }
+}
+
+/** Only memory that cannot grow any more ends here. */
+function abort(): never {
+  throw new Error('The memory for series is full (4 GiB): use more shards or a smaller series_max')
+}
