@@ -93,6 +93,11 @@ export class ShardRules {
     return this.#budget.points
   }
 
+  /** Whether a rule may be about series of a name. */
+  mayMatch(name: string): boolean {
+    return this.#rules.some(({ match }) => match.some((selector) => selector.matchesName(name)))
+  }
+
   /**
    * The number under which a series' points are added; `NO_MEMBERSHIP` when no rule is about it. To be kept for the series until
    * {@link generation} changes.

@@ -10,6 +10,7 @@ import type { ExtraKind } from '../../proto/wire/batch-extras.ts'
 import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from '../../proto/wire/bytes.ts'
 import type { Exemplar } from '../../proto/wire/exemplar.ts'
 import { encodeExemplar, readExemplar } from '../../proto/wire/exemplar.ts'
+import { LabelBlock } from '../../proto/wire/label-block.ts'
 import type { Label, SeriesId } from '../../proto/wire/labels.ts'
 import { SeriesIds, sortLabels } from '../../proto/wire/labels.ts'
 import type { MetricMetadata } from '../../proto/wire/metadata.ts'
@@ -123,6 +124,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink, Request2Sink {
   readonly #limits: SeriesLimits
   readonly #ids = new SeriesIds(sha256)
   readonly #key = new ByteWriter(1024)
+  readonly #block = new LabelBlock()
   // Of the body in hand:
   #applied: SeriesLimits = NO_LIMITS
   #tenant = 0
@@ -356,6 +358,21 @@ export class PortableDecoder implements BodyDecoder, PlainSink, Request2Sink {
     return this.#view
   }
 
+  /** See {@link PlainSink}. */
+  learnPlain(body: Uint8Array, start: number, end: number): boolean {
+    const block = this.#block
+    if (!block.read(body, start, end, this.#applied)) return false
+    const id = this.#ids.ofEncoded(block.nameText, block.canonical)
+    const known = this.table.withId(id, this.#tenant)
+    if (known >= 0 && !this.#isKeyKept(known)) return false
+    if (known < 0 && !this.#trusted && this.#shares.boundFor(this.table, this.#tenant, this.#sender) !== undefined)
+      return false
+    const series = known >= 0 ? known : this.table.add(id, this.#tenant)
+    if (known < 0) this.#shares.added(this.table, series, this.#sender)
+    this.table.remember(body, this.#viewOf(body), start, end, this.#scope, series)
+    return true
+  }
+
   /** A label block that was never seen: decode it, check it, and find or make its series. */
   #learn(body: Uint8Array, view: DataView, start: number, end: number): number {
     let sent: Label[]
@@ -455,8 +472,11 @@ export class PortableDecoder implements BodyDecoder, PlainSink, Request2Sink {
 
   /** Keeps a series' first key, and others unless a sender shuffles its labels: a few of them, not all permutations. */
   #remember(bytes: Uint8Array, view: DataView, start: number, end: number, scope: number, series: number): void {
-    if (!this.table.hasKey(series) || this.table.keys.entries < this.#limits.seriesMax * KEYS_PER_SERIES)
-      this.table.remember(bytes, view, start, end, scope, series)
+    if (this.#isKeyKept(series)) this.table.remember(bytes, view, start, end, scope, series)
+  }
+
+  #isKeyKept(series: number): boolean {
+    return !this.table.hasKey(series) || this.table.keys.entries < this.#limits.seriesMax * KEYS_PER_SERIES
   }
 }
 

@@ -8,7 +8,7 @@
  * slow or away the builder reaches its bound: its content is dropped (it is in the journal), the outbox is behind, and
  * batches are made from the journal until its end is reached again.
  */
-import type { BatchHeader, SeriesDefinition } from '../../proto/wire/batch.ts'
+import type { BatchHeader } from '../../proto/wire/batch.ts'
 import { BATCH_SAMPLES_MAX, BatchBuilder } from '../../proto/wire/batch.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { decimalExponent, decimalMantissa, RAW_FLOAT } from '../../proto/wire/decimal.ts'
@@ -31,6 +31,11 @@ export interface OutgoingBatch {
 /** What a batch says of its origin that does not change from one to the next. */
 export type BatchOrigin = Pick<BatchHeader, 'collector' | 'session' | 'shard' | 'shards'>
 
+/** Puts the definition of a series into a batch. */
+export type DescribeSeries = (series: number, builder: BatchBuilder) => void
+
+/** So many batches may wait in memory: beyond them the copy is given up. */
+const BATCHES_KEPT = 16
 /** A record of the journal is at most about this large as a batch; several may meet in one write. */
 const BATCH_BYTES_HUGE = 32 * 1024 * 1024
 
@@ -43,6 +48,11 @@ export class Outbox {
   #builtTo: number
   #builtDoors = noItems()
   #behind = true
+  /** Series of which the builder holds a definition or a start, and the table that numbers them. */
+  readonly #said: number[] = []
+  #saidOf: SeriesTable | undefined
+  /** What was said before is void too, or cannot be told by number. */
+  #saidAll = true
   /** Batches given out and not stored, by their first position: how many items of each kind of each door. */
   readonly #sent = new Map<number, { readonly to: number; readonly doors: readonly KindCounts[] }>()
 
@@ -87,7 +97,10 @@ export class Outbox {
    */
   shed(table: SeriesTable, samples: number): void {
     if (this.#behind) return
-    if (this.#builder.bytes >= 2 * this.#batch.batchBytes || this.#builder.count + samples > BATCH_SAMPLES_MAX)
+    if (
+      this.#builder.bytes >= BATCHES_KEPT * this.#batch.batchBytes ||
+      this.#builder.count + samples > BATCH_SAMPLES_MAX
+    )
       this.#fallBehind(table)
   }
 
@@ -96,16 +109,10 @@ export class Outbox {
     if (!this.#behind && this.#builder.bytes >= BATCH_BYTES_HUGE) this.#fallBehind(table)
   }
 
-  /** Puts sample i of the scratch columns into the batch. @param define makes the definition of a series not described yet */
-  put(
-    table: SeriesTable,
-    scratch: Scratch,
-    i: number,
-    arrival: number,
-    define: (series: number) => SeriesDefinition,
-  ): void {
+  /** Puts sample i of the scratch columns into the batch. @param describe for a series that was not described yet */
+  put(table: SeriesTable, scratch: Scratch, i: number, arrival: number, describe: DescribeSeries): void {
     const series = scratch.series[i]!
-    this.#describe(table, series, define)
+    this.#describe(table, series, describe)
     if (scratch.hasStarts) this.#start(table, series, scratch.times[i]!, scratch.starts[i] ?? 0, arrival)
     const value = scratch.values[i]!
     const exponent = decimalExponent(value, table.exponent[series]!)
@@ -130,7 +137,7 @@ export class Outbox {
     i: number,
     arrival: number,
     tenant: string,
-    define: (series: number) => SeriesDefinition,
+    describe: DescribeSeries,
   ): void {
     const kind = extras.kind(i)
     const message = extras.message(i)
@@ -139,14 +146,26 @@ export class Outbox {
       return
     }
     const series = extras.series[i]!
-    this.#describe(table, series, define)
+    this.#describe(table, series, describe)
     this.#builder.extras.extra({ kind, ref: table.ref[series]!, time: extras.times[i]!, arrival, message })
   }
 
-  #describe(table: SeriesTable, series: number, define: (series: number) => SeriesDefinition): void {
+  #describe(table: SeriesTable, series: number, describe: DescribeSeries): void {
     if (table.described[series] === 1) return
     table.described[series] = 1
-    this.#builder.define(define(series))
+    this.#note(table, series)
+    describe(series, this.#builder)
+  }
+
+  /** Of a series something is in the builder that is nowhere else. */
+  #note(table: SeriesTable, series: number): void {
+    if (table !== this.#saidOf) {
+      // Its numbers are others: should the builder's content be given up, everything is said again.
+      this.#saidAll = this.#said.length > 0
+      this.#said.length = 0
+      this.#saidOf = table
+    }
+    this.#said.push(series)
   }
 
   /** Says since when a series counts, where that was not said or is another time than was said last. */
@@ -155,6 +174,7 @@ export class Outbox {
     if (since === said.since && time >= said.from) return
     if (since === 0 && said.since === 0) return
     table.setStart(series, since, time)
+    this.#note(table, series)
     this.#builder.extras.start({ ref: table.ref[series]!, from: time, since, arrival })
   }
 
@@ -189,6 +209,8 @@ export class Outbox {
     const samples = this.#builder.count + this.#builder.extras.count
     const bytes = this.#builder.finish({ ...this.#origin, from, to, cursor: this.cursor, now: watermark, urgent })
     this.#sent.set(from, { to, doors: this.#builtDoors })
+    this.#said.length = 0
+    this.#saidAll = false
     this.#builtDoors = noItems()
     this.#builtFrom = to
     return { from, to, samples, bytes }
@@ -214,6 +236,7 @@ export class Outbox {
   rewind(from: number, table: SeriesTable): void {
     for (const first of this.#sent.keys()) if (first >= from) this.#sent.delete(first)
     this.#builtFrom = Math.min(this.#builtFrom, from)
+    this.#saidAll = true
     this.#fallBehind(table)
   }
 
@@ -222,8 +245,17 @@ export class Outbox {
     this.#builder.clear()
     this.#builtDoors = noItems()
     this.#builtTo = this.#builtFrom
-    table.described.fill(0)
-    table.forgetStarts()
+    if (this.#saidAll || table !== this.#saidOf) {
+      table.described.fill(0)
+      table.forgetStarts()
+    } else {
+      for (const series of this.#said) {
+        table.described[series] = 0
+        table.forgetStart(series)
+      }
+    }
+    this.#said.length = 0
+    this.#saidAll = false
     this.#behind = true
   }
 }

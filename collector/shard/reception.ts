@@ -8,9 +8,11 @@
  */
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import { reject, retry } from '../../proto/runtime/outcome.ts'
-import type { SeriesDefinition } from '../../proto/wire/batch.ts'
+import type { BatchBuilder, SeriesDefinition } from '../../proto/wire/batch.ts'
 import type { ItemKind } from '../../proto/wire/batch-extras.ts'
 import { EXTRA_KINDS, ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
+import type { LabelBounds } from '../../proto/wire/label-block.ts'
+import { LabelBlock } from '../../proto/wire/label-block.ts'
 import { readMetadata } from '../../proto/wire/metadata.ts'
 import type { PointRejection } from '../../proto/wire/metric-batch.ts'
 import { MetricBatchError } from '../../proto/wire/metric-batch.ts'
@@ -32,7 +34,7 @@ import type { Refusal } from './refusals.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 import { Scratch } from './scratch.ts'
 import { SeriesShares } from './series-shares.ts'
-import { SeriesTable } from './series-table.ts'
+import { KEY_PROTOBUF, SeriesTable } from './series-table.ts'
 import type { ShardCounts } from './shard-counts.ts'
 import type { Tally } from './verdicts.ts'
 import { ACCEPTED, DUPLICATE, REFUSED, REPLACED } from './verdicts.ts'
@@ -105,6 +107,7 @@ const WRITE_ITEMS_MAX = 1_000_000
 const WRITE_EXTRA_BYTES_MAX = 32 * 1024 * 1024
 const NO_ROOM = REFUSED + REFUSAL_CODES.indexOf('series_limit')
 const NOTHING = new Uint8Array(0)
+const UNBOUNDED: LabelBounds = { labelCountMax: Infinity, labelNameBytesMax: Infinity, labelValueBytesMax: Infinity }
 const NO_REPORT: BodyReport = { badPoints: [] }
 
 export class Reception {
@@ -119,6 +122,7 @@ export class Reception {
   readonly #metadata: KnownMetadata
   readonly #decoder: BodyDecoder
   readonly #tenants: string[] = []
+  readonly #block = new LabelBlock()
   #compactedAt = 0
   /** 1 for each sample of the write that is not to be stored itself; meaningful while `#dropping`. */
   #drops = new Uint8Array(0)
@@ -335,6 +339,25 @@ export class Reception {
 
   tenant(number: number): string {
     return this.#tenants[number]!
+  }
+
+  /** Puts the definition of a series into a batch. */
+  readonly describe = (series: number, builder: BatchBuilder): void => {
+    const { table } = this
+    const { bytes, kind } = table.keyOf(series)
+    if (kind === KEY_PROTOBUF && this.#block.read(bytes, 0, bytes.length, UNBOUNDED)) {
+      const { name, count, canonical } = this.#block
+      const tenant = this.#tenants[table.tenantOf(series)]!
+      builder.defineEncoded(table.ref[series]!, tenant, table.idOf(series), name, count, canonical)
+    } else builder.define(this.define(series))
+  }
+
+  /** The metric of a series. */
+  nameOf(series: number): string {
+    const key = this.table.keyOf(series)
+    if (key.kind === KEY_PROTOBUF && this.#block.read(key.bytes, 0, key.bytes.length, UNBOUNDED))
+      return this.#block.nameText
+    return labelsOfKey(key).name
   }
 
   readonly define = (series: number): SeriesDefinition => {

@@ -167,6 +167,11 @@ export class RuleFeed {
     this.#membership = new Int32Array(0)
   }
 
+  #join(series: number): number {
+    const { tenant, name, labels } = this.#reception.define(series)
+    return this.#rules.join(tenant, name, labels)
+  }
+
   /** Asked once a series. */
   #membershipOf(series: number): number {
     if (series >= OVERFLOW) return this.#reception.overflow.membershipOf(series)
@@ -178,8 +183,7 @@ export class RuleFeed {
     }
     const known = this.#membership[series]!
     if (known !== NOT_ASKED) return known
-    const { tenant, name, labels } = this.#reception.define(series)
-    const membership = this.#rules.join(tenant, name, labels)
+    const membership = this.#rules.mayMatch(this.#reception.nameOf(series)) ? this.#join(series) : NO_MEMBERSHIP
     this.#membership[series] = membership
     return membership
   }

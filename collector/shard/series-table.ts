@@ -120,6 +120,11 @@ export class SeriesTable {
     this.#sinceFrom[series] = from
   }
 
+  /** The start of a series is said again. */
+  forgetStart(series: number): void {
+    if (series < this.#since.length) this.#since[series] = Number.NaN
+  }
+
   /** From now on all starts are said again. */
   forgetStarts(): void {
     this.#since.fill(Number.NaN)

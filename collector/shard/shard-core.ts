@@ -303,12 +303,12 @@ export class ShardCore {
   }
 
   #intoOutbox(arrival: number): RecordVisitor {
-    const { table, scratch, extras, define } = this.#reception
+    const { table, scratch, extras, describe } = this.#reception
     return {
-      sample: (i) => this.#outbox.put(table, scratch, i, arrival, define),
+      sample: (i) => this.#outbox.put(table, scratch, i, arrival, describe),
       extra: (i) => {
         const tenant = extras.kind(i) === 'metadata' ? this.#reception.tenant(extras.series[i]!) : ''
-        this.#outbox.putExtra(table, extras, i, arrival, tenant, define)
+        this.#outbox.putExtra(table, extras, i, arrival, tenant, describe)
       },
     }
   }

@@ -143,6 +143,18 @@ export class BatchBuilder {
     writeDefinition(this.#series, definition)
   }
 
+  /** A definition whose texts are UTF-8 already. @param labels `count` of them, as `encodeLabels` writes them */
+  defineEncoded(ref: number, tenant: string, id: SeriesId, name: Uint8Array, count: number, labels: Uint8Array): void {
+    const out = this.#series
+    this.#definitions++
+    out.varint(ref)
+    out.string(tenant)
+    out.bytes(id)
+    out.block(name)
+    out.varint(count)
+    out.bytes(labels)
+  }
+
   /** A sample whose value is mantissa / 10^exponent. */
   decimal(ref: number, time: number, arrival: number, exponent: number, mantissa: number): void {
     this.#place(ref, time, arrival, exponent)

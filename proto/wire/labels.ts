@@ -64,6 +64,11 @@ export class SeriesIds {
 
   /** @param labels in canonical order, without `__name__` */
   of(name: string, labels: readonly Label[]): SeriesId {
+    return this.ofEncoded(name, encodeLabels(labels, this.#scratch))
+  }
+
+  /** @param labels as {@link encodeLabels} writes them */
+  ofEncoded(name: string, labels: Uint8Array): SeriesId {
     let high = this.#names.get(name)
     if (high === undefined) {
       high = this.#sha256(utf8Encode(name)).subarray(0, 8)
@@ -71,7 +76,7 @@ export class SeriesIds {
       this.#names.set(name, high)
     }
     const id = new Uint8Array(16)
-    id.set(this.#sha256(encodeLabels(labels, this.#scratch)).subarray(0, 8), 0)
+    id.set(this.#sha256(labels).subarray(0, 8), 0)
     id.set(high, 8)
     return id
   }

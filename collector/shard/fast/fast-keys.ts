@@ -17,6 +17,8 @@ const MOST_U32 = 0xffffffff
 
 /** What takes samples of series that are known, many at once. */
 export interface PlainSink extends WriteRequestSink {
+  /** Remembers the label block body[start..end) where it is of the usual form and there is room; else nothing has changed. */
+  learnPlain(body: Uint8Array, start: number, end: number): boolean
   /** Columns of equal length, two words a value; valid during the call. */
   plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array): void
 }
@@ -93,9 +95,15 @@ export class FastKeys implements KeyIndex {
       at = core.read1(at, end, scope)
       const count = core.count()
       if (count > 0) this.#give(count, sink)
-      if (at < end && count < this.#columnLength) at += this.#readOne(at, end, sink)
+      if (at < end && count < this.#columnLength && !this.#learn(sink)) at += this.#readOne(at, end, sink)
     }
     return true
+  }
+
+  /** Labels that nobody knows, where they are all that kept the core from going on. */
+  #learn(sink: PlainSink): boolean {
+    const at = this.#core.unknownKey()
+    return at !== 0 && sink.learnPlain(this.#memory(), at, at + this.#core.unknownSize())
   }
 
   #give(count: number, sink: PlainSink): void {
@@ -133,6 +141,7 @@ export class FastKeys implements KeyIndex {
   }
 
   #stage(bytes: Uint8Array, start: number, end: number): number {
+    if (bytes.buffer === this.#core.memory.buffer) return bytes.byteOffset + start
     const at = this.#core.staging(end - start)
     const memory = this.#memory()
     for (let from = start, to = at; from < end; ) memory[to++] = bytes[from++]! // most are too short for a call to pay

@@ -13,6 +13,9 @@ export interface Core {
   valuesColumn(): number
   columnLength(): number
   count(): number
+  /** 0: the last reading did not end at labels that are not known */
+  unknownKey(): number
+  unknownSize(): number
   indexBytes(): number
   unsnap(length: number, max: number): number
   read1(at: number, end: number, scope: number): number

@@ -42,6 +42,8 @@ let seriesAt: usize = 0
 let timesAt: usize = 0
 let valuesAt: usize = 0
 let pushed: u32 = 0
+let unknownAt: usize = 0
+let unknownBytes: u32 = 0
 
 let entries: usize = 0
 let entryCount: i32 = 0
@@ -101,6 +103,15 @@ export function columnLength(): u32 {
 /** Samples that the last reading put into the columns. */
 export function count(): u32 {
   return pushed
+}
+
+/** Where the label block stands that ended the last reading since nobody knows it; 0: something else did. */
+export function unknownKey(): usize {
+  return unknownAt
+}
+
+export function unknownSize(): u32 {
+  return unknownBytes
 }
 
 /** Memory for keys and their index, bytes. */
@@ -200,6 +211,7 @@ export function read1(at: u32, end: u32, scope: u32): u32 {
   let p = outputAt + <usize>at
   const limit = outputAt + <usize>end
   let n: u32 = 0
+  unknownAt = 0
   while (p < limit) {
     if (<u32>load<u8>(p) != TAG_SERIES) break
     let q = p + 1
@@ -237,7 +249,11 @@ export function read1(at: u32, end: u32, scope: u32): u32 {
       q = pastLabels(q, close)
       if (q == 0) break
       entry = lookUp(key, <u32>(q - key), scope)
-      if (entry < 0) break
+      if (entry < 0) {
+        unknownAt = key
+        unknownBytes = (q - key) as u32
+        break
+      }
     }
     const series = load<i32>(entryAt(entry), E_SERIES)
     const before = n
