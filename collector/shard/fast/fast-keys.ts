@@ -72,7 +72,7 @@ export class FastKeys implements KeyIndex {
 
   key(entry: number): Uint8Array {
     const at = this.#core.keyOf(entry)
-    return this.#memory().slice(at, at + this.#core.keyLength(entry))
+    return this.#memory().subarray(at, at + this.#core.keyLength(entry))
   }
 
   scope(entry: number): number {
