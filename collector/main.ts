@@ -12,6 +12,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { readOrCreate } from '../proto/runtime/atomic-file.ts'
+import { BufferPool } from '../proto/runtime/buffer-pool.ts'
 import { systemClock } from '../proto/runtime/clock.ts'
 import { loadConfig } from '../proto/runtime/config.ts'
 import { lockDirectory } from '../proto/runtime/directory-lock.ts'
@@ -48,6 +49,8 @@ import { ShardThread } from './shard/shard-thread.ts'
 import { TakeService } from './shard/take-service.ts'
 
 const DAY_MS = 86_400_000
+/** Buffers of bodies that wait for the next ones. */
+const BUFFERS_KEPT_BYTES = 8 * 1024 * 1024
 /** The number under which the outputs of rules are forwarded: no shard has it. */
 const RULES_SHARD = 999
 /** Series of one output that a rule may ask for. */
@@ -76,6 +79,7 @@ async function build(): Promise<Program | { print: string }> {
   const numbers = [...Array(shards).keys(), ...left]
   const lateMaxMs = (shared.pointsDays - 1) * DAY_MS
   const place = { journals, id, session, shards: numbers.length + 1, lateMaxMs }
+  const buffers = new BufferPool(BUFFERS_KEPT_BYTES)
   const threads = numbers.map(
     (shard) =>
       new ShardThread({
@@ -83,6 +87,7 @@ async function build(): Promise<Program | { print: string }> {
         shard: shardOptions(own, { ...place, shard, directory: `samples-${shard}`, rules: ruleOptions(own) }),
         fault: shared.fault,
         clock: arrivals,
+        buffers,
         log,
         merge: undefined,
       }),
@@ -92,6 +97,7 @@ async function build(): Promise<Program | { print: string }> {
     shard: rulesShardOptions(own, { ...place, shard: RULES_SHARD, directory: 'rules', rules: ruleOptions(own) }),
     fault: '',
     clock: arrivals,
+    buffers,
     log,
     merge: { rules: own.rules, shards: numbers, keepMs: own.rulesKeepMs, collector: id },
   })
@@ -162,6 +168,7 @@ async function build(): Promise<Program | { print: string }> {
     tenants,
     bodyBytesMax: own.bodyBytesMax,
     receiving: new ReceivingBudget(own.receivingBytesMax, own.bodyBytesMax),
+    buffers,
     counts: requests,
   }
   const receive = new HttpService({

@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access, Networks } from '../../proto/runtime/access.ts'
 import { permit } from '../../proto/runtime/access.ts'
+import type { BufferPool } from '../../proto/runtime/buffer-pool.ts'
 import { discardRest } from '../../proto/runtime/discard-rest.ts'
 import type { ReceivingBudget } from '../../proto/runtime/http-server.ts'
 import { readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
@@ -30,6 +31,7 @@ export interface DoorContext {
   readonly tenants: ReceivedTenants
   readonly bodyBytesMax: number
   readonly receiving: ReceivingBudget
+  readonly buffers: BufferPool
   readonly counts: DoorRequests
 }
 
@@ -125,7 +127,8 @@ export async function takeBody(
   sender: Sender,
   request: IncomingMessage,
 ): Promise<Outcome<Taken>> {
-  const body = await readBody(request, context.bodyBytesMax, context.receiving.of(sender.key))
+  const { bodyBytesMax, receiving, buffers } = context
+  const body = await readBody(request, bodyBytesMax, receiving.of(sender.key), (length) => buffers.take(length))
   const bytes = body.length // its memory is given away
   const outcome = await sender.shard.take({ door, tenant: sender.tenant, sender: sender.key, body })
   const samples = outcome.kind === 'ok' ? costOf(outcome.value) : 0

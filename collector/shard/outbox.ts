@@ -16,9 +16,11 @@ import type { Door } from '../journal/record.ts'
 import { DOORS } from '../journal/record.ts'
 import type { Extras } from './extras.ts'
 import { Progress } from './progress.ts'
+import type { PlainSamples } from './reception.ts'
 import type { Scratch } from './scratch.ts'
 import type { SeriesTable } from './series-table.ts'
 import type { KindCounts } from './shard-counts.ts'
+import { ACCEPTED } from './verdicts.ts'
 
 /** A batch ready to be sent: the samples (from, to] of the journal. */
 export interface OutgoingBatch {
@@ -128,6 +130,17 @@ export class Outbox {
     }
     table.exponent[series] = exponent
     this.#builder.decimal(table.ref[series]!, scratch.times[i]!, arrival, exponent, decimalMantissa(value, exponent))
+  }
+
+  /** Puts the taken ones of samples of the scratch columns into the batch. */
+  putAll(
+    table: SeriesTable,
+    scratch: Scratch,
+    { start, end, verdicts }: PlainSamples,
+    arrival: number,
+    describe: DescribeSeries,
+  ): void {
+    for (let i = start; i < end; i++) if (verdicts[i] === ACCEPTED) this.put(table, scratch, i, arrival, describe)
   }
 
   /** Puts an item that is no sample into the batch. @param tenant of metadata */

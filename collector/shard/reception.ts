@@ -93,6 +93,13 @@ export interface RecordVisitor {
   extra(item: number): void
 }
 
+/** Samples [start, end) of the columns, of which those with the verdict `ACCEPTED` are taken. */
+export interface PlainSamples {
+  readonly start: number
+  readonly end: number
+  readonly verdicts: Uint8Array
+}
+
 /** A body's record for the journal, and where its items are. */
 export interface Recorded {
   readonly record: JournalRecord
@@ -219,11 +226,15 @@ export class Reception {
       if (count === 0) continue
       const { incoming, start, end, extrasStart, extrasEnd } = body
       const samples = end - start
-      const verdict = encodeVerdict(samples + extrasEnd - extrasStart, (item) =>
-        item < samples
-          ? this.#judge.verdicts.isAccepted(start + item)
-          : this.#extrasJudge.verdicts.isAccepted(extrasStart + item - samples),
-      )
+      const all = samples + extrasEnd - extrasStart
+      const verdict =
+        count === all
+          ? NOTHING
+          : encodeVerdict(all, (item) =>
+              item < samples
+                ? this.#judge.verdicts.isAccepted(start + item)
+                : this.#extrasJudge.verdicts.isAccepted(extrasStart + item - samples),
+            )
       const { door, tenant } = incoming
       const { used } = this.overflow
       const dropped = willDrop === undefined && !used ? NOTHING : this.#droppedOf(start, end, willDrop)
@@ -254,6 +265,19 @@ export class Reception {
       for (let i = extrasStart; i < extrasEnd; i++)
         this.#extrasJudge.verdicts.count(i, i + 1, counts.of(door, this.extras.kind(i)))
     }
+  }
+
+  /**
+   * The samples of a body, where it has nothing else and each is stored under a series: the usual case, for loops of its own.
+   * The body is journalled, and so committed. @param atMs its arrival
+   */
+  plainSamples({ start, end, extrasStart, extrasEnd }: Received, atMs: number): PlainSamples | undefined {
+    if (extrasEnd > extrasStart || this.#dropping || this.overflow.used) return undefined
+    const { series } = this.scratch
+    const { usedAt } = this.table
+    const verdicts = this.#judge.verdicts.bytes
+    for (let i = start; i < end; i++) if (verdicts[i] === ACCEPTED) usedAt[series[i]!] = atMs
+    return { start, end, verdicts }
   }
 
   /** Visits the accepted items of a body, which is journalled. @param atMs its arrival */

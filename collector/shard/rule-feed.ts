@@ -13,8 +13,9 @@ import { OVERFLOW_RULE } from '../rules/rule.ts'
 import type { Emission } from '../rules/shard-rules.ts'
 import { ShardRules, TAKEN } from '../rules/shard-rules.ts'
 import { OVERFLOW } from './overflow.ts'
-import type { Reception } from './reception.ts'
+import type { PlainSamples, Reception } from './reception.ts'
 import type { SeriesTable } from './series-table.ts'
+import { ACCEPTED } from './verdicts.ts'
 
 /** Rules as they stand in the configuration, which can be handed to a thread, and their bounds. */
 export interface RuleOptions {
@@ -103,6 +104,13 @@ export class RuleFeed {
       at,
       source,
     )
+  }
+
+  /** Puts samples of the columns that are stored too into their windows. */
+  foldAll({ start, end, verdicts }: PlainSamples, at: number): void {
+    const { series } = this.#reception.scratch
+    for (let i = start; i < end; i++)
+      if (verdicts[i] === ACCEPTED && this.#membershipOf(series[i]!) !== NO_MEMBERSHIP) this.fold(i, at, UNCOUNTED)
   }
 
   /** What has become of a sample of a record that was not to be stored itself. */

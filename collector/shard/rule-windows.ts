@@ -11,7 +11,7 @@ import type { TimedEmission } from '../rules/shard-rules.ts'
 import { DroppedRecords } from './dropped-records.ts'
 import type { JournalPlaces } from './journal-places.ts'
 import { OVERFLOW } from './overflow.ts'
-import type { Reception, RecordVisitor } from './reception.ts'
+import type { PlainSamples, Reception, RecordVisitor } from './reception.ts'
 import type { RuleOptions } from './rule-feed.ts'
 import { RuleFeed, UNCOUNTED } from './rule-feed.ts'
 import type { ShardCounts } from './shard-counts.ts'
@@ -114,6 +114,11 @@ export class RuleWindows {
   takesOverflow(atMs: number): (item: number) => boolean {
     let ahead = 0
     return (item) => this.#feed.willDrop(item, atMs * MICROS + this.#writer, ahead++)
+  }
+
+  /** Puts samples of a record that was just journalled, and are all stored too, into windows. @param at its arrival, µs */
+  takingAll(samples: PlainSamples, at: number): void {
+    this.#feed.foldAll(samples, at)
   }
 
   /** Puts the samples of a record that was just journalled into windows, and what is to be stored into the outbox. */

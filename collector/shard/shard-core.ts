@@ -291,6 +291,15 @@ export class ShardCore {
     for (const { record, body } of records) {
       this.#outbox.shedHuge(this.#reception.table)
       const { behind } = this.#outbox
+      const plain = this.#reception.plainSamples(body, atMs)
+      if (plain !== undefined) {
+        this.#windows.takingAll(plain, record.at)
+        if (behind) continue
+        const { table, scratch, describe } = this.#reception
+        this.#outbox.putAll(table, scratch, plain, record.at, describe)
+        this.#reach(record, 0)
+        continue
+      }
       const visitor = this.#windows.taking(record, behind ? NOBODY : this.#intoOutbox(record.at))
       this.#reception.commit(body, atMs, visitor)
       visitor.done()

@@ -6,6 +6,7 @@
  * to batches of the old thread mean nothing to the new one.
  */
 import { Piscina } from 'piscina'
+import type { BufferPool } from '../../proto/runtime/buffer-pool.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
@@ -62,7 +63,13 @@ export interface ShardSnapshot {
 
 interface Replies {
   open: ShardSnapshot
-  take: { readonly outcomes: Outcome<Taken>[]; readonly due: boolean; readonly state: string | undefined }
+  take: {
+    readonly outcomes: Outcome<Taken>[]
+    readonly due: boolean
+    readonly state: string | undefined
+    /** Of the bodies, for the next ones. */
+    readonly buffers: readonly ArrayBuffer[]
+  }
   tick: {
     readonly batches: OutgoingBatch[]
     readonly emission: TimedEmission | undefined
@@ -88,6 +95,7 @@ export interface ShardThreadOptions {
   readonly shard: ShardOptions
   readonly fault: string
   readonly clock: ArrivalClock
+  readonly buffers: BufferPool
   readonly log: Logger
 }
 
@@ -143,7 +151,7 @@ export class ShardThread implements Service {
   }
 
   /** Takes bodies; their memory is given away. @throws FleetmeterError `FM_SHARD` when the thread fails */
-  async take(bodies: readonly IncomingBody[]): Promise<ShardReply<'take'>> {
+  async take(bodies: readonly IncomingBody[]): Promise<Omit<ShardReply<'take'>, 'buffers'>> {
     const pool = await this.#opened()
     const reply = await this.#run(
       pool,
@@ -151,6 +159,7 @@ export class ShardThread implements Service {
       bodies.map((b) => b.body.buffer as ArrayBuffer),
     )
     this.#state = reply.state
+    for (const buffer of reply.buffers) this.#options.buffers.give(buffer)
     return reply
   }
 

@@ -65,10 +65,13 @@ function merge(now: number, shard: number, emission: TimedEmission): ShardReply<
   return { kept, state: opened().state }
 }
 
-function take(now: number, bodies: readonly IncomingBody[]): ShardReply<'take'> {
+/** Nothing of a body is kept here: its memory goes back. */
+function take(now: number, bodies: readonly IncomingBody[]): unknown {
   const shard = opened()
   const outcomes = shard.take(now, bodies)
-  return { outcomes, due: shard.due, state: shard.state }
+  const buffers = bodies.map(({ body }) => body.buffer as ArrayBuffer)
+  const reply: ShardReply<'take'> = { outcomes, due: shard.due, state: shard.state, buffers }
+  return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }
 
 function tick(input: Tick): unknown {

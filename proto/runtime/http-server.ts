@@ -209,12 +209,14 @@ export class ReceivingBudget {
 
 /**
  * Reads a body into memory of its own, so that it can be given away to a thread.
+ * @param allocate for a body whose length is stated; what it gives may hold anything
  * @throws BodyError 413 as soon as it is known to be over the limit, before it is read; 503 when the budget is used up
  */
 export async function readBody(
   request: IncomingMessage,
   maxBytes: number,
   budget?: ByteBudget,
+  allocate: (length: number) => Uint8Array<ArrayBuffer> = (length) => new Uint8Array(length),
 ): Promise<Uint8Array<ArrayBuffer>> {
   let taken = 0
   const take = (bytes: number): void => {
@@ -222,7 +224,7 @@ export async function readBody(
     taken += bytes
   }
   try {
-    return await receive(request, maxBytes, take)
+    return await receive(request, maxBytes, take, allocate)
   } finally {
     budget?.give(taken)
   }
@@ -232,13 +234,14 @@ async function receive(
   request: IncomingMessage,
   maxBytes: number,
   take: (bytes: number) => void,
+  allocate: (length: number) => Uint8Array<ArrayBuffer>,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = (): BodyError => new BodyError(413, `The body is over the limit of ${maxBytes} bytes`)
   const stated = request.headers['content-length']
   if (stated !== undefined) {
     const length = Number(stated)
     if (length > maxBytes) throw tooLarge()
-    return fill(request, new Uint8Array(length), take)
+    return fill(request, allocate(length), take)
   }
   const chunks: Buffer[] = []
   let size = 0
