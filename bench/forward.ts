@@ -3,7 +3,8 @@
  *
  *     load process ──remote write──▶ collector | vmagent ──▶ sink process
  *
- * CPU is read when the queues have drained, and what the sink holds must be what was sent: as many samples, of the same sum.
+ * Each takes samples for a while first (series that are new, code that is not compiled yet); that is a figure of its own. CPU is
+ * read when the queues have drained, and what the sink holds must be what was sent: as many samples, of the same sum.
  */
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
@@ -21,6 +22,8 @@ import type { Received } from './sink.process.ts'
 /** CPU seconds a million samples, and the highest resident memory, MiB. */
 export interface ForwardCost {
   readonly cpuPerMillion: number
+  /** Of the first samples after the start: series that are new, and code that is not compiled yet. */
+  readonly coldCpuPerMillion: number
   readonly peakMib: number
   readonly seconds: number
   /** Forwarded, a sample. */
@@ -33,6 +36,8 @@ export interface ForwardPair {
 }
 
 const MILLION = 1e6
+/** Before the clock runs, for both: samples of each series. */
+const WARM_ROUNDS = 50
 const QUIET_MS = 1000
 /** CPU seconds within {@link QUIET_MS} of a process that has nothing left to do. */
 const QUIET_CPU = 0.05
@@ -47,8 +52,8 @@ export async function measureForward(job: LoadJob, pairs: number, peer: boolean)
     await load.line()
     const found: ForwardPair[] = []
     for (let pair = 0; pair < pairs; pair++) {
-      const vmagent = peer ? await measure(startVmagent, load, sink, sinkUrl) : undefined
-      found.push({ fleetmeter: await measure(startCollector, load, sink, sinkUrl), vmagent })
+      const vmagent = peer ? await measure(startVmagent, load, sink, sinkUrl, job.rounds) : undefined
+      found.push({ fleetmeter: await measure(startCollector, load, sink, sinkUrl, job.rounds), vmagent })
     }
     return found
   } finally {
@@ -68,21 +73,26 @@ async function measure(
   load: Talker,
   sink: Talker,
   sinkUrl: string,
+  rounds: number,
 ): Promise<ForwardCost> {
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
   try {
     const program = await begin(directory, sinkUrl)
-    const before = cpuSeconds(program.pid)
-    const sent = JSON.parse(await load.ask(program.writeUrl)) as LoadResult
-    await quiet(program.pid)
-    const cpu = cpuSeconds(program.pid) - before
+    const send = async (first: number, end: number): Promise<{ sent: LoadResult; cpu: number }> => {
+      const before = cpuSeconds(program.pid)
+      const sent = JSON.parse(await load.ask(`${program.writeUrl} ${first} ${end}`)) as LoadResult
+      await quiet(program.pid)
+      return { sent, cpu: cpuSeconds(program.pid) - before }
+    }
+    const cold = await send(0, WARM_ROUNDS)
+    check(await sink.ask('count'), cold.sent)
+    const { sent, cpu } = await send(WARM_ROUNDS, rounds)
     const { peak } = memoryMib(program.pid)
     await program.stop()
-    const got = JSON.parse(await sink.ask('count')) as Received
-    if (got.samples !== sent.samples || Math.abs(got.sum - sent.sum) > 1e-9 * Math.abs(sent.sum))
-      throw new Error(`the sink has ${got.samples} samples, sum ${got.sum}; sent were ${sent.samples}, ${sent.sum}`)
+    const got = check(await sink.ask('count'), sent)
     return {
       cpuPerMillion: (cpu / sent.samples) * MILLION,
+      coldCpuPerMillion: (cold.cpu / cold.sent.samples) * MILLION,
       peakMib: peak,
       seconds: sent.seconds,
       wireBytes: got.bytes / got.samples,
@@ -90,6 +100,14 @@ async function measure(
   } finally {
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
   }
+}
+
+/** The sink must hold what was sent. */
+function check(line: string, sent: LoadResult): Received {
+  const got = JSON.parse(line) as Received
+  if (got.samples !== sent.samples || Math.abs(got.sum - sent.sum) > 1e-9 * Math.abs(sent.sum))
+    throw new Error(`the sink has ${got.samples} samples, sum ${got.sum}; sent were ${sent.samples}, ${sent.sum}`)
+  return got
 }
 
 /** Until it has nothing to do. */

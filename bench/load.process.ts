@@ -2,7 +2,8 @@
  * A fleet's samples, made before the clock runs, sent flat out over a few connections as often as asked.
  *
  *     arguments: JSON LoadJob
- *     prints:    `ready`, then for each address on a line of its standard input a JSON LoadResult
+ *     prints:    `ready`, then for each line `ADDRESS FIRST END` on its standard input, which sends the rounds [FIRST, END), a
+ *                JSON LoadResult
  *
  * A body that is not taken (503, 429, lost connection) is sent again until it is.
  */
@@ -35,10 +36,12 @@ const job = JSON.parse(process.argv[2]!) as LoadJob
 const fleet = new Fleet(job.nodes)
 const perRound = Math.ceil(fleet.series / SAMPLES_PER_REQUEST)
 const start = Date.now() - job.rounds * STEP_MS
-const bodies = Array.from({ length: perRound * job.rounds }, (_, i) =>
-  fleet.request(start + Math.floor(i / perRound) * STEP_MS),
-)
-const bytes = bodies.reduce((sum, body) => sum + body.length, 0)
+const bodies: { readonly bytes: Uint8Array; readonly sum: number }[] = []
+for (let i = 0; i < perRound * job.rounds; i++) {
+  const before = fleet.sum
+  const bytes = fleet.request(start + Math.floor(i / perRound) * STEP_MS)
+  bodies.push({ bytes, sum: fleet.sum - before })
+}
 
 function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
   return new Promise((resolve) => {
@@ -62,16 +65,17 @@ function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
   })
 }
 
-async function send(url: string): Promise<LoadResult> {
+async function send(url: string, first: number, end: number): Promise<LoadResult> {
   const started = performance.now()
+  const part = bodies.slice(first * perRound, end * perRound)
   let next = 0
   let retries = 0
   const connection = async (): Promise<void> => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-    while (next < bodies.length) {
-      const body = bodies[next++]!
+    while (next < part.length) {
+      const { bytes } = part[next++]!
       for (;;) {
-        const status = await post(url, body, agent)
+        const status = await post(url, bytes, agent)
         if (status === 204 || status === 200) break
         if (status !== 503 && status !== 429 && status !== 0) throw new Error(`${url} answered ${status}`)
         retries++
@@ -81,11 +85,19 @@ async function send(url: string): Promise<LoadResult> {
     agent.destroy()
   }
   await Promise.all(Array.from({ length: job.connections }, connection))
-  const samples = bodies.length * SAMPLES_PER_REQUEST
-  return { samples, sum: fleet.sum, bytes, seconds: (performance.now() - started) / 1000, retries }
+  return {
+    samples: part.length * SAMPLES_PER_REQUEST,
+    sum: part.reduce((n, { sum }) => n + sum, 0),
+    bytes: part.reduce((n, { bytes }) => n + bytes.length, 0),
+    seconds: (performance.now() - started) / 1000,
+    retries,
+  }
 }
 
 process.stdout.write('ready\n')
 const lines = createInterface({ input: process.stdin })
-lines.on('line', (url) => void send(url).then((result) => process.stdout.write(`${JSON.stringify(result)}\n`)))
+lines.on('line', (line) => {
+  const [url, first, end] = line.split(' ') as [string, string, string]
+  void send(url, Number(first), Number(end)).then((result) => process.stdout.write(`${JSON.stringify(result)}\n`))
+})
 await once(lines, 'close')
