@@ -1,10 +1,10 @@
 /**
- * What does it cost to take a sample and forward it? A collector and a vmagent in turn, the same samples flat out, the same sink:
+ * What does it cost to take a sample and forward it? A collector and a vmagent, side by side and in turn, the same samples flat
+ * out, the same sink:
  *
  *     load process ──remote write──▶ collector | vmagent ──▶ sink process
  *
- * Each takes samples for a while first (series that are new, code that is not compiled yet); that is a figure of its own. CPU is
- * read when the queues have drained, and what the sink holds must be what was sent: as many samples, of the same sum.
+ * The first turn is cold and stands by itself. CPU is read when the queues have drained, and what the sink holds must be what was sent: as many samples, of the same sum.
  */
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
@@ -19,12 +19,9 @@ import type { LoadJob, LoadResult } from './load.process.ts'
 import { cpuSeconds, memoryMib, startScript } from './processes.ts'
 import type { Received } from './sink.process.ts'
 
-/** CPU seconds a million samples, and the highest resident memory, MiB. */
+/** CPU seconds a million samples. */
 export interface ForwardCost {
   readonly cpuPerMillion: number
-  /** Of the first samples after the start: series that are new, and code that is not compiled yet. */
-  readonly coldCpuPerMillion: number
-  readonly peakMib: number
   readonly seconds: number
   /** Forwarded, a sample. */
   readonly wireBytes: number
@@ -32,33 +29,55 @@ export interface ForwardCost {
 
 export interface ForwardPair {
   readonly fleetmeter: ForwardCost
-  readonly vmagent: ForwardCost | undefined
+  readonly vmagent: ForwardCost
+}
+
+export interface Forward {
+  /** The first samples after the start: series that are new, code that is not compiled yet. */
+  readonly cold: ForwardPair
+  readonly pairs: readonly ForwardPair[]
+  /** Resident memory at its highest, MiB. */
+  readonly peakMib: { readonly fleetmeter: number; readonly vmagent: number }
 }
 
 const MILLION = 1e6
-/** Before the clock runs, for both: samples of each series. */
-const WARM_ROUNDS = 50
 const QUIET_MS = 1000
 /** CPU seconds within {@link QUIET_MS} of a process that has nothing left to do. */
 const QUIET_CPU = 0.05
 const QUIET_TIMES = 3
 
-/** @param peer whether vmagent takes its turn */
-export async function measureForward(job: LoadJob, pairs: number, peer: boolean): Promise<ForwardPair[]> {
+/** @param rounds samples of each series that each of them takes cold, and in each pair */
+export async function measureForward(
+  nodes: number,
+  rounds: { readonly cold: number; readonly pair: number },
+  pairs: number,
+): Promise<Forward> {
+  const job: LoadJob = { nodes, rounds: rounds.cold + pairs * rounds.pair, connections: 4 }
   const load = new Talker('./load.process.ts', [JSON.stringify(job)])
   const sink = new Talker('./sink.process.ts', [])
+  const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
+  const programs: Program[] = []
   try {
     const sinkUrl = await sink.line()
     await load.line()
+    const vmagent = await startVmagent(directory, sinkUrl)
+    programs.push(vmagent)
+    const fleetmeter = await startCollector(directory, sinkUrl)
+    programs.push(fleetmeter)
+    const measurePair = async (first: number, end: number): Promise<ForwardPair> => ({
+      vmagent: await measure(vmagent, load, sink, first, end),
+      fleetmeter: await measure(fleetmeter, load, sink, first, end),
+    })
+    const cold = await measurePair(0, rounds.cold)
     const found: ForwardPair[] = []
-    for (let pair = 0; pair < pairs; pair++) {
-      const vmagent = peer ? await measure(startVmagent, load, sink, sinkUrl, job.rounds) : undefined
-      found.push({ fleetmeter: await measure(startCollector, load, sink, sinkUrl, job.rounds), vmagent })
-    }
-    return found
+    for (let at = rounds.cold; at < job.rounds; at += rounds.pair) found.push(await measurePair(at, at + rounds.pair))
+    const peakMib = { fleetmeter: memoryMib(fleetmeter.pid).peak, vmagent: memoryMib(vmagent.pid).peak }
+    return { cold, pairs: found, peakMib }
   } finally {
+    for (const { stop } of programs) await stop()
     load.end()
     sink.end()
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
@@ -68,37 +87,16 @@ interface Program {
   readonly stop: () => Promise<void>
 }
 
-async function measure(
-  begin: (directory: string, sinkUrl: string) => Promise<Program>,
-  load: Talker,
-  sink: Talker,
-  sinkUrl: string,
-  rounds: number,
-): Promise<ForwardCost> {
-  const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
-  try {
-    const program = await begin(directory, sinkUrl)
-    const send = async (first: number, end: number): Promise<{ sent: LoadResult; cpu: number }> => {
-      const before = cpuSeconds(program.pid)
-      const sent = JSON.parse(await load.ask(`${program.writeUrl} ${first} ${end}`)) as LoadResult
-      await quiet(program.pid)
-      return { sent, cpu: cpuSeconds(program.pid) - before }
-    }
-    const cold = await send(0, WARM_ROUNDS)
-    check(await sink.ask('count'), cold.sent)
-    const { sent, cpu } = await send(WARM_ROUNDS, rounds)
-    const { peak } = memoryMib(program.pid)
-    await program.stop()
-    const got = check(await sink.ask('count'), sent)
-    return {
-      cpuPerMillion: (cpu / sent.samples) * MILLION,
-      coldCpuPerMillion: (cold.cpu / cold.sent.samples) * MILLION,
-      peakMib: peak,
-      seconds: sent.seconds,
-      wireBytes: got.bytes / got.samples,
-    }
-  } finally {
-    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+async function measure(program: Program, load: Talker, sink: Talker, first: number, end: number): Promise<ForwardCost> {
+  const before = cpuSeconds(program.pid)
+  const sent = JSON.parse(await load.ask(`${program.writeUrl} ${first} ${end}`)) as LoadResult
+  await quiet(program.pid)
+  const cpu = cpuSeconds(program.pid) - before
+  const got = check(await sink.ask('count'), sent)
+  return {
+    cpuPerMillion: (cpu / sent.samples) * MILLION,
+    seconds: sent.seconds,
+    wireBytes: got.bytes / got.samples,
   }
 }
 

@@ -27,6 +27,7 @@ import { ExtrasJudge } from './extras-judge.ts'
 import { fastKeys } from './fast/fast-keys.ts'
 import type { TimeBounds } from './judge.ts'
 import { Judge } from './judge.ts'
+import type { MakeKeys } from './key-index.ts'
 import { KnownMetadata } from './known-metadata.ts'
 import type { OverflowingMetric } from './overflow.ts'
 import { OVERFLOW, Overflow } from './overflow.ts'
@@ -136,9 +137,9 @@ export class Reception {
   #dropping = false
 
   /** @param seed of the hash table */
-  constructor(limits: SeriesLimits, seed: number) {
+  constructor(limits: SeriesLimits, seed: number, makeKeys: MakeKeys = fastKeys) {
     this.#limits = limits
-    this.table = new SeriesTable(seed, fastKeys)
+    this.table = new SeriesTable(seed, makeKeys)
     this.#judge = new Judge(this.scratch)
     this.#extrasJudge = new ExtrasJudge(this.extras)
     this.#metadata = new KnownMetadata(limits.metadataBytesMax)

@@ -1,0 +1,140 @@
+/** The reader in WebAssembly against the portable one: of every body, sound or damaged, both say the same to the bit. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { SeriesLimits } from '../../../collector/shard/body-decoder.ts'
+import { FastKeys, fastKeys } from '../../../collector/shard/fast/fast-keys.ts'
+import { PortableKeys } from '../../../collector/shard/key-index.ts'
+import { OVERFLOW } from '../../../collector/shard/overflow.ts'
+import { Reception } from '../../../collector/shard/reception.ts'
+import type { Label } from '../../../proto/wire/labels.ts'
+import { encodeWriteRequest } from '../../../proto/wire/remote-write.ts'
+import { portableSnappy } from '../../../proto/wire/snappy.ts'
+import { fullRequest1 } from '../../support/full-requests.ts'
+import { mutate } from '../../support/mutate.ts'
+import { Random, testSeed } from '../../support/random.ts'
+
+const NOW = 1_700_000_000_000
+const BODIES = Number(process.env['FLEETMETER_TEST_FAST_BODIES'] ?? 20_000)
+const LIMITS: SeriesLimits = {
+  seriesMax: 300,
+  seriesPerTenantMax: 1000,
+  seriesPerSenderMax: 200,
+  overflowSeriesMax: 50,
+  labelCountMax: 12,
+  labelNameBytesMax: 40,
+  labelValueBytesMax: 150,
+  decodedBytesMax: 1 << 20,
+  metadataBytesMax: 100_000,
+  samplesPerBodyMax: 400,
+}
+const BOUNDS = { oldest: NOW - 1e6, newest: NOW + 1e6 }
+const NAMES = ['up', 'cpu', 'übung', 'gpu_util', '']
+const SENDERS = ['a', 'b']
+
+function labelsOf(random: Random): Label[] {
+  const labels: Label[] = [['__name__', random.pick(NAMES)]]
+  for (let n = random.between(0, 5); n > 0; n--) {
+    const value = random.chance(0.05) ? 'x'.repeat(random.between(0, 200)) : String(random.between(0, 12))
+    labels.push([random.pick(['a', 'b', 'host', 'z', '_x', 'ö', '', 'a'.repeat(random.between(1, 60))]), value])
+  }
+  // Mostly sorted and without an empty name, as senders do.
+  if (random.chance(0.9)) {
+    const sorted = labels.filter(([name]) => name !== '').sort(([a], [b]) => (a < b ? -1 : 1))
+    return random.chance(0.9) ? sorted.filter(([name], i) => name !== sorted[i - 1]?.[0]) : sorted
+  }
+  return labels
+}
+
+/** A pool of label sets, so that series come again, in the same order or another. */
+function message(random: Random, pool: readonly Label[][]): Uint8Array {
+  if (random.chance(0.1)) return fullRequest1(NOW)
+  const first = random.between(0, pool.length - 1)
+  const series = Array.from({ length: random.between(0, 30) }, (_, i) => ({
+    labels: random.chance(0.03) ? labelsOf(random) : pool[(first + i) % pool.length]!,
+    samples: Array.from({ length: random.chance(0.8) ? 1 : random.between(0, 20) }, () => ({
+      timestamp: random.pick([0, -1, NOW, NOW + random.between(-50, 50), 2 ** 49, 2 ** 53]),
+      value: random.pick([0, -0, 1, random.next(), Number.NaN, Number.POSITIVE_INFINITY, 1e300]),
+    })),
+  }))
+  return encodeWriteRequest(series)
+}
+
+/** All that a body became, in a form that does not depend on how it was read. */
+function became(reception: Reception, body: Uint8Array, sender: string, tenant: string): unknown {
+  const incoming = { door: 'remote_write' as const, tenant, sender, body }
+  const [received] = reception.receive(NOW, [incoming], BOUNDS, () => true)
+  const { scratch, extras } = reception
+  const { outcome, start, end, extrasStart, extrasEnd } = received!
+  const seriesText = (series: number): unknown => {
+    if (series < 0 || series >= OVERFLOW) return series
+    const { name, labels, id, ref } = reception.define(series)
+    return [name, labels, Buffer.from(id).toString('hex'), ref]
+  }
+  const items: unknown[] = []
+  for (let i = start; i < end; i++)
+    items.push([seriesText(scratch.series[i]!), scratch.times[i], scratch.words[2 * i], scratch.words[2 * i + 1]])
+  for (let i = extrasStart; i < extrasEnd; i++) {
+    const kind = extras.kind(i)
+    const of = kind === 'metadata' ? extras.series[i] : seriesText(extras.series[i]!)
+    items.push([
+      kind,
+      of,
+      extras.times[i],
+      extras.series[i]! >= 0 ? Buffer.from(extras.message(i)).toString('hex') : '',
+    ])
+  }
+  const answer = outcome ?? reception.answer(received!)
+  const records = reception.recordsOf([received!], 0, NOW * 1000, undefined)
+  for (const record of records) reception.commit(record.body, NOW, { sample: () => {}, extra: () => {} })
+  return { answer, items, records: records.map(({ record }) => [record.count, record.kinds, record.verdict]) }
+}
+
+test('the core was built, and is in use', () => {
+  assert.ok(fastKeys(1) instanceof FastKeys, 'npm run build makes dist/collector/shard/fast/core.wasm')
+})
+
+test(`both readers say the same of ${BODIES} bodies`, (t) => {
+  const seed = testSeed()
+  t.diagnostic(`seed ${seed}`)
+  const random = new Random(seed)
+  const counts = { ok: 0, refused: 0 }
+  let readers: [Reception, Reception] | undefined
+  let pool: Label[][] = []
+  for (let n = 0; n < BODIES; n++) {
+    if (n % 500 === 0) {
+      readers = [new Reception(LIMITS, seed, fastKeys), new Reception(LIMITS, seed, (s) => new PortableKeys(s))]
+      pool = Array.from({ length: 60 }, () => labelsOf(random))
+    }
+    const plain = message(random, pool)
+    const inner = random.chance(0.3) ? mutate(plain, random) : plain
+    const block = portableSnappy.compress(inner)
+    const body = random.chance(0.2) ? mutate(block, random) : block
+    const [sender, tenant] = [random.pick(SENDERS), random.pick(['', 'other'])]
+    const [fast, portable] = readers!.map((reader) => became(reader, Uint8Array.from(body), sender, tenant))
+    assert.deepEqual(fast, portable, `seed ${seed}, body ${n}: ${Buffer.from(body).toString('hex')}`)
+    counts['kind' in (portable as { answer: object }).answer ? 'refused' : 'ok']++
+  }
+  t.diagnostic(`${counts.ok} read, ${counts.refused} refused`)
+  assert.ok(counts.ok > BODIES / 4 && counts.refused > BODIES / 20)
+})
+
+test('a body is never read beyond its end, whatever stood in memory before', () => {
+  const reader = new Reception(LIMITS, 1, fastKeys)
+  const labels: Label[] = [['__name__', 'up']]
+  const whole = encodeWriteRequest([{ labels, samples: [{ timestamp: NOW, value: 1 }] }])
+  const send = (bytes: Uint8Array) =>
+    became(reader, portableSnappy.compress(bytes), 'a', '') as { answer: { kind?: string }; items: unknown[] }
+  assert.equal(send(whole).items.length, 1)
+  // The rest of each stands behind it still.
+  for (let end = 1; end < whole.length; end++)
+    assert.equal(send(whole.subarray(0, end)).answer.kind, 'reject', `${end}`)
+})
+
+test('a literal of four gigabytes is no literal of none', () => {
+  const whole = encodeWriteRequest([{ labels: [['__name__', 'up']], samples: [{ timestamp: NOW, value: 1 }] }])
+  const block = portableSnappy.compress(whole)
+  assert.ok(block[0]! < 128)
+  const forged = Uint8Array.of(block[0]!, 0xfc, 0xff, 0xff, 0xff, 0xff, ...block.subarray(1))
+  const { answer } = became(new Reception(LIMITS, 1, fastKeys), forged, 'a', '') as { answer: { kind?: string } }
+  assert.equal(answer.kind, 'reject')
+})
