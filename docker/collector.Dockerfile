@@ -22,4 +22,4 @@ VOLUME /data
 EXPOSE 8742
 HEALTHCHECK --interval=10s --timeout=3s CMD ["node", "-e", "fetch('http://127.0.0.1:8742/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
-CMD ["node", "dist/collector/main.js"]
+CMD ["node", "--single-threaded-gc", "--max-semi-space-size=4", "dist/collector/main.js"]

@@ -7,6 +7,8 @@ declare const Deno: unknown
 
 export interface ChildOptions {
   readonly args: readonly string[]
+  /** Options of Node itself; other runtimes go without. */
+  readonly nodeFlags?: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
   /** stdout is piped when its lines are wanted; stderr always goes to ours. */
   readonly stdout: 'pipe' | 'inherit'
@@ -19,7 +21,7 @@ export interface ChildOptions {
  * the child leaves by {@link exitWithParent}.
  */
 export function spawnProgram(path: string, options: ChildOptions): ChildProcess {
-  const runtime = typeof Deno === 'undefined' ? process.execArgv : ['run', '-A']
+  const runtime = typeof Deno === 'undefined' ? [...process.execArgv, ...(options.nodeFlags ?? [])] : ['run', '-A']
   return spawn(process.execPath, [...runtime, path, ...options.args], {
     stdio: ['pipe', options.stdout, 'inherit'],
     detached: options.ownGroup === true,

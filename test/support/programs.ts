@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url'
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
 const READY_MS = 60_000
+/** As `npm run collector` gives them. */
+const COLLECTOR_FLAGS = ['--single-threaded-gc', '--max-semi-space-size=4']
 /** For profiles: `--cpu-prof --cpu-prof-dir=…`. */
 const NODE_FLAGS = (process.env['FLEETMETER_TEST_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')
 
@@ -59,17 +61,21 @@ export async function start(
   args: readonly string[] = [],
 ): Promise<Running> {
   const path = name === 'standalone' ? 'proto/standalone/main.js' : `${name}/main.js`
-  const child = spawn(process.execPath, [...NODE_FLAGS, join(DIST, path), ...args], {
-    env: {
-      PATH: process.env['PATH'] ?? '',
-      FLEETMETER_LOG_LEVEL: 'warn',
-      FLEETMETER_TOKEN: TOKEN,
-      FLEETMETER_STOP_WITH_PARENT: 'true',
-      ...env,
+  const child = spawn(
+    process.execPath,
+    [...NODE_FLAGS, ...(name === 'collector' ? COLLECTOR_FLAGS : []), join(DIST, path), ...args],
+    {
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        FLEETMETER_LOG_LEVEL: 'warn',
+        FLEETMETER_TOKEN: TOKEN,
+        FLEETMETER_STOP_WITH_PARENT: 'true',
+        ...env,
+      },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true, // so that a test can send a signal to its whole process group, as a terminal does
     },
-    stdio: ['pipe', 'pipe', 'pipe'],
-    detached: true, // so that a test can send a signal to its whole process group, as a terminal does
-  })
+  )
   let output = ''
   let stdout = ''
   const exited = new Promise<number | string>((resolve) =>
