@@ -33,7 +33,7 @@ export function findingsText(survey: Survey | Unreadable): string {
     ['segments', `${whole(survey.segments)}, ${size(survey.bytes)}`],
     ['records', whole(survey.records)],
     ['items', kindsText(survey.kinds)],
-    ['positions', survey.last === undefined ? 'none' : positions(survey.first!, survey.last)],
+    ['positions', survey.last === undefined ? 'none' : `${whole(survey.first! + 1)} to ${whole(survey.last)}`],
     ['cursor', cursor === undefined ? 'none: nothing is known to be stored' : whole(cursor.position)],
     ...findings.ranges.map((range): Row => ['damaged', rangeText(range)]),
     ...findings.gaps.map((gap): Row => ['missing', gapText(gap)]),

@@ -109,7 +109,12 @@ function repairedText({ before, done, after }: Repaired): string {
     : after.findings.sound
       ? 'the journal is sound now'
       : 'and yet it is not sound: run verify'
-  return `${findingsText(before)}  repaired: ${size(done.quarantined)} put aside in quarantine, ${size(done.torn)} of torn writes cut off (a copy is in quarantine), ${counted(done.lost, 'item')} lost; ${result}\n`
+  const did = [
+    ...(done.quarantined > 0 ? [`${size(done.quarantined)} put aside in quarantine`] : []),
+    ...(done.torn > 0 ? [`${size(done.torn)} of torn writes cut off, a copy is in quarantine`] : []),
+    `${counted(done.lost, 'item')} lost`,
+  ]
+  return `${findingsText(before)}  repaired: ${did.join('; ')}; ${result}\n`
 }
 
 function printJson(console: Console, all: readonly (Survey | Unreadable)[]): void {

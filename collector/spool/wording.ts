@@ -34,7 +34,7 @@ export function arrivalTime(micros: number): string {
 
 /** Positions (from, to], as those of the first and the last item. */
 export function positions(from: number, to: number): string {
-  return to - from === 1 ? `position ${to}` : `positions ${from + 1} to ${to}`
+  return to - from === 1 ? `position ${whole(to)}` : `positions ${whole(from + 1)} to ${whole(to)}`
 }
 
 /** Lines of a name and a text, the texts below each other. */
