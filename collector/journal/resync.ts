@@ -4,11 +4,11 @@
  *     sound | damaged ................ | sound        its own length leads to the next one, unless that is what is damaged
  *                 ^ a body may hold what looks like a record: a sender could have put it there
  *
- * So the bytes are not simply searched: where the damaged record still says how long it is, or which position follows it,
- * that decides.
+ * So the bytes are not simply searched: where the damaged record still says how long it is, which position follows it, or
+ * what its checksum is, that decides.
  */
 import { crc32c } from '../../proto/wire/crc32c.ts'
-import { decodeRecord, peekRange, RECORD_HEAD_BYTES, recordChecksum, recordLength } from './record.ts'
+import { decodeRecord, peekRange, RECORD_BYTES_MAX, RECORD_HEAD_BYTES, recordChecksum, recordLength } from './record.ts'
 
 /**
  * The offset of the next sound record behind the damage at `at`, or the end of the bytes.
@@ -18,31 +18,44 @@ export function nextSound(bytes: Uint8Array, at: number, expected: number | unde
   const stated = peekRange(bytes, at)
   const following = stated !== undefined && stated.position === expected ? expected + stated.count : undefined
   const length = recordLength(bytes, at)
-  if (length !== undefined) {
-    const next = at + RECORD_HEAD_BYTES + length
-    const found = decodeRecord(bytes, next)
-    if (found !== undefined && found.record.position === following) return next
-    // Another position, or the end: either the length is right, or it passes over what the damaged record says to follow it.
-    if (found !== undefined || next === bytes.length) return search(bytes, at + 1, next, following).following ?? next
-  }
-  const { first, following: exact } = search(bytes, at + 1, bytes.length, following)
+  const next = length === undefined ? undefined : at + RECORD_HEAD_BYTES + length
+  const found = next === undefined ? undefined : decodeRecord(bytes, next)
+  if (next !== undefined && found !== undefined && found.record.position === following) return next
+  // Its length may be damaged, and lead somewhere all the same: whether by chance or because a sender wished it.
+  const end = wholeUpTo(bytes, at)
+  if (end !== undefined) return end
+  if (next !== undefined && (found !== undefined || next === bytes.length)) return next
+  const { first, following: exact } = search(bytes, at + 1, following)
   return exact ?? first ?? bytes.length
 }
 
-/** Looks at every offset: the first sound record, and the one with a position. */
+/** Where a record ends of which only the first bytes are damaged: its checksum tells; undefined when more is. */
+function wholeUpTo(bytes: Uint8Array, at: number): number | undefined {
+  const start = at + RECORD_HEAD_BYTES
+  if (start > bytes.length) return undefined
+  const checksum = recordChecksum(bytes, at)
+  const last = Math.min(bytes.length, start + RECORD_BYTES_MAX)
+  let crc = 0
+  for (let end = start; end < last; ) {
+    crc = crc32c(bytes, end, ++end, crc)
+    if (crc === checksum && (end === bytes.length || decodeRecord(bytes, end) !== undefined)) return end
+  }
+  return undefined
+}
+
+/** Looks at every offset: the first sound record, and the one with a position where that is known. */
 function search(
   bytes: Uint8Array,
   from: number,
-  to: number,
   position: number | undefined,
 ): { readonly first: number | undefined; readonly following: number | undefined } {
   let first: number | undefined
-  for (let at = from; at < to; at++) {
+  for (let at = from; at < bytes.length; at++) {
     const found = decodeRecord(bytes, at)
     if (found === undefined) continue
     first ??= at
-    if (position === undefined || found.record.position === position)
-      return { first, following: position === undefined ? undefined : at }
+    if (position === undefined) break
+    if (found.record.position === position) return { first, following: at }
   }
   return { first, following: undefined }
 }

@@ -8,6 +8,7 @@ import { encodeRecordHead, encodeSegmentHead, RECORD_HEAD_BYTES } from '../../..
 import { crc32c } from '../../../proto/wire/crc32c.ts'
 import type { AppendFault } from '../../support/memory-files.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
+import { Random, testSeed } from '../../support/random.ts'
 
 const options: JournalOptions = {
   directory: '/j',
@@ -349,6 +350,59 @@ test('Journal: a record inside the body of a damaged record is not believed', ()
     assert.deepEqual(readAll(again.journal, 0), again.seen)
   }
 })
+
+test('Journal: one flipped bit, where bodies are as long as a flipped length says and hold records of their own', () => {
+  const seed = testSeed()
+  const random = new Random(seed)
+  for (let round = 0; round < 12; round++) {
+    const whole = new MemoryFiles()
+    const size = 2 ** random.between(5, 9)
+    const { journal } = open(whole, undefined, { segmentBytes: 2000 })
+    const written = Array.from({ length: 14 }, () => {
+      const count = random.between(1, 40)
+      const head = encodeRecordHead(record(journal.end, count, size)).length
+      const r = { ...record(journal.end, count), body: hostileBody(random, Math.max(1, size - head)) }
+      journal.append([r])
+      return r
+    })
+    const names = segmentsOf(whole)
+    const lastAt = whole.content.get(names.at(-1)!)!.length - encodeRecordHead(written.at(-1)!).length
+    for (let flip = 0; flip < 300; flip++) {
+      const files = new MemoryFiles()
+      for (const [name, bytes] of whole.content) files.content.set(name, bytes.slice())
+      const name = random.pick(names)
+      const bytes = files.content.get(name)!
+      // Half of them in the first bytes of a record, where most depends on them.
+      const starts = [...bytes.keys()].filter((at) => bytes[at] === 0xf1 && bytes[at + 1] === 0xe7)
+      const at = random.chance(0.5) ? random.pick(starts) + random.between(0, 12) : random.between(0, bytes.length - 1)
+      if (at >= bytes.length) continue
+      bytes[at]! ^= 1 << random.between(0, 7)
+      const again = open(files, 0, { segmentBytes: 2000 })
+      const missing = written.filter((r) => !again.seen.some((s) => s.position === r.position))
+      const where = `seed ${seed}, round ${round}: byte ${at} of ${name}`
+      assert.ok(missing.length <= 1, where)
+      assert.deepEqual(
+        again.seen.map(({ position }) => position),
+        written.filter((r) => !missing.includes(r)).map(({ position }) => position),
+        where,
+      )
+      assert.deepEqual(readAll(again.journal, 0), again.seen, where)
+      const inLast = at - (lastAt - written.at(-1)!.body.length)
+      const inItsRange = name === names.at(-1) && inLast >= RECORD_HEAD_BYTES && inLast < RECORD_HEAD_BYTES + 3
+      if (!inItsRange) assert.equal(again.journal.recovery.lost, missing[0]?.count ?? 0, where)
+    }
+  }
+})
+
+/** Random bytes, and often a whole record in them. */
+function hostileBody(random: Random, length: number): Uint8Array {
+  const body = Uint8Array.from({ length }, () => random.between(0, 255))
+  const position = random.chance(0.5) ? random.between(0, 300) : 5_000_000
+  const inner = record(position, random.between(1, 20), 3)
+  const forged = Buffer.concat([encodeRecordHead(inner), inner.body])
+  if (forged.length < length && random.chance(0.5)) body.set(forged, random.between(0, length - forged.length))
+  return body
+}
 
 test('Journal: an impossible count of a damaged last record is not believed', () => {
   const files = new MemoryFiles()
