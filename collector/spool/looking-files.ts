@@ -38,7 +38,8 @@ export class LookingFiles implements Files {
     const segments = names.filter((name) => SEGMENT_NAME.test(name))
     this.ignored = names.filter((name) => !SEGMENT_NAME.test(name) && !OWN_NAMES.has(name))
     try {
-      for (const name of segments) this.#look(join(directory, name))
+      // From the newest on: a collector removes them from the oldest on, so that what is still there has no hole.
+      for (const name of segments.reverse()) this.#look(join(directory, name))
     } catch (error) {
       this.release()
       throw error

@@ -21,7 +21,7 @@ import { temporaryDirectory } from '../../support/programs.ts'
 import { Random, testSeed } from '../../support/random.ts'
 
 const COUNTS = [3, 5, 7, 2, 9, 4, 1, 6]
-const FLIPS = 150
+const FLIPS = 100
 /** Where in a record its position and count are, one byte each in these journals. */
 const RANGE_AT = [10, 11]
 
