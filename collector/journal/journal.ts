@@ -18,6 +18,7 @@ import type { JournalRecord } from './record.ts'
 import { decodeRecord, encodeRecordHead, encodeSegmentHead, RECORD_HEAD_BYTES, recordLength } from './record.ts'
 import type { Recovered, Recovery, Segment } from './recovery.ts'
 import { loadSegment, recoverJournal, segmentName } from './recovery.ts'
+import { nextSound } from './resync.ts'
 
 export interface JournalOptions {
   readonly directory: string
@@ -284,17 +285,17 @@ export class Journal {
         const found = decodeRecord(bytes, 0)
         if (found !== undefined) return { record: found.record, end: offset + found.end }
       }
-      return { record: undefined, end: this.#nextRecord(segment, offset + 1) }
+      return { record: undefined, end: this.#nextRecord(segment, offset) }
     } catch (error) {
       throw ioError(`Cannot read segment "${segment.path}"`, error)
     }
   }
 
-  /** Offset of the next sound record in a segment that is damaged, or its end. */
+  /** Offset of the next sound record behind damage, or the segment's end. */
   #nextRecord(segment: Segment, offset: number): number {
     const bytes = loadSegment(this.#files, segment)
-    for (let at = offset; at < bytes.length; at++) if (decodeRecord(bytes, at) !== undefined) return at
-    return segment.bytes // not where the file ends: that may be earlier, if somebody has cut it
+    const next = nextSound(bytes, offset, offset === 0 ? undefined : this.#reader?.position)
+    return next < bytes.length ? next : segment.bytes // not where the file ends: that may be earlier, if somebody has cut it
   }
 }
 

@@ -31,6 +31,8 @@ const NOTHING = new Uint8Array(0)
 
 /** Longest record that a reader believes; a body is bounded far below. */
 export const RECORD_BYTES_MAX: number = 256 * 1024 * 1024
+/** Most items that a reader believes a damaged record to hold; a body's are bounded far below. */
+const RECORD_ITEMS_MAX = 2 ** 28
 
 /** Through which door a body came: how it is to be read. Numbers are on disk: new ones at the end. */
 export const DOORS = ['remote_write', 'metrics_batch', 'host', 'remote_write_2', 'rules'] as const
@@ -148,7 +150,7 @@ export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRe
   if (length === undefined) return undefined
   const start = at + RECORD_HEAD_BYTES
   const end = start + length
-  if (end > bytes.length || crc32c(bytes, start, end) !== new ByteReader(bytes, at + 6).u32()) return undefined
+  if (end > bytes.length || crc32c(bytes, start, end) !== recordChecksum(bytes, at)) return undefined
   try {
     const r = new ByteReader(bytes, start, end)
     const position = r.varint()
@@ -171,12 +173,22 @@ export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRe
   }
 }
 
-/** Position and count as a damaged record states them, unproved; undefined when not even that can be read. */
+/** The checksum that a record states, of the payload behind it. The head must be there. */
+export function recordChecksum(bytes: Uint8Array, at: number): number {
+  return new ByteReader(bytes, at + 6).u32()
+}
+
+/**
+ * Position and count as a damaged record states them, unproved; undefined when not even that can be read, or no record can
+ * hold so many. Its first bytes may be what is damaged: they are not looked at.
+ */
 export function peekRange(bytes: Uint8Array, at: number): { position: number; count: number } | undefined {
-  if (recordLength(bytes, at) === undefined) return undefined
+  if (at + RECORD_HEAD_BYTES > bytes.length) return undefined
   try {
     const r = new ByteReader(bytes, at + RECORD_HEAD_BYTES)
-    return { position: r.varint(), count: r.varint() }
+    const position = r.varint()
+    const count = r.varint()
+    return count >= 1 && count <= RECORD_ITEMS_MAX ? { position, count } : undefined
   } catch {
     return undefined
   }

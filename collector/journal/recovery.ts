@@ -8,12 +8,13 @@
  *     cut-off last write    cut away: nobody was told that it is kept
  *     record at or behind a later segment's first position: left of a failed write that could not be cut away. Void.
  */
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Files } from './files.ts'
 import type { JournalRecord } from './record.ts'
-import { decodeRecord, decodeSegmentHead, peekRange, RECORD_HEAD_BYTES, recordLength } from './record.ts'
+import { decodeRecord, decodeSegmentHead, peekRange } from './record.ts'
+import { isCutOff, nextSound } from './resync.ts'
 
 /** What was found. */
 export interface Recovery {
@@ -57,14 +58,38 @@ export interface Recovered {
 const SEGMENT_NAME = /^([0-9a-f]{8})\.seg$/
 const HEAD_BYTES_MAX = 4096
 
+/** What is told while a journal is looked at, in order: where things are, for a person. Positions count items. */
+export interface RecoveryWatcher {
+  /** A segment's records come next. */
+  segment?(segment: Segment): void
+  /** A sound record at these bytes; `repeats`: its positions came before, it is not visited. */
+  record?(
+    segment: Segment,
+    record: JournalRecord,
+    place: { readonly offset: number; readonly end: number; readonly repeats: boolean },
+  ): void
+  /** Bytes that are no sound record, kept aside. */
+  damaged?(segment: Segment, from: number, to: number): void
+  /** Bytes of writes that nobody was told to be kept, cut away. */
+  cut?(segment: Segment, from: number, to: number): void
+  /** The items (from, to] are missing; not `proved`: by what the damaged record says of itself. */
+  missing?(gap: { readonly from: number; readonly to: number; readonly proved: boolean }): void
+}
+
 /** The name of the file with a sequence number. */
 export function segmentName(sequence: number): string {
   return `${sequence.toString(16).padStart(8, '0')}.seg`
 }
 
+/** Under which name damaged bytes at an offset of a segment are kept aside. */
+export function quarantineName({ path }: Pick<Segment, 'path'>, offset: number): string {
+  return `${basename(path)}-${offset}.bin`
+}
+
 /**
  * @param cursor position up to which everything is stored, undefined when that is not known
- * @throws FleetmeterError `FM_DIRECTORY` when a segment is of another version
+ * @param watcher is told where things are
+ * @throws FleetmeterError `FM_DIRECTORY` when a segment is of another version, or its head cannot be read
  */
 export function recoverJournal(
   files: Files,
@@ -72,6 +97,7 @@ export function recoverJournal(
   quarantine: string,
   cursor: number | undefined,
   visit: (record: JournalRecord) => void,
+  watcher: RecoveryWatcher = {},
 ): Recovered {
   files.makeDirectory(directory)
   files.makeDirectory(quarantine)
@@ -79,7 +105,7 @@ export function recoverJournal(
   const segments = names
     .map((name) => openSegment(files, directory, name))
     .sort((a, b) => a.sequence - b.sequence || a.path.localeCompare(b.path))
-  const scan = new Scan(files, quarantine, visit, cursor)
+  const scan = new Scan(files, quarantine, visit, cursor, watcher)
   for (const [i, segment] of segments.entries()) {
     const later = segments.slice(i + 1).filter((other) => other.sequence > segment.sequence && other.start > 0)
     const bound = Math.min(...later.map((other) => other.first))
@@ -132,7 +158,9 @@ function openSegment(files: Files, directory: string, name: string): Segment {
     const { sequence, first, horizon } = head
     return { ...unread, sequence, first, start: end, end: first, horizon, lastAt: horizon }
   } catch (error) {
-    if (error instanceof WireError && error.code !== 'unsupported') return unread
+    if (!(error instanceof WireError))
+      throw new FleetmeterError('FM_DIRECTORY', `Cannot read segment "${path}": ${messageOf(error)}`)
+    if (error.code !== 'unsupported') return unread
     throw new FleetmeterError(
       'FM_DIRECTORY',
       `Cannot read the journal in "${directory}": ${messageOf(error)}. It was written by another version: use that one to drain it.`,
@@ -150,25 +178,34 @@ class Scan {
   readonly #visit: (record: JournalRecord) => void
   /** What lies before it is stored, and not lost. */
   readonly #cursor: number | undefined
+  readonly #watcher: RecoveryWatcher
 
-  constructor(files: Files, quarantine: string, visit: (record: JournalRecord) => void, cursor: number | undefined) {
+  constructor(
+    files: Files,
+    quarantine: string,
+    visit: (record: JournalRecord) => void,
+    cursor: number | undefined,
+    watcher: RecoveryWatcher,
+  ) {
     this.#files = files
     this.#quarantine = quarantine
     this.#visit = visit
     this.#cursor = cursor
+    this.#watcher = watcher
   }
 
   /** @param bound records at or behind this position are void */
   segment(segment: Segment, bound: number, isLast: boolean): void {
     const bytes = loadSegment(this.#files, segment)
-    if (segment.start > 0) this.#begin(segment.first)
+    this.#watcher.segment?.(segment)
+    if (segment.start > 0) this.#reach(segment.first)
     let damagedFrom: number | undefined
     let offset = segment.start
     while (offset < bytes.length) {
       const found = decodeRecord(bytes, offset)
       if (found === undefined) {
         damagedFrom ??= offset
-        offset++
+        offset = nextSound(bytes, offset, offset === 0 ? undefined : this.expected)
         continue
       }
       if (found.record.position >= bound) {
@@ -178,34 +215,41 @@ class Scan {
       }
       if (damagedFrom !== undefined) this.#keepAside(segment, bytes, damagedFrom, offset)
       damagedFrom = undefined
+      this.#record(segment, found.record, offset, found.end)
       offset = found.end
-      this.#record(segment, found.record)
     }
     if (damagedFrom !== undefined) this.#tail(segment, bytes, damagedFrom, isLast)
     this.lastAt = Math.max(this.lastAt, segment.lastAt)
     segment.lastAt = this.lastAt
   }
 
-  #record(segment: Segment, record: JournalRecord): void {
+  #record(segment: Segment, record: JournalRecord, offset: number, offsetEnd: number): void {
     const end = record.position + record.count
     segment.end = Math.max(segment.end, end)
     segment.lastAt = Math.max(segment.lastAt, record.at)
-    const expected = this.#begin(record.position)
     // A copied segment repeats positions: they have been seen, and nothing is lost.
-    if (record.position < expected) return
-    this.#lose(expected, record.position)
+    const repeats = record.position < (this.expected ?? 0)
+    if (!repeats) this.#reach(record.position)
+    this.#watcher.record?.(segment, record, { offset, end: offsetEnd, repeats })
+    if (repeats) return
     this.expected = end
     this.#visit(record)
   }
 
-  /** The journal is kept from here on; what is missing between the cursor and here is lost. */
-  #begin(position: number): number {
-    this.expected ??= Math.min(position, this.#cursor ?? position)
-    return this.expected
+  /**
+   * The journal goes on from a position, as a record or a segment's head says: what is missing up to here is lost. Before the
+   * first one, that is what is missing behind the cursor.
+   */
+  #reach(position: number): void {
+    const expected = this.expected ?? Math.min(position, this.#cursor ?? position)
+    this.expected = Math.max(expected, position)
+    this.#lose(expected, position, true)
   }
 
-  #lose(from: number, to: number): void {
+  #lose(from: number, to: number, proved: boolean): void {
+    if (to <= from) return
     this.recovery.lost += Math.max(0, to - Math.max(from, this.#cursor ?? from))
+    this.#watcher.missing?.({ from, to, proved })
   }
 
   /** Unreadable bytes reach to the end of a segment. */
@@ -218,13 +262,15 @@ class Scan {
     // At the very end no later record shows the gap: the damaged one's own count is believed where its position fits.
     const last = isLast ? peekRange(bytes, from) : undefined
     if (last === undefined || last.position !== this.expected) return
-    this.#lose(this.expected, this.expected + last.count)
-    this.expected += last.count
-    segment.end = this.expected
+    const end = this.expected + last.count
+    this.#lose(this.expected, end, false)
+    this.expected = end
+    segment.end = end
   }
 
   #drop(segment: Segment, bytes: Uint8Array, from: number): void {
     this.recovery.torn += bytes.length - from
+    this.#watcher.cut?.(segment, from, bytes.length)
     segment.bytes = from
     const fd = this.#files.open(segment.path)
     try {
@@ -237,14 +283,9 @@ class Scan {
   }
 
   #keepAside(segment: Segment, bytes: Uint8Array, from: number, to: number): void {
-    this.#files.write(join(this.#quarantine, `${segmentName(segment.sequence)}-${from}.bin`), bytes.subarray(from, to))
+    const name = quarantineName(segment, from)
+    this.#files.write(join(this.#quarantine, name), bytes.subarray(from, to))
     this.recovery.quarantined += to - from
+    this.#watcher.damaged?.(segment, from, to)
   }
-}
-
-/** Whether the bytes from here to the end look like a write that was cut short: a beginning without its end. */
-function isCutOff(bytes: Uint8Array, at: number): boolean {
-  if (bytes.length - at < RECORD_HEAD_BYTES) return true
-  const length = recordLength(bytes, at)
-  return length !== undefined && at + RECORD_HEAD_BYTES + length > bytes.length
 }
