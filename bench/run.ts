@@ -4,23 +4,29 @@
  *     npm run bench                       100,000 samples a second for 60 s, then flat out for 30 s
  *     npm run bench -- --seconds 10       shorter
  *     npm run bench -- --write-baseline   keeps the figures for the next comparison
+ *     npm run bench -- forward            taking and forwarding a sample, beside vmagent, five pairs
  *     npm run bench -- neighbour          what an attack costs another sender's answers, five turns
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Measurement } from './end-to-end.ts'
 import { measureEndToEnd } from './end-to-end.ts'
 import { GPUS } from './fleet.ts'
+import type { ForwardPair } from './forward.ts'
+import { measureForward } from './forward.ts'
 import { measureNeighbour } from './neighbour.ts'
 import { machine } from './processes.ts'
+import { quantiles } from './quantiles.ts'
 
 const BASELINE = fileURLToPath(new URL('./baseline.json', import.meta.url))
 const NODES = 200
 const SENDERS = 8
 const RATE = 100_000
 const NEIGHBOUR_ROUNDS = 5
+const FORWARD_ROUNDS = { cold: 100, pair: 40 }
+const FORWARD_PAIRS = 5
 
 type Figures = Record<string, number>
 
@@ -62,6 +68,24 @@ function table(columns: readonly string[], runs: readonly Figures[]): string {
   return [`| ${['', ...columns].join(' | ')} |`, `|---|${'---:|'.repeat(columns.length)}`, ...rows].join('\n')
 }
 
+async function forward(): Promise<void> {
+  const version = spawnSync('vmagent', ['-version'], { encoding: 'utf8' }).stderr.trim() // it says so there
+  console.log(`beside ${version} (Debian package victoria-metrics)\n`)
+  const { cold, pairs, peakMib } = await measureForward(NODES, FORWARD_ROUNDS, FORWARD_PAIRS)
+  console.log('| CPU s / million samples | fleetmeter | vmagent | × | bytes / sample forwarded | |')
+  console.log('|---|---:|---:|---:|---:|---:|')
+  const ratio = ({ fleetmeter, vmagent }: ForwardPair): number => fleetmeter.cpuPerMillion / vmagent.cpuPerMillion
+  const row = (name: string, pair: ForwardPair): void => {
+    const [ours, theirs] = [pair.fleetmeter, pair.vmagent]
+    const figures = [ours.cpuPerMillion, theirs.cpuPerMillion, ratio(pair), ours.wireBytes, theirs.wireBytes]
+    console.log(`| ${[name, ...figures.map((n) => n.toFixed(2))].join(' | ')} |`)
+  }
+  row('cold', cold)
+  for (const pair of pairs) row('warm', pair)
+  console.log(`\nmedian × ${quantiles(pairs.map(ratio)).p50.toFixed(2)}`)
+  console.log(`peak memory, MiB: ${peakMib.fleetmeter.toFixed(0)} / ${peakMib.vmagent.toFixed(0)}`)
+}
+
 async function neighbour(seconds: number): Promise<void> {
   console.log('answers to the honest sender, ms; answers to the hostile one by status\n')
   console.log('| alone p50 | p99 | attacked p50 | p99 | p99 × | the hostile one |\n|---:|---:|---:|---:|---:|---|')
@@ -80,8 +104,10 @@ const { values, positionals } = parseArgs({
 })
 execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
 console.log(machine())
-if (positionals[0] === 'neighbour') {
-  await neighbour(Number(values.seconds ?? 8))
+if (positionals[0] !== undefined) {
+  if (positionals[0] === 'forward') await forward()
+  else if (positionals[0] === 'neighbour') await neighbour(Number(values.seconds ?? 8))
+  else throw new Error(`there is no bench "${positionals[0]}": forward, neighbour, or none of them`)
   process.exit(0)
 }
 const seconds = Number(values.seconds ?? 60)

@@ -36,8 +36,8 @@ export type BatchOrigin = Pick<BatchHeader, 'collector' | 'session' | 'shard' | 
 /** Puts the definition of a series into a batch. */
 export type DescribeSeries = (series: number, builder: BatchBuilder) => void
 
-/** So many batches may wait in memory: beyond them the copy is given up. */
-const BATCHES_KEPT = 16
+/** What waits in memory goes as one batch: beyond so many of the usual size the copy is given up, and the journal read. */
+const BATCHES_KEPT = 4
 /** A record of the journal is at most about this large as a batch; several may meet in one write. */
 const BATCH_BYTES_HUGE = 32 * 1024 * 1024
 
