@@ -25,7 +25,7 @@ import type { Snappy } from '../../proto/wire/snappy.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door } from '../journal/record.ts'
 import type { Extras } from './extras.ts'
-import type { PlainSink } from './fast/fast-keys.ts'
+import type { PlainSink2 } from './fast/fast-keys.ts'
 import { FastKeys } from './fast/fast-keys.ts'
 import type { KnownMetadata } from './known-metadata.ts'
 import type { Overflow, SeriesBound } from './overflow.ts'
@@ -113,7 +113,7 @@ interface DecoderColumns {
   readonly overflow: Overflow
 }
 
-export class PortableDecoder implements BodyDecoder, PlainSink, Request2Sink {
+export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   table: SeriesTable
   readonly #scratch: Scratch
   readonly #extras: Extras
@@ -173,11 +173,16 @@ export class PortableDecoder implements BodyDecoder, PlainSink, Request2Sink {
     this.#scope = tenant.number * 2 + KEY_PROTOBUF
     this.#begin()
     if (door === 'metrics_batch') return { badPoints: this.#points(body) }
-    if (door !== 'remote_write_2' && this.#readFast(body)) return { badPoints: [] }
+    if (this.#readFast(door, body)) return { badPoints: [] }
     const decoded = this.#snappy.uncompress(body, this.#applied.decodedBytesMax)
     if (door === 'remote_write_2') readRequest2(decoded, this, this.#applied.decodedBytesMax)
     else readWriteRequest(decoded, this)
     return { badPoints: [] }
+  }
+
+  plainMetadata(series: number, metadata: MetadataRanges): void {
+    this.#current = series
+    this.seriesMetadata(metadata)
   }
 
   #begin(): void {
@@ -189,20 +194,25 @@ export class PortableDecoder implements BodyDecoder, PlainSink, Request2Sink {
   }
 
   /** Whatever it does not take, or refuses, is for the portable reader: that says what is wrong. */
-  #readFast(body: Uint8Array): boolean {
+  #readFast(door: Door, body: Uint8Array): boolean {
     const { keys } = this.table
     // Which samples overflowed is said by their number, one at a time.
     if (!(keys instanceof FastKeys) || this.#overflowed.length > 0) return false
     const extras = this.#extras.count
+    const { decodedBytesMax } = this.#applied
     try {
-      return keys.read(body, this.#scope, this.#applied.decodedBytesMax, this)
+      const read =
+        door === 'remote_write_2'
+          ? keys.read2(body, this.#scope, decodedBytesMax, this)
+          : keys.read(body, this.#scope, decodedBytesMax, this)
+      if (read) return true
     } catch (error) {
       if (!(error instanceof WireError)) throw error
-      this.#scratch.count = this.#bodyStart
-      this.#extras.truncate(extras)
-      this.#begin()
-      return false
     }
+    this.#scratch.count = this.#bodyStart
+    this.#extras.truncate(extras)
+    this.#begin()
+    return false
   }
 
   // The sink of a write request, of either version.

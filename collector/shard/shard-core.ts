@@ -54,8 +54,10 @@ export interface ShardOptions {
 }
 
 export interface Tick {
-  /** Wall clock, ms. */
+  /** Wall clock, ms; it never goes back, and so stands still where the system's was set back. */
   readonly now: number
+  /** A clock that always goes on, ms: what is done now and then is timed by it. The wall clock by default. */
+  readonly monotonic?: number
   /** Ranges that aggregators have stored since the last tick. */
   readonly stored: readonly { readonly from: number; readonly to: number }[]
   /** How many batches and bytes the sender has room for. */
@@ -88,10 +90,10 @@ export class ShardCore {
   readonly #windows: RuleWindows
   readonly #cursorFile: CursorFile
   #lastAtMs: number
-  #lastSync = 0
-  #lastBatch = 0
+  #lastSync = Number.NEGATIVE_INFINITY
+  #lastBatch = Number.NEGATIVE_INFINITY
   #cursorWritten: number
-  #cursorWrittenAt = 0
+  #cursorWrittenAt = Number.NEGATIVE_INFINITY
   #startsDay = 0
   #keptWritten = 0
   #state: string | undefined
@@ -186,8 +188,9 @@ export class ShardCore {
     for (const { from, to } of tick.stored)
       this.#outbox.stored(from, to, (door, kinds) => this.counts.stored(door, kinds))
     this.#windows.settle(tick.emissionsKept ?? 0)
-    this.#sync(tick.now)
-    this.#moveCursor(tick.now)
+    const at = tick.monotonic ?? tick.now
+    this.#sync(at)
+    this.#moveCursor(at, tick.now)
     const batches: OutgoingBatch[] = []
     let bytes = 0
     while (batches.length < tick.roomBatches && bytes < tick.roomBytes) {
@@ -200,9 +203,9 @@ export class ShardCore {
       batches.push(batch)
       bytes += batch.bytes.length
     }
-    if (batches.length > 0) this.#lastBatch = tick.now
-    else if (tick.roomBatches > 0 && !this.#outbox.behind && Math.abs(tick.now - this.#lastBatch) >= SIGN_OF_LIFE_MS) {
-      this.#lastBatch = tick.now
+    if (batches.length > 0) this.#lastBatch = at
+    else if (tick.roomBatches > 0 && !this.#outbox.behind && Math.abs(at - this.#lastBatch) >= SIGN_OF_LIFE_MS) {
+      this.#lastBatch = at
       batches.push(this.#outbox.sign(tick.now))
     }
     if (tick.takesEmission === false) return { batches, emission: undefined }
@@ -239,10 +242,10 @@ export class ShardCore {
 
   /** Syncs, writes the cursor and closes the files. What is not stored stays in the journal. */
   close(now: number): void {
-    this.#lastSync = 0
-    this.#cursorWrittenAt = 0
+    this.#lastSync = Number.NEGATIVE_INFINITY
+    this.#cursorWrittenAt = Number.NEGATIVE_INFINITY
     this.#sync(now)
-    this.#moveCursor(now)
+    this.#moveCursor(now, now)
     this.#journal.close()
   }
 
@@ -369,9 +372,10 @@ export class ShardCore {
     this.#startsDay = day
   }
 
-  #sync(now: number): void {
-    if (Math.abs(now - this.#lastSync) < SYNC_EVERY_MS) return
-    this.#lastSync = now
+  /** @param at of the clock that goes on, ms */
+  #sync(at: number): void {
+    if (Math.abs(at - this.#lastSync) < SYNC_EVERY_MS) return
+    this.#lastSync = at
     try {
       this.#journal.sync()
     } catch (error) {
@@ -382,11 +386,11 @@ export class ShardCore {
   }
 
   /** Writes the cursor, then removes what lies before it: in this order, so that it never points before what is kept. */
-  #moveCursor(now: number): void {
-    if (Math.abs(now - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
+  #moveCursor(at: number, now: number): void {
+    if (Math.abs(at - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
     const position = Math.max(this.#cursorWritten, Math.min(this.#outbox.cursor, this.#windows.position))
     const keepFrom = this.#windows.keepFrom(now, this.#lastAtMs)
-    this.#cursorWrittenAt = now
+    this.#cursorWrittenAt = at
     try {
       if (position !== this.#cursorWritten || this.#windows.hint.kept !== this.#keptWritten) this.#writeCursor(position)
       if (this.#journal.release(position, keepFrom)) this.#state = undefined // there is room again

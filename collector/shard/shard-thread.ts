@@ -163,10 +163,11 @@ export class ShardThread implements Service {
     return reply
   }
 
-  async tick(tick: Omit<Tick, 'now'>): Promise<ShardReply<'tick'>> {
+  async tick(tick: Omit<Tick, 'now' | 'monotonic'>): Promise<ShardReply<'tick'>> {
+    const { clock } = this.#options
     const reply = await this.#run(await this.#opened(), {
       kind: 'tick',
-      tick: { ...tick, now: this.#options.clock.now() },
+      tick: { ...tick, now: clock.now(), monotonic: clock.monotonic() },
     })
     this.#snapshot = reply.snapshot
     this.#state = reply.snapshot.state

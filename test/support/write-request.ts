@@ -50,6 +50,7 @@ export function remoteWrite2Body(points: readonly Point[]): Uint8Array<ArrayBuff
 
 type Series2 = Omit<SeriesToWrite, 'samples'> & {
   readonly samples: readonly { readonly timestamp: number; readonly value: number; readonly start?: number }[]
+  readonly metadata?: { readonly type: number; readonly help: string; readonly unit: string }
 }
 
 /** The message of remote write 2.0, before snappy. */
@@ -60,9 +61,10 @@ export function encodeRequest2(series: readonly Series2[]): Uint8Array {
     return symbols.get(text)!
   }
   const refs = series.map(({ labels }) => labels.flatMap(([name, value]) => [ref(name), ref(value)]))
+  const texts = series.map(({ metadata }) => [ref(metadata?.help ?? ''), ref(metadata?.unit ?? '')])
   const writer = new Writer()
   for (const symbol of symbols.keys()) writer.uint32(0x22).string(symbol)
-  for (const [i, { samples, histograms }] of series.entries()) {
+  for (const [i, { samples, histograms, metadata }] of series.entries()) {
     writer.uint32(0x2a).fork()
     writer.uint32(0x0a).fork()
     for (const r of refs[i]!) writer.uint32(r)
@@ -75,6 +77,19 @@ export function encodeRequest2(series: readonly Series2[]): Uint8Array {
       writer.ldelim()
     }
     for (const message of histograms ?? []) writer.uint32(0x1a).bytes(message)
+    if (metadata !== undefined) {
+      const [help, unit] = texts[i]!
+      writer
+        .uint32(0x2a)
+        .fork()
+        .uint32(0x08)
+        .uint32(metadata.type)
+        .uint32(0x18)
+        .uint32(help!)
+        .uint32(0x20)
+        .uint32(unit!)
+      writer.ldelim()
+    }
     writer.ldelim()
   }
   return writer.finish()

@@ -8,6 +8,7 @@
 import { Reader } from '../../../proto/wire/protobuf.ts'
 import type { WriteRequestSink } from '../../../proto/wire/remote-write.ts'
 import { asWireError, readWriteRequest } from '../../../proto/wire/remote-write.ts'
+import type { MetadataRanges } from '../../../proto/wire/remote-write-2.ts'
 import type { KeyIndex, MakeKeys } from '../key-index.ts'
 import { PortableKeys } from '../key-index.ts'
 import type { Core } from './load-core.ts'
@@ -22,6 +23,15 @@ export interface PlainSink extends WriteRequestSink {
   /** Columns of equal length, two words a value; valid during the call. */
   plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array): void
 }
+
+/** The same for remote write 2.0. */
+export interface PlainSink2 extends PlainSink {
+  /** What the metric of a known series is; valid during the call. */
+  plainMetadata(series: number, metadata: MetadataRanges): void
+}
+
+/** Of the core's column. */
+const METADATA_WORDS = 6
 
 /** With the core where there is one. */
 export const fastKeys: MakeKeys = (seed) => {
@@ -86,10 +96,7 @@ export class FastKeys implements KeyIndex {
    */
   read(body: Uint8Array, scope: number, bytesMax: number, sink: PlainSink): boolean {
     const core = this.#core
-    const input = core.input(body.length)
-    if (input === 0) return false
-    this.#memory().set(body, input)
-    const end = core.unsnap(body.length, Math.min(bytesMax, MOST_U32))
+    const end = this.#decode(body, bytesMax)
     if (end < 0) return false
     for (let at = 0; at < end; ) {
       at = core.read1(at, end, scope)
@@ -98,6 +105,50 @@ export class FastKeys implements KeyIndex {
       if (at < end && count < this.#columnLength && !this.#learn(sink)) at += this.#readOne(at, end, sink)
     }
     return true
+  }
+
+  /**
+   * Reads a remote write 2.0 body.
+   * @returns false when it is not for here, all of it: it holds more than series with samples and metadata, or something that is not
+   *   plain; the sink may then hold a part of it
+   */
+  read2(body: Uint8Array, scope: number, bytesMax: number, sink: PlainSink2): boolean {
+    const core = this.#core
+    const end = this.#decode(body, bytesMax)
+    if (end < 0 || core.open2(end, bytesMax) === 0) return false
+    for (let at = 0; at < end; ) {
+      at = core.read2(at, end, scope)
+      const count = core.count()
+      const metadata = core.metadataPushed()
+      if (count > 0) this.#give(count, sink)
+      if (metadata > 0) this.#giveMetadata(metadata, sink)
+      if (at < end && !this.#learn(sink) && count + metadata === 0) return false
+    }
+    return true
+  }
+
+  /** @returns the length of the message in the core's output; -1 when the body is not for here */
+  #decode(body: Uint8Array, bytesMax: number): number {
+    const input = this.#core.input(body.length)
+    if (input === 0) return -1
+    this.#memory().set(body, input)
+    return this.#core.unsnap(body.length, Math.min(bytesMax, MOST_U32))
+  }
+
+  #giveMetadata(count: number, sink: PlainSink2): void {
+    const body = this.#memory().subarray(this.#core.output())
+    const at = this.#core.metadataColumn() >>> 2
+    for (let i = at; i < at + METADATA_WORDS * count; i += METADATA_WORDS) {
+      const [series, type, helpAt, helpLength, unitAt, unitLength] = this.#u32.subarray(i, i + METADATA_WORDS)
+      sink.plainMetadata(series!, {
+        body,
+        type: type!,
+        helpAt: helpAt!,
+        helpLength: helpLength!,
+        unitAt: unitAt!,
+        unitLength: unitLength!,
+      })
+    }
   }
 
   /** Labels that nobody knows, where they are all that kept the core from going on. */

@@ -19,6 +19,10 @@ export interface Core {
   indexBytes(): number
   unsnap(length: number, max: number): number
   read1(at: number, end: number, scope: number): number
+  open2(end: number, labelBytesMax: number): number
+  read2(at: number, end: number, scope: number): number
+  metadataColumn(): number
+  metadataPushed(): number
   staging(size: number): number
   find(at: number, size: number, scope: number): number
   remember(at: number, size: number, scope: number, series: number): number

@@ -218,3 +218,13 @@ test('a body that is refused leaves no trace in those of the same write', () => 
     assert.deepEqual(batchOf([of('remote_write_2', compress(broken)), good]), batchOf([good]))
   }
 })
+
+test('a wall clock that stands still, as after it was set back, stops neither the cursor nor what is removed behind it', () => {
+  const core = new ShardCore(new MemoryFiles(), options)
+  for (let i = 0; i < 100; i++) core.take(NOW, [one(`series_${i}`, NOW - i)])
+  assert.ok(core.journal.segments > 2)
+  const { batches } = core.tick({ ...tick, monotonic: 0 })
+  assert.ok(batches.length > 0)
+  core.tick({ ...tick, monotonic: 10_000, stored: batches.map(({ from, to }) => ({ from, to })) })
+  assert.equal(core.journal.segments, 1)
+})

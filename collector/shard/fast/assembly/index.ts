@@ -33,6 +33,19 @@ const TAG_SAMPLE: u32 = 0x12
 const TAG_VALUE: u32 = 0x09
 const TAG_TIME: u32 = 0x10
 
+// Remote write 2.0.
+const TAG_SYMBOL: u32 = 0x22
+const TAG_SERIES_2: u32 = 0x2a
+const TAG_REFS: u32 = 0x0a
+const TAG_METADATA: u32 = 0x2a
+const TAG_START: u32 = 0x18
+const TAG_TYPE: u32 = 0x08
+const TAG_HELP: u32 = 0x18
+const TAG_UNIT: u32 = 0x20
+const SYMBOLS_MAX: u32 = 1 << 16
+const BLOCK_BYTES: usize = 1 << 14
+const METADATA_BYTES: usize = 24
+
 let seed: u64 = 0
 let inputAt: usize = 0
 let inputBytes: usize = 0
@@ -44,6 +57,15 @@ let valuesAt: usize = 0
 let pushed: u32 = 0
 let unknownAt: usize = 0
 let unknownBytes: u32 = 0
+
+let number: u32 = 0
+let nestedAt: usize = 0
+let symbolsAt: usize = 0
+let symbolCount: u32 = 0
+let labelBytesLeft: f64 = 0
+let blockAt: usize = 0
+let metadataAt: usize = 0
+let metadataCount: u32 = 0
 
 let entries: usize = 0
 let entryCount: i32 = 0
@@ -258,44 +280,11 @@ export function read1(at: u32, end: u32, scope: u32): u32 {
     const series = load<i32>(entryAt(entry), E_SERIES)
     const before = n
     while (q < close) {
-      if (<u32>load<u8>(q) != TAG_SAMPLE || n == COLUMN_LENGTH) break
-      const size = <usize>load<u8>(q, 1)
-      const stop = q + 2 + size
-      if (size >= 128 || stop > close) break
-      let r = q + 2
-      let bits: u64 = 0
-      let time: u64 = 0
-      while (r < stop) {
-        const tag = <u32>load<u8>(r++)
-        if (tag == TAG_VALUE) {
-          if (r + 8 > stop) break
-          bits = load<u64>(r)
-          r += 8
-        } else if (tag == TAG_TIME) {
-          // Seven bytes are 49 bits: more than any time of use, and exact as a double.
-          time = 0
-          let shift: u64 = 0
-          let byte: u64 = 128
-          while (byte >= 128 && r < stop && shift < 49) {
-            byte = <u64>load<u8>(r++)
-            time |= (byte & 127) << shift
-            shift += 7
-          }
-          if (byte >= 128) {
-            r = stop + 1
-            break
-          }
-        } else {
-          r = stop + 1
-          break
-        }
-      }
-      if (r != stop) break
-      store<i32>(seriesAt + ((<usize>n) << 2), series)
-      store<f64>(timesAt + ((<usize>n) << 3), <f64>time)
-      store<u64>(valuesAt + ((<usize>n) << 3), bits)
+      if (<u32>load<u8>(q) != TAG_SAMPLE) break
+      const next = takeSample(q + 1, close, series, n, false)
+      if (next == 0) break
       n++
-      q = stop
+      q = next
     }
     if (q != close) {
       n = before
@@ -306,6 +295,124 @@ export function read1(at: u32, end: u32, scope: u32): u32 {
   }
   pushed = n
   return <u32>(p - outputAt)
+}
+
+/**
+ * Reads the symbols of the remote write 2.0 message in output[0, end): they may stand anywhere in it.
+ * @param labelBytesMax most that the labels of all series may take once written out, with twelve bytes for each text
+ * @returns whether the message is of symbols and series only
+ */
+export function open2(end: u32, labelBytesMax: f64): bool {
+  let p = outputAt
+  const limit = outputAt + (end as usize)
+  symbolCount = 0
+  labelBytesLeft = labelBytesMax
+  if (symbolsAt == 0) {
+    symbolsAt = heap.alloc((SYMBOLS_MAX as usize) * 8)
+    blockAt = heap.alloc(BLOCK_BYTES + SLACK)
+    metadataAt = heap.alloc((COLUMN_LENGTH as usize) * METADATA_BYTES)
+  }
+  while (p < limit) {
+    const tag = load<u8>(p) as u32
+    if (tag != TAG_SYMBOL && tag != TAG_SERIES_2) return false
+    p = nestedEnd(p + 1, limit)
+    if (p == 0) return false
+    if (tag == TAG_SERIES_2) continue
+    if (symbolCount == SYMBOLS_MAX) return false
+    const symbol = symbolsAt + ((symbolCount as usize) << 3)
+    store<u32>(symbol, nestedAt as u32)
+    store<u32>(symbol, (p - nestedAt) as u32, 4)
+    symbolCount++
+  }
+  return true
+}
+
+/**
+ * Reads on in the message after {@link open2}: series that are known, with samples and metadata only, into the columns.
+ * @returns as {@link read1}
+ */
+export function read2(at: u32, end: u32, scope: u32): u32 {
+  let p = outputAt + (at as usize)
+  const limit = outputAt + (end as usize)
+  let n: u32 = 0
+  let m: u32 = 0
+  unknownAt = 0
+  while (p < limit) {
+    const tag = load<u8>(p) as u32
+    const close = nestedEnd(p + 1, limit)
+    if (tag == TAG_SYMBOL) {
+      p = close
+      continue
+    }
+    let q = nestedAt
+    if (q == close || (load<u8>(q) as u32) != TAG_REFS) break
+    const refsEnd = nestedEnd(q + 1, close)
+    if (refsEnd == 0) break
+    const left = labelBytesLeft
+    const size = writeBlock(nestedAt, refsEnd)
+    if (size < 0 || labelBytesLeft < 0) break
+    q = refsEnd
+    let entry = NONE
+    if (previous >= 0) {
+      const guess = load<i32>(entryAt(previous), E_FOLLOWS)
+      if (guess >= 0) {
+        const e = entryAt(guess)
+        if (
+          load<u32>(e, E_LENGTH) == (size as u32) &&
+          load<u32>(e, E_SCOPE) == scope &&
+          equal(blockAt, load<u32>(e, E_KEY), size as u32)
+        )
+          entry = guess
+      }
+    }
+    if (entry < 0) entry = lookUp(blockAt, size as u32, scope)
+    const series = entry < 0 ? NONE : load<i32>(entryAt(entry), E_SERIES)
+    const samplesBefore = n
+    const metadataBefore = m
+    while (q < close) {
+      const field = load<u8>(q) as u32
+      let next: usize = 0
+      if (field == TAG_SAMPLE) {
+        next = takeSample(q + 1, close, series, n, true)
+        n++
+      } else if (field == TAG_METADATA) {
+        next = nestedEnd(q + 1, close)
+        if (next != 0) {
+          const said = takeMetadata(nestedAt, next, series, m)
+          if (said < 0) next = 0
+          else m += said as u32
+        }
+      }
+      if (next == 0) break
+      q = next
+    }
+    const plain = q == close && labelBytesLeft >= 0
+    if (!plain || entry < 0) {
+      n = samplesBefore
+      m = metadataBefore
+      labelBytesLeft = left
+      // A series is made known only by a message that can be read.
+      if (plain) {
+        unknownAt = blockAt
+        unknownBytes = size as u32
+      }
+      break
+    }
+    step(entry)
+    p = close
+  }
+  pushed = n
+  metadataCount = m
+  return (p - outputAt) as u32
+}
+
+/** Metadata that the last reading of 2.0 put there: series, type, help and unit as offset and length, a word each. */
+export function metadataColumn(): usize {
+  return metadataAt
+}
+
+export function metadataPushed(): u32 {
+  return metadataCount
 }
 
 /** Room for so many bytes that are to be looked up or remembered. */
@@ -372,6 +479,137 @@ function entryAt(entry: i32): usize {
 function step(entry: i32): void {
   if (previous >= 0) store<i32>(entryAt(previous), entry, E_FOLLOWS)
   previous = entry
+}
+
+/**
+ * A sample whose length stands at q, into place n of the columns.
+ * @returns its end; 0: it is not plain, or there is no room
+ */
+function takeSample(q: usize, close: usize, series: i32, n: u32, withStart: bool): usize {
+  const size = load<u8>(q) as usize
+  const stop = q + 1 + size
+  if (size >= 128 || stop > close || n >= COLUMN_LENGTH) return 0
+  let r = q + 1
+  let bits: u64 = 0
+  let time: u64 = 0
+  while (r < stop) {
+    const tag = load<u8>(r++) as u32
+    if (tag == TAG_VALUE) {
+      if (r + 8 > stop) return 0
+      bits = load<u64>(r)
+      r += 8
+    } else if (tag == TAG_TIME || (withStart && tag == TAG_START)) {
+      // Seven bytes are 49 bits: more than any time of use, and exact as a double.
+      let value: u64 = 0
+      let shift: u64 = 0
+      let byte: u64 = 128
+      while (byte >= 128 && r < stop && shift < 49) {
+        byte = load<u8>(r++) as u64
+        value |= (byte & 127) << shift
+        shift += 7
+      }
+      if (byte >= 128) return 0
+      if (tag == TAG_TIME) time = value
+      else if (value != 0) return 0
+    } else return 0
+  }
+  store<i32>(seriesAt + ((n as usize) << 2), series)
+  store<f64>(timesAt + ((n as usize) << 3), time as f64)
+  store<u64>(valuesAt + ((n as usize) << 3), bits)
+  return stop
+}
+
+/** Metadata of a series. @returns how many places of the column it took, one or none; -1: it is not plain, or there is no room */
+function takeMetadata(at: usize, end: usize, series: i32, m: u32): i32 {
+  if (m >= COLUMN_LENGTH) return -1
+  let type: u32 = 0
+  let help: u32 = 0
+  let unit: u32 = 0
+  let q = at
+  while (q < end) {
+    const tag = load<u8>(q++) as u32
+    q = smallNumber(q, end)
+    if (q == 0) return -1
+    if (tag == TAG_TYPE) type = number
+    else if (tag == TAG_HELP) help = number
+    else if (tag == TAG_UNIT) unit = number
+    else return -1
+  }
+  if (type == 0 && help == 0 && unit == 0) return 0
+  if ((help != 0 && help >= symbolCount) || (unit != 0 && unit >= symbolCount)) return -1
+  const out = metadataAt + (m as usize) * METADATA_BYTES
+  const helpSymbol = symbolsAt + ((help as usize) << 3)
+  const unitSymbol = symbolsAt + ((unit as usize) << 3)
+  const helpBytes = help == 0 ? 0 : load<u32>(helpSymbol, 4)
+  const unitBytes = unit == 0 ? 0 : load<u32>(unitSymbol, 4)
+  store<i32>(out, series)
+  store<u32>(out, type, 4)
+  store<u32>(out, help == 0 ? 0 : load<u32>(helpSymbol) - (outputAt as u32), 8)
+  store<u32>(out, helpBytes, 12)
+  store<u32>(out, unit == 0 ? 0 : load<u32>(unitSymbol) - (outputAt as u32), 16)
+  store<u32>(out, unitBytes, 20)
+  labelBytesLeft -= (helpBytes + unitBytes) as f64
+  return 1
+}
+
+/** Writes the label fields of the references in [at, end) as 1.0 would. @returns their length; -1: they are not plain */
+function writeBlock(at: usize, end: usize): i32 {
+  let q = at
+  let d = blockAt
+  const last = blockAt + BLOCK_BYTES
+  while (q < end) {
+    q = smallNumber(q, end)
+    if (q == 0 || q == end || number >= symbolCount) return -1
+    const name = symbolsAt + ((number as usize) << 3)
+    q = smallNumber(q, end)
+    if (q == 0 || number >= symbolCount) return -1
+    const value = symbolsAt + ((number as usize) << 3)
+    const nameBytes = load<u32>(name, 4) as usize
+    const valueBytes = load<u32>(value, 4) as usize
+    labelBytesLeft -= (nameBytes + valueBytes + 24) as f64
+    // Longer texts, and empty ones, are for the portable reader.
+    const size = nameBytes + valueBytes + 4
+    if (nameBytes == 0 || nameBytes > 127 || valueBytes == 0 || valueBytes > 127 || d + size + 3 > last) return -1
+    store<u8>(d++, TAG_LABEL)
+    if (size > 127) store<u8>(d++, (size & 127) | 128)
+    store<u8>(d++, size > 127 ? size >> 7 : size)
+    store<u8>(d, TAG_LABEL)
+    store<u8>(d, nameBytes, 1)
+    copyText(d + 2, load<u32>(name), nameBytes)
+    d += 2 + nameBytes
+    store<u8>(d, TAG_SAMPLE)
+    store<u8>(d, valueBytes, 1)
+    copyText(d + 2, load<u32>(value), valueBytes)
+    d += 2 + valueBytes
+  }
+  return (d - blockAt) as i32
+}
+
+/** Most texts are short. */
+function copyText(to: usize, from: usize, size: usize): void {
+  v128.store(to, v128.load(from))
+  if (size > 16) memory.copy(to + 16, from + 16, size - 16)
+}
+
+/** Reads the length at p. @returns the end of what it measures, and where that begins in `nestedAt`; 0: beyond the limit */
+function nestedEnd(p: usize, limit: usize): usize {
+  const q = smallNumber(p, limit)
+  if (q == 0 || (number as usize) > limit - q) return 0
+  nestedAt = q
+  return q + (number as usize)
+}
+
+/** Reads a number of up to four bytes at q into `number`. @returns where it ends; 0: beyond the limit, or longer */
+function smallNumber(at: usize, limit: usize): usize {
+  let q = at
+  number = 0
+  for (let shift: u32 = 0; shift < 28; shift += 7) {
+    if (q >= limit) return 0
+    const byte = load<u8>(q++) as u32
+    number |= (byte & 127) << shift
+    if (byte < 128) return q
+  }
+  return 0
 }
 
 /** Behind the label fields that begin at q; 0 when one of them leaves the message. */
