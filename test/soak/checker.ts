@@ -80,7 +80,7 @@ export class Checker {
   /** Every sample that was acknowledged since the last time. The load must be pausing. */
   async compareStored(): Promise<Found> {
     await this.#drained()
-    const found = await this.#compareStored(this.#compared)
+    const found = await this.#lookFor(this.#compared)
     for (const [i, lane] of this.#load.lanes.entries()) this.#compared[i] = lane.done
     return found
   }
@@ -130,8 +130,6 @@ export class Checker {
       async () => {
         const collector = await scrape(collectorUrl)
         const aggregator = await scrape(aggregatorUrl)
-        checkCollectorSums(collector)
-        checkAggregatorSums(aggregator)
         const end = total(collector, 'fleetmeter_collector_journal_end_position')
         return (
           total(collector, 'fleetmeter_collector_items_waiting') === 0 &&
@@ -141,10 +139,11 @@ export class Checker {
       },
       DRAIN_MS,
     )
+    await this.checkSums()
   }
 
   /** All lanes at once: request n of each lies between n and n + 1 steps after the beginning. */
-  async #compareStored(from: readonly number[]): Promise<Found> {
+  async #lookFor(from: readonly number[]): Promise<Found> {
     const found = nothingFound()
     const { lanes } = this.#load
     const requests = Math.floor(SAMPLES_A_READ / lanes.length / lanes[0]!.options.series)
