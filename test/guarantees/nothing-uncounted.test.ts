@@ -5,41 +5,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { Generator } from '../support/generator.ts'
+import { checkAggregatorSums, checkCollectorSums } from '../support/item-sums.ts'
 import type { Running } from '../support/programs.ts'
 import { eventually, freePort, kill, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
 import { Random, testSeed } from '../support/random.ts'
-
-const DOORS = ['remote_write', 'remote_write_2', 'metrics_batch', 'host']
-
-function checkCollector(metrics: ReadonlyMap<string, number>): void {
-  for (const shard of ['shard-0', 'shard-1']) {
-    for (const [door, kind] of DOORS.flatMap((d) => ITEM_KINDS.map((k) => [d, k] as const))) {
-      const source = `shard="${shard}",door="${door}",kind="${kind}"`
-      const of = (family: string): number =>
-        metrics.get(`fleetmeter_collector_items_${family}{${source}}`) ?? Number.NaN
-      let refused = 0
-      for (const [name, value] of metrics)
-        if (name.startsWith(`fleetmeter_collector_items_refused_total{${source}`)) refused += value
-      const left = of('received_total') + of('recovered_total')
-      const aside = of('duplicate_total') + of('replaced_total') + of('consumed_total')
-      const right = refused + aside + of('stored_total') + of('waiting')
-      assert.equal(left, right, `${shard} ${door} ${kind}`)
-      assert.ok(of('waiting') >= 0)
-    }
-  }
-}
-
-function checkAggregator(metrics: ReadonlyMap<string, number>): void {
-  for (const kind of ITEM_KINDS) {
-    const of = (family: string): number =>
-      metrics.get(`fleetmeter_aggregator_items_${family}{kind="${kind}"}`) ?? Number.NaN
-    const right = of('stored_total') + of('refused_total') + of('expired_total') + of('waiting')
-    assert.equal(of('received_total'), right, kind)
-    assert.ok(of('waiting') >= 0)
-  }
-}
 
 test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
   const data = temporaryDirectory()
@@ -68,8 +38,8 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
   generator.run(3, 10)
   for (let round = 0; round < 4; round++) {
     for (let i = 0; i < 20; i++) {
-      checkCollector(await scrape(collector.url))
-      checkAggregator(await scrape(aggregator.url))
+      checkCollectorSums(await scrape(collector.url))
+      checkAggregatorSums(await scrape(aggregator.url))
       await sleep(50)
     }
     if (round === 1) {
@@ -80,7 +50,7 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
     } else {
       await kill(aggregator)
       await sleep(300)
-      checkCollector(await scrape(collector.url))
+      checkCollectorSums(await scrape(collector.url))
       aggregator = await startAggregator()
     }
   }
@@ -88,7 +58,7 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
   let metrics = new Map<string, number>()
   await eventually('nothing waits', async () => {
     metrics = await scrape(collector.url)
-    checkCollector(metrics)
+    checkCollectorSums(metrics)
     return total(metrics, 'fleetmeter_collector_items_waiting') === 0
   })
   // Independent of the counters: the journal holds nothing beyond its cursor, and no roll-up or upkeep failed.
@@ -97,7 +67,7 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
     total(metrics, 'fleetmeter_collector_journal_cursor_position'),
   )
   const central = await scrape(aggregator.url)
-  checkAggregator(central)
+  checkAggregatorSums(central)
   assert.equal(total(central, 'fleetmeter_aggregator_items_waiting'), 0)
   assert.equal(total(central, 'fleetmeter_aggregator_rollup_failures_total'), 0)
   const duplicates = total(metrics, 'fleetmeter_collector_items_duplicate_total')
