@@ -6,9 +6,10 @@
  *
  * A body that is not taken (503, lost connection) is sent again until it is.
  */
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
+import { post } from './post.ts'
 import type { Quantiles } from './quantiles.ts'
 import { quantiles } from './quantiles.ts'
 
@@ -34,29 +35,6 @@ export interface FleetResult {
 }
 
 const RETRY_MS = 200
-
-/** @returns the status; 0 for a lost connection */
-function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
-  return new Promise((resolve) => {
-    const outgoing = request(`${url}/api/v1/write`, {
-      method: 'POST',
-      agent,
-      headers: {
-        'Content-Type': 'application/x-protobuf',
-        'Content-Encoding': 'snappy',
-        'X-Prometheus-Remote-Write-Version': '0.1.0',
-        'Content-Length': body.length,
-      },
-    })
-    outgoing.on('response', (response) => {
-      response.resume()
-      response.on('end', () => resolve(response.statusCode ?? 0))
-      response.on('error', () => resolve(0))
-    })
-    outgoing.on('error', () => resolve(0))
-    outgoing.end(body)
-  })
-}
 
 async function send(job: FleetJob): Promise<FleetResult> {
   const fleet = new Fleet(job.nodes)
@@ -86,7 +64,7 @@ async function send(job: FleetJob): Promise<FleetResult> {
       bytes += body.length
       const since = performance.now()
       for (;;) {
-        const status = await post(job.url, body, agent)
+        const status = await post(`${job.url}/api/v1/write`, body, agent)
         if (status === 204 || status === 200) break
         if (status !== 503 && status !== 0) throw new Error(`the receiver answered ${status}`)
         retries++

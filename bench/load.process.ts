@@ -8,10 +8,11 @@
  * A body that is not taken (503, 429, lost connection) is sent again until it is.
  */
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
+import { post } from './post.ts'
 
 export interface LoadJob {
   readonly nodes: number
@@ -41,28 +42,6 @@ for (let i = 0; i < perRound * job.rounds; i++) {
   const before = fleet.sum
   const bytes = fleet.request(start + Math.floor(i / perRound) * STEP_MS)
   bodies.push({ bytes, sum: fleet.sum - before })
-}
-
-function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
-  return new Promise((resolve) => {
-    const outgoing = request(url, {
-      method: 'POST',
-      agent,
-      headers: {
-        'Content-Type': 'application/x-protobuf',
-        'Content-Encoding': 'snappy',
-        'X-Prometheus-Remote-Write-Version': '0.1.0',
-        'Content-Length': body.length,
-      },
-    })
-    outgoing.on('response', (response) => {
-      response.resume()
-      response.on('end', () => resolve(response.statusCode ?? 0))
-      response.on('error', () => resolve(0))
-    })
-    outgoing.on('error', () => resolve(0))
-    outgoing.end(body)
-  })
 }
 
 async function send(url: string, first: number, end: number): Promise<LoadResult> {

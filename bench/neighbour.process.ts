@@ -7,9 +7,10 @@
  * The honest one writes twenty samples every few milliseconds. The hostile one offers ten times its limit as 500 series that nobody has
  * seen yet a body, and between them rows and bodies that are too large, and noise.
  */
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { remoteWriteBody } from '../test/support/write-request.ts'
+import { post } from './post.ts'
 import type { Quantiles } from './quantiles.ts'
 import { quantiles } from './quantiles.ts'
 
@@ -44,27 +45,11 @@ process.stdin.on('end', () => {
 process.stdin.resume()
 
 /** A connection that is cut while the body is still on its way (413) counts as status 0. */
-function post(body: Uint8Array, agent: Agent): Promise<void> {
+async function send(body: Uint8Array, agent: Agent): Promise<void> {
   const since = performance.now()
-  return new Promise((resolve) => {
-    const done = (status: number): void => {
-      statuses[status] = (statuses[status] ?? 0) + 1
-      latencies.push(performance.now() - since)
-      resolve()
-    }
-    const headers = {
-      'Content-Type': 'application/x-protobuf',
-      'Content-Encoding': 'snappy',
-      'Content-Length': body.length,
-    }
-    const outgoing = request(`${job.url}/api/v1/write`, { method: 'POST', agent, headers })
-    outgoing.on('response', (response) => {
-      response.resume()
-      response.on('end', () => done(response.statusCode!))
-    })
-    outgoing.on('error', () => done(0))
-    outgoing.end(body)
-  })
+  const status = await post(`${job.url}/api/v1/write`, body, agent)
+  statuses[status] = (statuses[status] ?? 0) + 1
+  latencies.push(performance.now() - since)
 }
 
 async function sendHonest(): Promise<void> {
@@ -77,7 +62,7 @@ async function sendHonest(): Promise<void> {
       time,
       value: n,
     }))
-    await post(remoteWriteBody(points), agent)
+    await send(remoteWriteBody(points), agent)
     await sleep(HONEST_EVERY_MS)
   }
   agent.destroy()
@@ -109,7 +94,7 @@ async function sendInTurn(bodies: readonly Uint8Array[], everyMs: number, atOnce
     if (early > 0) await sleep(early)
     while (waiting >= atOnce && !over) await sleep(1)
     waiting++
-    void post(bodies[n % bodies.length]!, agent).then(() => waiting--)
+    void send(bodies[n % bodies.length]!, agent).then(() => waiting--)
   }
 }
 
