@@ -83,6 +83,8 @@ export const KEYS_PER_SERIES = 2
 /** Labels without a value count as absent, but not without end. */
 const SENT_LABELS_FACTOR = 4
 const BAD_POINTS_MAX = 100
+/** Tags and lengths of a label, and a little more. */
+const LABEL_OVERHEAD = 32
 /** Messages of a body that are no samples: they go into one batch. */
 const EXTRA_BYTES_MAX = 16 * 1024 * 1024
 /** Buckets and bounds of a histogram that count as one sample more. */
@@ -199,6 +201,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     // Which samples overflowed is said by their number, one at a time.
     if (!(keys instanceof FastKeys) || this.#overflowed.length > 0) return false
     const extras = this.#extras.count
+    const { pending } = this.#metadata
     const { decodedBytesMax } = this.#applied
     try {
       const read =
@@ -211,6 +214,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     }
     this.#scratch.count = this.#bodyStart
     this.#extras.truncate(extras)
+    this.#metadata.pending = pending
     this.#begin()
     return false
   }
@@ -393,6 +397,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
         return refused(error.code === 'too_large' ? 'too_many_labels' : 'malformed_labels')
       throw error
     }
+    if (!this.#trusted && end - start > bytesExplained(sent)) return refused('malformed_labels')
     // Prometheus' own meaning: a label without a value is no label.
     const labels = sortLabels(sent.filter(([name, value]) => value !== '' || name === ''))
     const at = labels.findIndex(([label]) => label === '__name__')
@@ -488,6 +493,11 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   #isKeyKept(series: number): boolean {
     return !this.table.hasKey(series) || this.table.keys.entries < this.#limits.seriesMax * KEYS_PER_SERIES
   }
+}
+
+/** Most bytes that labels take as fields: what a block has beyond them is in fields that nobody knows, and would be kept with it. */
+function bytesExplained(labels: readonly Label[]): number {
+  return labels.reduce((bytes, [name, value]) => bytes + 3 * (name.length + value.length) + LABEL_OVERHEAD, 0)
 }
 
 /** What was read, or undefined when it is not readable. */

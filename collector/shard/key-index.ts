@@ -55,9 +55,15 @@ export class PortableKeys implements KeyIndex {
   #expected = NONE
   #expectedLength = NONE
   readonly #seed: number
+  readonly #secrets: readonly [number, number, number]
 
   constructor(seed: number) {
     this.#seed = seed | 0
+    const secret = (n: number): number => {
+      const h = Math.imul((seed ^ (seed >>> 15)) + Math.imul(n, 0x9e3779b1), 0x85ebca6b)
+      return Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+    }
+    this.#secrets = [secret(1), secret(2) | 1, secret(3) | 1]
   }
 
   get entries(): number {
@@ -153,14 +159,19 @@ export class PortableKeys implements KeyIndex {
     return true
   }
 
+  /** Secrets are in every step: see the core's. */
   #hash(bytes: Uint8Array, view: DataView, start: number, length: number, scope: number): number {
+    const [s1, s2, s3] = this.#secrets
     let h = this.#seed ^ length ^ Math.imul(scope, 0x27d4eb2f)
     let i = start
     for (const end4 = start + (length & ~3); i < end4; i += 4) {
-      h = Math.imul(h ^ view.getInt32(i, true), 0x9e3779b1)
-      h ^= h >>> 15
+      h ^= Math.imul(view.getInt32(i, true) ^ s1, s2)
+      h = Math.imul((h << 13) | (h >>> 19), s3)
     }
-    for (const end = start + length; i < end; i++) h = Math.imul(h ^ bytes[i]!, 0x01000193)
+    let rest = 0
+    for (const end = start + length; i < end; i++) rest = (rest << 8) | bytes[i]!
+    h ^= Math.imul(rest ^ s1, s2)
+    h = Math.imul((h << 13) | (h >>> 19), s3)
     h = Math.imul(h ^ (h >>> 13), 0x85ebca6b)
     return h ^ (h >>> 16)
   }

@@ -25,7 +25,8 @@ export class KnownMetadata {
   /** By number of the series: entry + 1. */
   #bySeries = new Int32Array(1024)
   #bytes = 0
-  #pending = 0
+  /** Bytes of messages that may be passed on with the write in hand. */
+  pending = 0
   #day = 0
 
   constructor(bytesMax: number) {
@@ -34,7 +35,7 @@ export class KnownMetadata {
 
   /** A write begins. On another day everything is passed on again, so that stored metadata lives as long as its metric. @param now ms */
   begin(now: number): void {
-    this.#pending = 0
+    this.pending = 0
     const day = Math.floor(now / DAY_MS)
     if (day === this.#day) return
     this.#day = day
@@ -45,12 +46,12 @@ export class KnownMetadata {
   }
 
   get full(): boolean {
-    return this.#bytes + this.#pending >= this.#bytesMax
+    return this.#bytes + this.pending >= this.#bytesMax
   }
 
   /** A message may be passed on with this write. */
   expect(message: Uint8Array): void {
-    this.#pending += message.length
+    this.pending += message.length
   }
 
   /** Whether this is what the series had before. */

@@ -47,6 +47,9 @@ const BLOCK_BYTES: usize = 1 << 14
 const METADATA_BYTES: usize = 24
 
 let seed: u64 = 0
+let secret1: u64 = 0
+let secret2: u64 = 1
+let secret3: u64 = 1
 let inputAt: usize = 0
 let inputBytes: usize = 0
 let outputAt: usize = 0
@@ -83,6 +86,9 @@ let stagingBytes: usize = 0
 /** To be called once, first. */
 export function init(seedLow: u32, seedHigh: u32): void {
   seed = ((<u64>seedHigh) << 32) | <u64>seedLow
+  secret1 = nextSecret()
+  secret2 = nextSecret() | 1
+  secret3 = nextSecret() | 1
   seriesAt = heap.alloc(<usize>COLUMN_LENGTH * 4)
   timesAt = heap.alloc(<usize>COLUMN_LENGTH * 8)
   valuesAt = heap.alloc(<usize>COLUMN_LENGTH * 8)
@@ -662,18 +668,31 @@ function equal(a: usize, b: usize, size: u32): bool {
   return true
 }
 
+/** Secrets are in every step: differences that cancel out whatever the seed is do not exist for a sender to find. */
 function hash(at: usize, size: u32, scope: u32): u32 {
-  const length = <usize>size
-  let h: u64 = seed ^ (<u64>size * 0x9e3779b97f4a7c15) ^ (<u64>scope * 0xc2b2ae3d27d4eb4f)
+  const length = size as usize
+  let h: u64 = seed ^ ((size as u64) << 32) ^ (scope as u64)
   let i: usize = 0
-  for (; i + 8 <= length; i += 8) {
-    h = (h ^ load<u64>(at + i)) * 0x9fb21c651e98df25
-    h ^= h >> 32
-  }
-  for (; i < length; i++) h = (h ^ <u64>load<u8>(at + i)) * 0x100000001b3
+  for (; i + 8 <= length; i += 8) h = mixed(h, load<u64>(at + i))
+  let rest: u64 = 0
+  for (let shift: u64 = 0; i < length; i++, shift += 8) rest |= (load<u8>(at + i) as u64) << shift
+  h = mixed(h, rest)
   h ^= h >> 29
   h *= 0xbf58476d1ce4e5b9
-  return <u32>(h ^ (h >> 32))
+  return (h ^ (h >> 32)) as u32
+}
+
+function mixed(h: u64, word: u64): u64 {
+  return rotl<u64>(h ^ ((word ^ secret1) * secret2), 29) * secret3
+}
+
+/** splitmix64 */
+function nextSecret(): u64 {
+  seed += 0x9e3779b97f4a7c15
+  let z = seed
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb
+  return z ^ (z >> 31)
 }
 
 function keep(at: usize, size: u32): usize {
