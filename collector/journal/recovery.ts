@@ -55,7 +55,7 @@ export interface Recovered {
   readonly recovery: Recovery
 }
 
-const SEGMENT_NAME = /^([0-9a-f]{8})\.seg$/
+const SEGMENT_NAME = /^[0-9a-f]{8}\.seg$/
 const HEAD_BYTES_MAX = 4096
 
 /** What is told while a journal is looked at, in order: where things are, for a person. Positions count items. */
@@ -74,6 +74,10 @@ export interface RecoveryWatcher {
   cut?(segment: Segment, from: number, to: number): void
   /** The items (from, to] are missing; not `proved`: by what the damaged record says of itself. */
   missing?(gap: { readonly from: number; readonly to: number; readonly proved: boolean }): void
+}
+
+export function isSegmentName(name: string): boolean {
+  return SEGMENT_NAME.test(name)
 }
 
 /** The name of the file with a sequence number. */
@@ -101,7 +105,7 @@ export function recoverJournal(
 ): Recovered {
   files.makeDirectory(directory)
   files.makeDirectory(quarantine)
-  const names = files.list(directory).filter((name) => SEGMENT_NAME.test(name))
+  const names = files.list(directory).filter(isSegmentName)
   const segments = names
     .map((name) => openSegment(files, directory, name))
     .sort((a, b) => a.sequence - b.sequence || a.path.localeCompare(b.path))

@@ -93,7 +93,8 @@ const ELEMENTS_PER_ITEM = 4
 const NOTHING: Uint8Array = new Uint8Array(0)
 const NO_SERIES = Number.MIN_SAFE_INTEGER
 
-const NO_LIMITS: SeriesLimits = {
+/** Of what was accepted once: limits are not applied again. */
+export const NO_LIMITS: SeriesLimits = {
   seriesMax: Number.POSITIVE_INFINITY,
   seriesPerTenantMax: Number.POSITIVE_INFINITY,
   seriesPerSenderMax: Number.POSITIVE_INFINITY,
@@ -379,10 +380,8 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     const id = this.#ids.ofEncoded(block.nameText, block.canonical)
     const known = this.table.withId(id, this.#tenant)
     if (known >= 0 && !this.#isKeyKept(known)) return false
-    if (known < 0 && !this.#trusted && this.#shares.boundFor(this.table, this.#tenant, this.#sender) !== undefined)
-      return false
-    const series = known >= 0 ? known : this.table.add(id, this.#tenant)
-    if (known < 0) this.#shares.added(this.table, series, this.#sender)
+    if (known < 0 && this.#boundFor() !== undefined) return false
+    const series = known >= 0 ? known : this.#add(id)
     this.table.remember(body, this.#viewOf(body), start, end, this.#scope, series)
     return true
   }
@@ -474,8 +473,16 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     if (this.#isOverflowed()) return this.#beyond(id, name, labels, 'series_max')
     const known = this.table.withId(id, this.#tenant)
     if (known >= 0) return known
-    const bound = this.#trusted ? undefined : this.#shares.boundFor(this.table, this.#tenant, this.#sender)
-    if (bound !== undefined) return this.#beyond(id, name, labels, bound)
+    const bound = this.#boundFor()
+    return bound === undefined ? this.#add(id) : this.#beyond(id, name, labels, bound)
+  }
+
+  /** The bound that one more series would be beyond. */
+  #boundFor(): SeriesBound | undefined {
+    return this.#trusted ? undefined : this.#shares.boundFor(this.table, this.#tenant, this.#sender)
+  }
+
+  #add(id: SeriesId): number {
     const series = this.table.add(id, this.#tenant)
     this.#shares.added(this.table, series, this.#sender)
     return series

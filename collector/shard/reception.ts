@@ -11,7 +11,6 @@ import { reject, retry } from '../../proto/runtime/outcome.ts'
 import type { BatchBuilder, SeriesDefinition } from '../../proto/wire/batch.ts'
 import type { ItemKind } from '../../proto/wire/batch-extras.ts'
 import { EXTRA_KINDS, ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
-import type { LabelBounds } from '../../proto/wire/label-block.ts'
 import { LabelBlock } from '../../proto/wire/label-block.ts'
 import { readMetadata } from '../../proto/wire/metadata.ts'
 import type { PointRejection } from '../../proto/wire/metric-batch.ts'
@@ -21,7 +20,7 @@ import { WireError } from '../../proto/wire/wire-error.ts'
 import type { Door, JournalRecord } from '../journal/record.ts'
 import { decodeVerdict, encodeMarks, encodeVerdict, markCount } from '../journal/verdict.ts'
 import type { BodyDecoder, BodyReport, SeriesLimits, Tenant } from './body-decoder.ts'
-import { KEYS_PER_SERIES, labelsOfKey, PortableDecoder, seriesText } from './body-decoder.ts'
+import { KEYS_PER_SERIES, labelsOfKey, NO_LIMITS, PortableDecoder, seriesText } from './body-decoder.ts'
 import { Extras } from './extras.ts'
 import { ExtrasJudge } from './extras-judge.ts'
 import { fastKeys } from './fast/fast-keys.ts'
@@ -115,7 +114,6 @@ const WRITE_ITEMS_MAX = 1_000_000
 const WRITE_EXTRA_BYTES_MAX = 32 * 1024 * 1024
 const NO_ROOM = REFUSED + REFUSAL_CODES.indexOf('series_limit')
 const NOTHING = new Uint8Array(0)
-const UNBOUNDED: LabelBounds = { labelCountMax: Infinity, labelNameBytesMax: Infinity, labelValueBytesMax: Infinity }
 const NO_REPORT: BodyReport = { badPoints: [] }
 
 export class Reception {
@@ -370,7 +368,7 @@ export class Reception {
   readonly describe = (series: number, builder: BatchBuilder): void => {
     const { table } = this
     const { bytes, kind } = table.keyOf(series)
-    if (kind === KEY_PROTOBUF && this.#block.read(bytes, 0, bytes.length, UNBOUNDED)) {
+    if (kind === KEY_PROTOBUF && this.#block.read(bytes, 0, bytes.length, NO_LIMITS)) {
       const { name, count, canonical } = this.#block
       const tenant = this.#tenants[table.tenantOf(series)]!
       builder.defineEncoded(table.ref[series]!, tenant, table.idOf(series), name, count, canonical)
@@ -380,7 +378,7 @@ export class Reception {
   /** The metric of a series. */
   nameOf(series: number): string {
     const key = this.table.keyOf(series)
-    if (key.kind === KEY_PROTOBUF && this.#block.read(key.bytes, 0, key.bytes.length, UNBOUNDED))
+    if (key.kind === KEY_PROTOBUF && this.#block.read(key.bytes, 0, key.bytes.length, NO_LIMITS))
       return this.#block.nameText
     return labelsOfKey(key).name
   }

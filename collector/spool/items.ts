@@ -11,12 +11,11 @@ import { readHistogram } from '../../proto/wire/native-histogram.ts'
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
 import type { JournalRecord } from '../journal/record.ts'
 import { decodeVerdict } from '../journal/verdict.ts'
+import { NO_LIMITS } from '../shard/body-decoder.ts'
 import { Reception } from '../shard/reception.ts'
 import { arrivalTime } from './wording.ts'
 
 const NOTHING = new Uint8Array(0)
-/** What was accepted is shown, whatever the bounds are now. */
-const UNBOUNDED = Number.POSITIVE_INFINITY
 /** The table of series begins anew behind so many series or tenants. */
 const SERIES_MAX = 200_000
 const TENANTS_MAX = 1000
@@ -106,21 +105,7 @@ export class ItemReader {
 }
 
 function newReception(): Reception {
-  return new Reception(
-    {
-      seriesMax: UNBOUNDED,
-      seriesPerTenantMax: UNBOUNDED,
-      seriesPerSenderMax: UNBOUNDED,
-      overflowSeriesMax: UNBOUNDED,
-      labelCountMax: UNBOUNDED,
-      labelNameBytesMax: UNBOUNDED,
-      labelValueBytesMax: UNBOUNDED,
-      decodedBytesMax: UNBOUNDED,
-      metadataBytesMax: UNBOUNDED,
-      samplesPerBodyMax: UNBOUNDED,
-    },
-    0,
-  )
+  return new Reception(NO_LIMITS, 0)
 }
 
 /** 1 for each sample that marks are about. */

@@ -8,10 +8,10 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, r
 import { basename, join } from 'node:path'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Files } from '../journal/files.ts'
+import { isSegmentName } from '../journal/recovery.ts'
 import { SpoolError } from './spool-error.ts'
 import { named } from './wording.ts'
 
-const SEGMENT_NAME = /^[0-9a-f]{8}\.seg$/
 /** What else a collector keeps in a journal's directory. */
 const OWN_NAMES: ReadonlySet<string> = new Set(['cursor', 'quarantine', 'lock'])
 
@@ -35,8 +35,8 @@ export class LookingFiles implements Files {
   /** @throws SpoolError when the directory cannot be read, or a segment is no file */
   constructor(directory: string) {
     const names = readdirSync(directory).sort()
-    const segments = names.filter((name) => SEGMENT_NAME.test(name))
-    this.ignored = names.filter((name) => !SEGMENT_NAME.test(name) && !OWN_NAMES.has(name))
+    const segments = names.filter(isSegmentName)
+    this.ignored = names.filter((name) => !isSegmentName(name) && !OWN_NAMES.has(name))
     try {
       // From the newest on: a collector removes them from the oldest on, so that what is still there has no hole.
       for (const name of segments.reverse()) this.#look(join(directory, name))

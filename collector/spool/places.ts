@@ -10,6 +10,7 @@ import type { Dirent, Stats } from 'node:fs'
 import { readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { messageOf } from '../../proto/runtime/errors.ts'
+import { isSegmentName } from '../journal/recovery.ts'
 import { SpoolError } from './spool-error.ts'
 import { named } from './wording.ts'
 
@@ -30,7 +31,6 @@ export interface Places {
 }
 
 const JOURNAL_NAME = /^(samples-\d+|rules)$/
-const SEGMENT = /^[0-9a-f]{8}\.seg$/
 const WHAT = 'Give the data directory (FLEETMETER_DATA_DIR, ./data by default) or the directory of one journal in it.'
 
 /** @throws SpoolError when there is no journal at or below the directory */
@@ -44,7 +44,7 @@ export function findJournals(given: string): Places {
   if (basename(directory) === 'journal') return among(directory, dirname(directory), given)
   if (entries.some((entry) => JOURNAL_NAME.test(entry.name) && entry.isDirectory()))
     return among(directory, directory, given)
-  const isJournal = JOURNAL_NAME.test(basename(directory)) || entries.some(({ name }) => SEGMENT.test(name))
+  const isJournal = JOURNAL_NAME.test(basename(directory)) || entries.some(({ name }) => isSegmentName(name))
   if (!isJournal) throw new SpoolError(`There is no journal in ${named(given)}: ${found(entries)}. ${WHAT}`)
   const parent = dirname(directory)
   return {

@@ -14,6 +14,7 @@ import { loadConfig } from '../runtime/config.ts'
 import { FleetmeterError, messageOf } from '../runtime/errors.ts'
 import { sharedSection } from '../runtime/shared-config.ts'
 import { workerPath } from '../runtime/worker-url.ts'
+import { COLLECTOR_NODE_FLAGS } from './collector-node-flags.ts'
 
 const RESTART_PAUSE_MS = 200
 const RESTART_PAUSE_MAX_MS = 10_000
@@ -22,11 +23,6 @@ const STABLE_MS = 30_000
 const STOP_COLLECTOR_MS = 8500
 const STOP_AGGREGATOR_MS = 6000
 const EXIT_CONFIG = 78
-/**
- * Its heaps are small and many: helpers of the garbage collector cost more than they save, and young generations that grow only hold
- * memory (bench/README.md).
- */
-const COLLECTOR_NODE_FLAGS = ['--single-threaded-gc', '--max-semi-space-size=4']
 
 /** One of the two programs: started, watched, started again. */
 class Child {

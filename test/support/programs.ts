@@ -7,11 +7,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { COLLECTOR_NODE_FLAGS } from '../../proto/standalone/collector-node-flags.ts'
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
 const READY_MS = 60_000
-/** As `npm run collector` gives them. */
-const COLLECTOR_FLAGS = ['--single-threaded-gc', '--max-semi-space-size=4']
 /** For profiles: `--cpu-prof --cpu-prof-dir=…`. */
 const NODE_FLAGS = (process.env['FLEETMETER_TEST_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')
 
@@ -63,7 +62,7 @@ export async function start(
   const path = name === 'standalone' ? 'proto/standalone/main.js' : `${name}/main.js`
   const child = spawn(
     process.execPath,
-    [...NODE_FLAGS, ...(name === 'collector' ? COLLECTOR_FLAGS : []), join(DIST, path), ...args],
+    [...NODE_FLAGS, ...(name === 'collector' ? COLLECTOR_NODE_FLAGS : []), join(DIST, path), ...args],
     {
       env: {
         PATH: process.env['PATH'] ?? '',

@@ -41,20 +41,26 @@ export const fastKeys: MakeKeys = (seed) => {
 
 export class FastKeys implements KeyIndex {
   readonly #core: Core
-  readonly #columnLength: number
-  #bytes: Uint8Array
-  #i32: Int32Array
-  #u32: Uint32Array
-  #f64: Float64Array
+  /** Where the columns are, as indices of their views, and how long. They stay there. */
+  readonly #columns: {
+    readonly series: number
+    readonly times: number
+    readonly words: number
+    readonly length: number
+  }
+  #bytes = new Uint8Array(0)
+  #i32 = new Int32Array(0)
+  #u32 = new Uint32Array(0)
+  #f64 = new Float64Array(0)
 
   constructor(core: Core) {
     this.#core = core
-    this.#columnLength = core.columnLength()
-    const { buffer } = core.memory
-    this.#bytes = new Uint8Array(buffer)
-    this.#i32 = new Int32Array(buffer)
-    this.#u32 = new Uint32Array(buffer)
-    this.#f64 = new Float64Array(buffer)
+    this.#columns = {
+      series: core.seriesColumn() >>> 2,
+      times: core.timesColumn() >>> 3,
+      words: core.valuesColumn() >>> 2,
+      length: core.columnLength(),
+    }
   }
 
   get entries(): number {
@@ -102,7 +108,7 @@ export class FastKeys implements KeyIndex {
       at = core.read1(at, end, scope)
       const count = core.count()
       if (count > 0) this.#give(count, sink)
-      if (at < end && count < this.#columnLength && !this.#learn(sink)) at += this.#readOne(at, end, sink)
+      if (at < end && count < this.#columns.length && !this.#learn(sink)) at += this.#readOne(at, end, sink)
     }
     return true
   }
@@ -158,22 +164,13 @@ export class FastKeys implements KeyIndex {
   }
 
   #give(count: number, sink: PlainSink): void {
-    const { seriesColumn, timesColumn, valuesColumn } = this.#places()
+    const { series, times, words } = this.#columns
     this.#memory()
     sink.plainSamples(
-      this.#i32.subarray(seriesColumn, seriesColumn + count),
-      this.#f64.subarray(timesColumn, timesColumn + count),
-      this.#u32.subarray(valuesColumn, valuesColumn + 2 * count),
+      this.#i32.subarray(series, series + count),
+      this.#f64.subarray(times, times + count),
+      this.#u32.subarray(words, words + 2 * count),
     )
-  }
-
-  /** As indices of their views. */
-  #places(): { readonly seriesColumn: number; readonly timesColumn: number; readonly valuesColumn: number } {
-    return {
-      seriesColumn: this.#core.seriesColumn() >>> 2,
-      timesColumn: this.#core.timesColumn() >>> 3,
-      valuesColumn: this.#core.valuesColumn() >>> 2,
-    }
   }
 
   /** The message at an offset of the output, by the portable reader. @returns its length */

@@ -242,41 +242,26 @@ export function read1(at: u32, end: u32, scope: u32): u32 {
   unknownAt = 0
   while (p < limit) {
     if (<u32>load<u8>(p) != TAG_SERIES) break
-    let q = p + 1
-    let length = <u32>load<u8>(q++)
-    if (length >= 128) {
-      let byte = <u32>load<u8>(q++)
-      length = (length & 127) | ((byte & 127) << 7)
-      if (byte >= 128) {
-        byte = <u32>load<u8>(q++)
-        length |= (byte & 127) << 14
-        if (byte >= 128) break
-      }
-    }
-    if (q > limit || <usize>length > limit - q) break
-    const close = q + <usize>length
-    const key = q
-    let entry = NONE
-    if (previous >= 0) {
-      const guess = load<i32>(entryAt(previous), E_FOLLOWS)
-      if (guess >= 0) {
-        const e = entryAt(guess)
-        const size = load<u32>(e, E_LENGTH)
-        if (
-          size <= length &&
-          load<u32>(e, E_SCOPE) == scope &&
-          (size == length || <u32>load<u8>(q + <usize>size) != TAG_LABEL) &&
-          equal(q, load<u32>(e, E_KEY), size)
-        ) {
-          entry = guess
-          q += <usize>size
-        }
-      }
+    const close = nestedEnd(p + 1, limit)
+    if (close == 0) break
+    const key = nestedAt
+    let q = key
+    let entry = expected(scope)
+    if (entry >= 0) {
+      const e = entryAt(entry)
+      const after = key + (load<u32>(e, E_LENGTH) as usize)
+      if (
+        after <= close &&
+        (after == close || (load<u8>(after) as u32) != TAG_LABEL) &&
+        equal(key, load<u32>(e, E_KEY), load<u32>(e, E_LENGTH))
+      )
+        q = after
+      else entry = NONE
     }
     if (entry < 0) {
-      q = pastLabels(q, close)
+      q = pastLabels(key, close)
       if (q == 0) break
-      entry = lookUp(key, <u32>(q - key), scope)
+      entry = lookUp(key, (q - key) as u32, scope)
       if (entry < 0) {
         unknownAt = key
         unknownBytes = (q - key) as u32
@@ -358,20 +343,8 @@ export function read2(at: u32, end: u32, scope: u32): u32 {
     const size = writeBlock(nestedAt, refsEnd)
     if (size < 0 || labelBytesLeft < 0) break
     q = refsEnd
-    let entry = NONE
-    if (previous >= 0) {
-      const guess = load<i32>(entryAt(previous), E_FOLLOWS)
-      if (guess >= 0) {
-        const e = entryAt(guess)
-        if (
-          load<u32>(e, E_LENGTH) == (size as u32) &&
-          load<u32>(e, E_SCOPE) == scope &&
-          equal(blockAt, load<u32>(e, E_KEY), size as u32)
-        )
-          entry = guess
-      }
-    }
-    if (entry < 0) entry = lookUp(blockAt, size as u32, scope)
+    let entry = expected(scope)
+    if (entry < 0 || !isKey(entry, blockAt, size as u32)) entry = lookUp(blockAt, size as u32, scope)
     const series = entry < 0 ? NONE : load<i32>(entryAt(entry), E_SERIES)
     const samplesBefore = n
     const metadataBefore = m
@@ -621,19 +594,24 @@ function smallNumber(at: usize, limit: usize): usize {
 /** Behind the label fields that begin at q; 0 when one of them leaves the message. */
 function pastLabels(from: usize, close: usize): usize {
   let q = from
-  while (q < close && <u32>load<u8>(q) == TAG_LABEL) {
-    q++
-    let size: usize = 0
-    for (let shift: usize = 0; ; shift += 7) {
-      if (q >= close || shift > 21) return 0
-      const byte = <usize>load<u8>(q++)
-      size |= (byte & 127) << shift
-      if (byte < 128) break
-    }
-    if (size > close - q) return 0
-    q += size
+  while (q < close && (load<u8>(q) as u32) == TAG_LABEL) {
+    q = nestedEnd(q + 1, close)
+    if (q == 0) return 0
   }
   return q
+}
+
+/** The entry that followed the previous one last time; NONE when there is none of this scope. */
+function expected(scope: u32): i32 {
+  if (previous < 0) return NONE
+  const entry = load<i32>(entryAt(previous), E_FOLLOWS)
+  return entry >= 0 && load<u32>(entryAt(entry), E_SCOPE) == scope ? entry : NONE
+}
+
+/** Whether these bytes are an entry's key. */
+function isKey(entry: i32, at: usize, size: u32): bool {
+  const e = entryAt(entry)
+  return load<u32>(e, E_LENGTH) == size && equal(at, load<u32>(e, E_KEY), size)
 }
 
 function lookUp(at: usize, size: u32, scope: u32): i32 {
@@ -642,13 +620,7 @@ function lookUp(at: usize, size: u32, scope: u32): i32 {
   let entry = load<i32>(slots + ((<usize>slot) << 2))
   while (entry >= 0) {
     const e = entryAt(entry)
-    if (
-      load<u32>(e, E_HASH) == h &&
-      load<u32>(e, E_LENGTH) == size &&
-      load<u32>(e, E_SCOPE) == scope &&
-      equal(at, load<u32>(e, E_KEY), size)
-    )
-      break
+    if (load<u32>(e, E_HASH) == h && load<u32>(e, E_SCOPE) == scope && isKey(entry, at, size)) break
     slot = (slot + 1) & slotMask
     entry = load<i32>(slots + ((<usize>slot) << 2))
   }
