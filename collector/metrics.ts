@@ -32,6 +32,7 @@ export interface Measured {
  */
 export function registerCollectorMetrics(metrics: Metrics, measured: Measured): void {
   const { threads, takes, forwards, links } = measured
+  metrics.refreshedBy(() => Promise.all(threads.map((thread) => thread.refresh())))
   const perDoor = (read: (counts: DoorCounts) => number) => (): Reading[] =>
     threads.flatMap((thread) =>
       DOORS.map((door) => ({

@@ -12,6 +12,7 @@ import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Faults } from '../../proto/runtime/fault.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import { RateLimitedLog } from '../../proto/runtime/log.ts'
+import { orAborted } from '../../proto/runtime/or-aborted.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { withSection } from '../../proto/wire/batch.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
@@ -97,7 +98,7 @@ export class ForwardService implements Service {
   async stop(deadline: AbortSignal): Promise<void> {
     clearInterval(this.#timer)
     this.#stopping = true
-    await orAborted(this.#ticking, deadline)
+    await orAborted(Promise.resolve(this.#ticking), deadline)
     while (!deadline.aborted && this.#link.problem === undefined) {
       await this.#tick()
       const snapshot = this.#thread.snapshot
@@ -109,7 +110,7 @@ export class ForwardService implements Service {
       void this.#link.flush(deadline)
       await this.#anyAnswer()
     }
-    await orAborted(this.#emitting, deadline)
+    await orAborted(Promise.resolve(this.#emitting), deadline)
     for (const { abort } of this.#inFlight) abort.abort()
   }
 
@@ -258,13 +259,4 @@ export class ForwardService implements Service {
     })
     this.#wake = undefined
   }
-}
-
-/** Waits for something, no longer than the deadline allows. */
-async function orAborted(what: Promise<void> | undefined, deadline: AbortSignal): Promise<void> {
-  if (what === undefined || deadline.aborted) return
-  await Promise.race([
-    what,
-    new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve(), { once: true })),
-  ])
 }

@@ -5,6 +5,7 @@
  * thread, and that replays the journal: what was acknowledged is on disk. `generation` tells the two apart, since answers
  * to batches of the old thread mean nothing to the new one.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Piscina } from 'piscina'
 import type { BufferPool } from '../../proto/runtime/buffer-pool.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
@@ -32,6 +33,7 @@ export type ShardTask =
     }
   | { readonly kind: 'take'; readonly now: number; readonly bodies: readonly IncomingBody[] }
   | { readonly kind: 'tick'; readonly tick: Tick }
+  | { readonly kind: 'figures' }
   | { readonly kind: 'rewind'; readonly from: number }
   | { readonly kind: 'describe'; readonly refs: readonly number[] }
   | { readonly kind: 'emission'; readonly now: number; readonly shard: number; readonly emission: TimedEmission }
@@ -75,6 +77,7 @@ interface Replies {
     readonly emission: TimedEmission | undefined
     readonly snapshot: ShardSnapshot
   }
+  figures: ShardSnapshot
   rewind: undefined
   describe: { readonly found: number; readonly section: Uint8Array<ArrayBuffer> }
   /** `kept`: the latest emission of the shard whose outputs are all in the journal, by its time, ms. */
@@ -87,6 +90,7 @@ export type ShardReply<K extends ShardTask['kind']> = Replies[K]
 
 /** Tasks that may wait inside the thread: several let it go on without being woken for each. */
 const TASKS_IN_THREAD = 8
+const FIGURES_MS = 1000
 
 export interface ShardThreadOptions {
   readonly name: string
@@ -109,6 +113,7 @@ export class ShardThread implements Service {
   #state: string | undefined
   #opening: Promise<Piscina> | undefined
   #bounds: WindowBounds | undefined
+  #closing = false
 
   constructor(options: ShardThreadOptions) {
     this.#options = options
@@ -136,6 +141,7 @@ export class ShardThread implements Service {
   async stop(): Promise<void> {
     const pool = this.#pool
     if (pool === undefined) return
+    this.#closing = true
     try {
       this.#snapshot = await this.#run(pool, { kind: 'close', now: this.#options.clock.now() })
     } finally {
@@ -191,6 +197,23 @@ export class ShardThread implements Service {
   async boundWindows(bounds: WindowBounds): Promise<void> {
     this.#bounds = bounds
     await this.#run(await this.#opened(), { kind: 'bound windows', bounds })
+  }
+
+  /**
+   * The figures of now: whatever was acknowledged before is in them. A thread that is away, or busy for longer than a second,
+   * keeps those it gave last.
+   */
+  async refresh(): Promise<void> {
+    const pool = this.#pool
+    if (pool === undefined || this.#closing) return
+    const figures = this.#run(pool, { kind: 'figures' }).then(
+      (snapshot) => {
+        if (pool === this.#pool) this.#snapshot = snapshot
+      },
+      // The failure is on record: it was logged, and the thread is replaced.
+      () => {},
+    )
+    await Promise.race([figures, sleep(FIGURES_MS, undefined, { ref: false })])
   }
 
   async rewind(from: number): Promise<void> {

@@ -29,6 +29,8 @@ export default function handle(task: ShardTask): unknown {
       return take(task.now, task.bodies)
     case 'tick':
       return tick(task.tick)
+    case 'figures':
+      return snapshot(opened())
     case 'rewind':
       return opened().rewind(task.from)
     case 'describe':

@@ -12,6 +12,7 @@ export type Reading = { readonly labels?: Readonly<Record<string, string>>; read
 export class Metrics {
   readonly #registry = new Registry()
   readonly #prefix: string
+  readonly #refreshers: (() => Promise<unknown>)[] = []
 
   /** @param side `collector` or `aggregator`: names are `fleetmeter_<side>_<what>_<unit>` */
   constructor(side: string) {
@@ -42,12 +43,18 @@ export class Metrics {
     return (seconds) => histogram.observe(seconds)
   }
 
+  /** Done before every scrape, and waited for: brings figures up to date that are kept elsewhere. It must not fail, nor take long. */
+  refreshedBy(refresh: () => Promise<unknown>): void {
+    this.#refreshers.push(refresh)
+  }
+
   get contentType(): string {
     return this.#registry.contentType
   }
 
   /** Everything in the text format that Prometheus scrapes. */
-  text(): Promise<string> {
+  async text(): Promise<string> {
+    await Promise.all(this.#refreshers.map((refresh) => refresh()))
     return this.#registry.metrics()
   }
 }

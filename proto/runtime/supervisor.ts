@@ -10,6 +10,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from './errors.ts'
 import type { Logger } from './log.ts'
+import { orAborted } from './or-aborted.ts'
 import type { Health, MailboxService, Service } from './service.ts'
 import { hasMailbox } from './service.ts'
 
@@ -152,13 +153,4 @@ export class Supervisor {
     this.#failed.set(service, 'given up after repeated failures')
     return false
   }
-}
-
-/** The promise, or its end when the signal aborts: whichever comes first. */
-async function orAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  await Promise.race([
-    promise,
-    new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
-  ])
 }

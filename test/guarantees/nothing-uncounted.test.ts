@@ -7,9 +7,11 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Generator } from '../support/generator.ts'
 import { checkAggregatorSums, checkCollectorSums } from '../support/item-sums.ts'
+import { post } from '../support/post.ts'
 import type { Running } from '../support/programs.ts'
-import { eventually, freePort, kill, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
+import { eventually, freePort, kill, ready, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
 import { Random, testSeed } from '../support/random.ts'
+import { remoteWriteBody } from '../support/write-request.ts'
 
 test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
   const data = temporaryDirectory()
@@ -72,4 +74,22 @@ test('nothing is uncounted at any moment', { timeout: 120_000 }, async (t) => {
   assert.equal(total(central, 'fleetmeter_aggregator_rollup_failures_total'), 0)
   const duplicates = total(metrics, 'fleetmeter_collector_items_duplicate_total')
   t.diagnostic(`${generator.acknowledgedSamples} samples, ${duplicates} duplicates in the last process`)
+})
+
+test('a scrape counts whatever was acknowledged before it', { timeout: 60_000 }, async (t) => {
+  const collector = await start('collector', {
+    FLEETMETER_DATA_DIR: temporaryDirectory(),
+    FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
+    FLEETMETER_AGGREGATOR_URL: 'http://127.0.0.1:9',
+    FLEETMETER_COLLECTOR_HOST: 'false',
+  })
+  t.after(() => kill(collector))
+  await ready(collector.url)
+  for (let n = 1; n <= 50; n++) {
+    const body = remoteWriteBody([{ name: 'up', labels: {}, time: Date.now() - 1000 + n, value: n }])
+    assert.equal((await post(collector.url, '127.0.0.1', body)).status, 204)
+    const metrics = await scrape(collector.url)
+    assert.equal(total(metrics, 'fleetmeter_collector_items_received_total'), n)
+    assert.equal(total(metrics, 'fleetmeter_collector_items_waiting'), n)
+  }
 })
