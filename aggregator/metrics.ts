@@ -81,6 +81,12 @@ export function registerAggregatorMetrics(
     intake((c) => c.needs),
   )
   metrics.counter(
+    'batches_repeated_total',
+    'Batches that came again and were answered with what the first one had brought.',
+    [],
+    intake((c) => c.repeated),
+  )
+  metrics.counter(
     'batches_unreadable_total',
     'Batches kept aside since they could not be read.',
     [],

@@ -6,7 +6,9 @@
  *
  * Histograms, exemplars and metadata go to the store only, with the first samples of their batch.
  *
- * Sending a batch again, in any cut, changes nothing: a point is (tenant, series, time), the larger arrival wins.
+ * Sending a batch again, in any cut, changes nothing: a point is (tenant, series, time), the larger arrival wins. The same range of
+ * the same journal is not even taken again: it gets the answer of the first one, which it may have missed because an insert took
+ * longer than the collector waits. Taking it again each time, such inserts would never be answered.
  */
 import { mkdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
@@ -62,6 +64,8 @@ export interface IntakeCounts {
   batches: number
   bytes: number
   needs: number
+  /** Batches that were answered with what an earlier one had brought. */
+  repeated: number
   unreadable: number
 }
 
@@ -88,6 +92,8 @@ export class Intake {
   readonly #options: IntakeOptions
   readonly #refused: RefusedBatches
   readonly #sessions = new Map<string, Dictionary>()
+  /** By their ranges, batches that wait for the store; as many as it has room for. */
+  readonly #underWay = new Map<string, Promise<IntakeAnswer>>()
   #sweptAt: number
   readonly #counts: IntakeCounts = {
     received: noItems(),
@@ -97,6 +103,7 @@ export class Intake {
     batches: 0,
     bytes: 0,
     needs: 0,
+    repeated: 0,
     unreadable: 0,
   }
   #quarantined = 0
@@ -135,8 +142,31 @@ export class Intake {
       if (error instanceof WireError) return this.#undecodable(bytes, error)
       throw error
     }
-    const { header, definitions, samples, extras, starts } = batch
+    const { header } = batch
     this.#refused.storedUpTo(header)
+    const range = rangeOf(header)
+    const first = header.to > header.from ? this.#earlier(header, range) : undefined
+    if (first !== undefined) {
+      this.#counts.repeated++
+      if (header.urgent) this.#store.flush()
+      return first
+    }
+    const answer = this.#receive(batch, bytes)
+    this.#underWay.set(range, answer)
+    try {
+      return await answer
+    } finally {
+      this.#underWay.delete(range)
+    }
+  }
+
+  /** What a batch of this range was, or will be, answered. */
+  #earlier(header: BatchHeader, range: string): Promise<IntakeAnswer> | undefined {
+    if (this.#marks.stored.has(header)) return Promise.resolve({ kind: 'stored', expired: 0 })
+    return this.#underWay.get(range)
+  }
+
+  async #receive({ header, definitions, samples, extras, starts }: Batch, bytes: Uint8Array): Promise<IntakeAnswer> {
     const newcomer = this.#options.before?.(header.collector)
     if (newcomer !== undefined) await newcomer
     const now = this.#options.clock.now()
@@ -297,6 +327,10 @@ export class Intake {
     await writeFile(file, bytes, { flush: true })
     return { kind: 'unreadable', reason: error.message }
   }
+}
+
+function rangeOf({ collector, session, shard, from, to }: BatchHeader): string {
+  return `${collector}/${session}/${shard}/${from}-${to}`
 }
 
 function noItems(): number[] {

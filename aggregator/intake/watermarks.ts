@@ -56,6 +56,13 @@ export class Watermarks {
     join(shardMark)
   }
 
+  /** Whether everything in the range of a batch has come in, as far as this is known. */
+  has({ collector, session, shard, from, to }: BatchHeader): boolean {
+    const mark = this.#collectors.get(collector)?.marks.get(shard)
+    if (mark === undefined || mark.session !== session) return false
+    return to <= mark.joined || (mark.islands.get(from)?.to ?? -1) >= to
+  }
+
   get all(): CollectorMark[] {
     return [...this.#collectors].map(([collector, { shards, seenAt, lead, marks }]) => {
       // Journals left over from another number of shards may have any number.

@@ -32,6 +32,9 @@ export function definition(
 const BITS = new Uint32Array(2)
 const FLOAT = new Float64Array(BITS.buffer)
 
+let position = 0
+
+/** Each holds a range of its own, unless the header says which. */
 export function batchOf(
   points: readonly BatchPoint[],
   definitions: readonly SeriesDefinition[],
@@ -48,13 +51,15 @@ export function batchOf(
       builder.float(ref, time, at, BITS[0]!, BITS[1]!)
     } else builder.decimal(ref, time, at, e, decimalMantissa(value, e))
   }
+  const from = position
+  position += points.length + extras.length
   return builder.finish({
     collector: 'c',
     session: 's',
     shard: 0,
     shards: 1,
-    from: 0,
-    to: points.length,
+    from,
+    to: position,
     cursor: 0,
     now: 0,
     urgent: true,

@@ -64,6 +64,24 @@ test('the same samples by two collectors, in other cuts and twice, are there onc
   assert.deepEqual(values, [7])
 })
 
+test('a range that comes again while it waits gets the answer of the first, and once it is stored, the same at once', async (t) => {
+  const rig = await rigOn(t)
+  const bytes = batchOf(points, series)
+  const inserts = (): number => rig.store.counts.inserts
+  const first = rig.intake.receive(bytes)
+  const again = rig.intake.receive(bytes)
+  assert.equal(rig.store.waiting, 2, 'it is not taken twice')
+  assert.deepEqual([await first, await again], Array(2).fill({ kind: 'stored', expired: 0 }))
+  const before = inserts()
+  assert.deepEqual(await rig.intake.receive(bytes), { kind: 'stored', expired: 0 })
+  assert.equal(inserts(), before)
+  assert.equal(rig.intake.counts.repeated, 2)
+  assert.equal(rig.intake.counts.received[0], 2)
+  // Another session has other positions: what it says is taken.
+  assert.equal((await rig.intake.receive(batchOf(points, series, { session: 'next', from: 0, to: 2 }))).kind, 'stored')
+  assert.equal(rig.intake.counts.received[0], 4)
+})
+
 test('a batch is visible before it is stored', async (t) => {
   const rig = await rigOn(t)
   const answer = rig.intake.receive(batchOf(points, series, { urgent: false }))
