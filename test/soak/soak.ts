@@ -158,7 +158,7 @@ class Run {
     const found = await this.#checker.compareAllStored()
     Object.assign(this.report.compared, nothingFound())
     this.#judge(found)
-    await this.#checker.compareAnswers()
+    await this.#checker.compareAllAnswers()
     this.#nothingUnexpected()
     this.#figures()
     await this.#world.terminate('collector')
