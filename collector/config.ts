@@ -44,6 +44,11 @@ export interface CollectorConfig {
   readonly rulesGroupsMax: number
   readonly host: boolean
   readonly hostIntervalMs: number
+  readonly hostFastIntervalMs: number
+  readonly hostFastWhileComputing: boolean
+  readonly hostGpus: boolean
+  readonly hostNebulaNames: boolean
+  readonly hostToolTimeoutMs: number
   readonly hostName: string
   readonly stopDeadlineMs: number
 }
@@ -201,11 +206,33 @@ export const collectorSection: Section<CollectorConfig> = {
       'Samples in windows of rules, for each shard; 28 bytes each. Beyond it samples are stored as they are.',
     ),
     rulesGroupsMax: integer(100_000, 1, 100_000_000, 'Groups of a rule, for each shard; beyond it likewise.'),
-    host: flag(true, "Whether this host's own CPU, memory, disk and network are sampled."),
-    hostIntervalMs: integer(5000, 100, 3_600_000, 'How often, ms.'),
-    hostName: text('', "Value of the label instance on this host's own figures. Absent: the host's name.", {
-      aliases: ['HOST_NAME'],
-    }),
+    host: flag(true, "Whether this host's own CPU, memory, disk, network and GPUs are sampled."),
+    hostIntervalMs: integer(10_000, 100, 3_600_000, 'How often, ms.'),
+    hostFastIntervalMs: integer(
+      1000,
+      100,
+      3_600_000,
+      'How often while a task runs on this host, or while somebody asked for it with POST /v1/host/sampling, ms.',
+    ),
+    hostFastWhileComputing: flag(true, 'Whether processes that compute on a GPU count as such a task.'),
+    hostGpus: flag(true, 'Whether nvidia-smi, amd-smi or rocm-smi are asked for GPUs, where they are installed.'),
+    hostNebulaNames: flag(
+      true,
+      'Whether GPUs are given by the names and labels of nebula too (gpu_utilization and three more). For hosts whose nebula node sends them itself: false.',
+    ),
+    hostToolTimeoutMs: integer(
+      20_000, // without its persistence daemon a driver may take seconds for each of eight GPUs
+      100,
+      600_000,
+      'Longest time that such a tool may take to answer, ms; then it is killed, and asked rarely.',
+    ),
+    hostName: text(
+      '',
+      "Value of the labels instance and Hostname on this host's own figures. Absent: the host's name.",
+      {
+        aliases: ['HOST_NAME'],
+      },
+    ),
     stopDeadlineMs: integer(
       8000,
       100,

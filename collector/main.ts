@@ -8,7 +8,7 @@
  */
 import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, hostname } from 'node:os'
 import { join } from 'node:path'
 import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { readOrCreate } from '../proto/runtime/atomic-file.ts'
@@ -32,8 +32,10 @@ import { collectorSection } from './config.ts'
 import { ForwardService } from './forward/forward-service.ts'
 import { Link } from './forward/link.ts'
 import { HostSampler } from './host/host-sampler.ts'
+import { Pace } from './host/pace.ts'
 import { registerCollectorMetrics } from './metrics.ts'
 import { DoorRequests } from './receive/doors.ts'
+import { HostSampling } from './receive/host-sampling.ts'
 import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { ReceivedTenants } from './receive/received-tenants.ts'
@@ -128,10 +130,15 @@ async function build(): Promise<Program | { print: string }> {
   const takes = threads
     .slice(0, shards)
     .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.poke()))
+  const instance = own.hostName === '' ? hostname() : own.hostName
   const host = own.host
-    ? new HostSampler(takes[0]!, {
-        intervalMs: own.hostIntervalMs,
-        instance: own.hostName,
+    ? new HostSampler(takes[0]!, new Pace(own.hostIntervalMs, own.hostFastIntervalMs, clock), {
+        instance,
+        nodeId: own.hostNebulaNames ? (own.id === '' ? instance : own.id) : undefined,
+        gpus: own.hostGpus,
+        fastWhileComputing: own.hostFastWhileComputing,
+        toolTimeoutMs: own.hostToolTimeoutMs,
+        toolEnv: toolEnv(process.env),
         tenant: shared.tenant,
         clock,
         log,
@@ -175,7 +182,7 @@ async function build(): Promise<Program | { print: string }> {
     name: 'receive',
     listen: own.listen,
     log,
-    handler: collectorRoutes(context, ownState, passThrough),
+    handler: collectorRoutes(context, ownState, new HostSampling(access, host), passThrough),
   })
   const supervisor = new Supervisor(
     [
@@ -216,6 +223,12 @@ function namedTenants({ tenant, keys, openWriteTenants }: SharedConfig): Set<str
   for (const key of keys) for (const name of [key.tenant, ...key.tenants]) if (name !== undefined) named.add(name)
   named.delete(ANY_TENANT)
   return named
+}
+
+/** What another's program gets of our environment: nothing that is secret. */
+function toolEnv(env: NodeJS.ProcessEnv): Readonly<Record<string, string | undefined>> {
+  const { PATH = '/usr/local/bin:/usr/bin:/bin', HOME = '/', LD_LIBRARY_PATH } = env
+  return { PATH, HOME, LANG: 'C.UTF-8', ...(LD_LIBRARY_PATH === undefined ? {} : { LD_LIBRARY_PATH }) }
 }
 
 /** A host has better things to do: one thread for four processors. */

@@ -4,6 +4,7 @@ import { ITEM_KINDS } from '../proto/wire/batch-extras.ts'
 import type { ForwardService } from './forward/forward-service.ts'
 import type { Link } from './forward/link.ts'
 import type { HostSampler } from './host/host-sampler.ts'
+import { TOOL_STATES } from './host/tool.ts'
 import { DOORS } from './journal/record.ts'
 import type { DoorRequests } from './receive/doors.ts'
 import type { Limits } from './receive/limits.ts'
@@ -128,6 +129,33 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     "Rounds of this host's own figures that found the shard full.",
     [],
     () => [{ value: measured.host?.dropped ?? 0 }],
+  )
+  metrics.gauge('host_interval_seconds', "Time from one round of this host's own figures to the next, now.", [], () =>
+    measured.host === undefined ? [] : [{ value: measured.host.pace.intervalMs / 1000 }],
+  )
+  metrics.gauge('host_gpus', 'GPUs of this host that are sampled.', [], () =>
+    measured.host === undefined ? [] : [{ value: measured.host.gpuCount }],
+  )
+  metrics.gauge(
+    'host_file_systems_unanswered',
+    'File systems of the network that do not answer when asked how full they are.',
+    [],
+    () => (measured.host === undefined ? [] : [{ value: measured.host.unansweredFileSystems }]),
+  )
+  metrics.gauge(
+    'host_tool_state',
+    '1 for the state in which a program that is asked for GPUs is.',
+    ['tool', 'state'],
+    () =>
+      (measured.host?.tools ?? []).flatMap((tool) =>
+        TOOL_STATES.map((state) => ({ labels: { tool: tool.name, state }, value: tool.state === state ? 1 : 0 })),
+      ),
+  )
+  metrics.counter(
+    'host_tool_failures_total',
+    'Times that such a program failed, or did not answer in time and was killed.',
+    ['tool'],
+    () => (measured.host?.tools ?? []).map((tool) => ({ labels: { tool: tool.name }, value: tool.failures })),
   )
 
   metrics.counter(

@@ -1,27 +1,47 @@
 /**
- * This host's own figures, every few seconds, through the same door and shard as everybody's: the first data of a newcomer.
+ * This host's own figures, through the same door and shard as everybody's: the first data of a newcomer.
  *
- * Linux gives them all; elsewhere processors, memory and load come from the runtime. A source that cannot be read costs
- * its own figures. Full shard: the round is dropped and counted; the next one has newer values.
+ *     /proc, statfs ─────────────────┐
+ *     stat -f (remote file systems) ─┼─▶ what came within 50 ms ──▶ one body ──▶ shard
+ *     nvidia-smi, amd-smi, rocm-smi ─┘
+ *
+ * Each sample has the time at which it was read; nothing waits for a slow source. A source that cannot be read costs its own figures
+ * and is named in {@link HostSampler.health}. Full shard: what came is dropped and counted; the next round has newer values.
  */
-import { readFile, statfs } from 'node:fs/promises'
-import { cpus, freemem, hostname, loadavg, platform, totalmem } from 'node:os'
 import type { Clock } from '../../proto/runtime/clock.ts'
-import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
-import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { compareUtf8 } from '../../proto/wire/labels.ts'
 import { encodeWriteRequest } from '../../proto/wire/remote-write.ts'
 import { portableSnappy } from '../../proto/wire/snappy.ts'
 import type { TakeService } from '../shard/take-service.ts'
-import type { Figure } from './proc.ts'
-import { cpuFigures, diskFigures, loadFigures, memoryFigures, mountsOf, networkFigures } from './proc.ts'
+import { AmdGpus } from './amd-gpus.ts'
+import type { Figure, Sample } from './figure.ts'
+import { GpuFigures } from './gpu-reading.ts'
+import type { GpuSource } from './gpu-source.ts'
+import { NvidiaGpus } from './nvidia-gpus.ts'
+import type { Pace } from './pace.ts'
+import { SystemFigures } from './system-figures.ts'
+import type { Tool } from './tool.ts'
+
+const GATHER_MS = 50
+/** A GPU that computes is looked at each 5 s, or in the next slow round. */
+const COMPUTING_ROUNDS = 1.5
+const COMPUTING_MIN_MS = 15_000
+/** What comes in between two bodies is a round or two: far beyond that something is wrong. */
+const WAITING_SAMPLES_MAX = 200_000
 
 export interface HostSamplerOptions {
-  readonly intervalMs: number
-  /** Label `instance`; empty: the host's name. */
+  /** Value of the labels `instance` and `Hostname`. */
   readonly instance: string
+  /** Value of `node_id` on nebula's names; undefined: without them. */
+  readonly nodeId: string | undefined
+  readonly gpus: boolean
+  /** Processes on a GPU are a reason for fast rounds. */
+  readonly fastWhileComputing: boolean
+  readonly toolTimeoutMs: number
+  /** Environment of the tools that are asked. */
+  readonly toolEnv: Readonly<Record<string, string | undefined>>
   readonly tenant: string
   readonly clock: Clock
   readonly log: Logger
@@ -29,126 +49,141 @@ export interface HostSamplerOptions {
 
 export class HostSampler implements Service {
   readonly name = 'host'
-  readonly #shard: TakeService
+  readonly pace: Pace
+  readonly #shard: Pick<TakeService, 'take'>
   readonly #options: HostSamplerOptions
-  readonly #often: RateLimitedLog
+  readonly #system: SystemFigures
+  readonly #gpus: readonly GpuSource[]
+  #waiting: Sample[] = []
+  #gather: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
   #round: Promise<void> | undefined
+  #roundAt = 0
+  #sending: Promise<void> = Promise.resolve()
+  #stopped = false
   #dropped = 0
 
-  constructor(shard: TakeService, options: HostSamplerOptions) {
+  constructor(shard: Pick<TakeService, 'take'>, pace: Pace, options: HostSamplerOptions) {
+    const { clock, log, toolEnv: env, toolTimeoutMs: silentMs, instance: host, nodeId } = options
     this.#shard = shard
+    this.pace = pace
     this.#options = options
-    this.#often = new RateLimitedLog(60_000, () => options.clock.monotonic())
+    const tool = { env, silentMs, clock, log }
+    this.#system = new SystemFigures(tool)
+    const source = {
+      tool,
+      figures: new GpuFigures({ host, nodeId, slowMs: pace.slowMs, clock }),
+      emit: (samples: readonly Sample[]) => this.#add(samples),
+      computing: () => this.#computing(),
+    }
+    this.#gpus = options.gpus ? [new NvidiaGpus(source), new AmdGpus(source)] : []
+    pace.onFaster = () => this.#schedule()
   }
 
-  /** Rounds that found the shard full. */
+  /** Bodies that found the shard full. */
   get dropped(): number {
     return this.#dropped
   }
 
+  /** The programs that are asked for GPUs. */
+  get tools(): readonly Tool[] {
+    return this.#gpus.flatMap((source) => source.tools)
+  }
+
+  get gpuCount(): number {
+    return this.#gpus.reduce((sum, source) => sum + source.count, 0)
+  }
+
+  /** File systems of the network that do not answer. */
+  get unansweredFileSystems(): number {
+    return this.#system.fileSystems.unanswered
+  }
+
   async start(): Promise<void> {
-    this.#timer = setInterval(() => this.#tick(), this.#options.intervalMs)
     this.#tick()
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer)
-    await this.#round
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await Promise.all([this.#round, this.#system.fileSystems.stop(), ...this.#gpus.map((source) => source.stop())])
+    this.#send()
+    await this.#sending
   }
 
+  /** Always ready: a host without GPUs, or with tools that hang, is still a host. */
   health(): Health {
-    return { ready: true }
+    const { intervalMs } = this.pace
+    const reasons = this.pace.leases().map(({ reason }) => reason)
+    const told = [`every ${intervalMs} ms${reasons.length === 0 ? '' : ` (${reasons.slice(0, 3).join(', ')})`}`]
+    if (this.gpuCount > 0) told.push(`GPUs: ${this.gpuCount}`)
+    for (const { name, state, detail } of this.tools)
+      if (state === 'failing' || state === 'silent') told.push(`${name}: ${detail}`)
+      else if (state === 'absent') told.push(`${name} is not installed`)
+    if (this.#system.missing.size > 0) told.push(`cannot read ${[...this.#system.missing].join(', ')}`)
+    if (this.unansweredFileSystems > 0) told.push(`file systems that do not answer: ${this.unansweredFileSystems}`)
+    return { ready: true, detail: told.join('; ') }
+  }
+
+  #computing(): void {
+    if (this.#options.fastWhileComputing)
+      this.pace.hold('gpu processes', Math.max(COMPUTING_MIN_MS, COMPUTING_ROUNDS * this.pace.slowMs))
   }
 
   #tick(): void {
-    // A round that outlasts the interval (a hanging file system) is not joined by another.
-    this.#round ??= this.#sample().finally(() => {
-      this.#round = undefined
-    })
+    if (this.#stopped) return
+    const { intervalMs } = this.pace
+    this.#roundAt = this.#options.clock.monotonic()
+    for (const source of this.#gpus) source.tick(intervalMs)
+    // A round that outlasts the interval is not joined by another.
+    this.#round ??= this.#system
+      .round((figures) => this.#add(this.#ofSystem(figures)))
+      .then((figures) => this.#add(this.#ofSystem(figures)))
+      .finally(() => {
+        this.#round = undefined
+      })
+    this.#schedule()
   }
 
-  async #sample(): Promise<void> {
+  /** The next round: one interval, as it is now, after the last. */
+  #schedule(): void {
+    if (this.#stopped) return
+    clearTimeout(this.#timer)
+    const left = this.#roundAt + this.pace.intervalMs - this.#options.clock.monotonic()
+    this.#timer = setTimeout(() => this.#tick(), Math.max(0, left))
+  }
+
+  #ofSystem(figures: readonly Figure[]): Sample[] {
     const timestamp = this.#options.clock.now()
-    const instance = this.#options.instance === '' ? hostname() : this.#options.instance
-    const figures = await hostFigures((source, error) =>
-      this.#often.once(source, () =>
-        this.#options.log.warn({ source, error: messageOf(error) }, 'host figures cannot be read'),
-      ),
-    )
-    const series = figures
-      .filter((f) => Number.isFinite(f.value))
-      .map(({ name, labels, value }) => ({
-        labels: Object.entries({ __name__: name, instance, job: 'node', ...labels }).sort((a, b) =>
-          compareUtf8(a[0], b[0]),
-        ),
-        samples: [{ timestamp, value }],
-      }))
-    const body = Uint8Array.from(portableSnappy.compress(encodeWriteRequest(series)))
-    const outcome = await this.#shard.take({ door: 'host', tenant: this.#options.tenant, sender: 'host', body })
-    if (outcome.kind !== 'ok') this.#dropped++
+    const own = { instance: this.#options.instance, job: 'node' }
+    return figures.map(({ name, labels, value }) => ({ name, labels: { ...own, ...labels }, value, timestamp }))
+  }
+
+  #add(samples: readonly Sample[]): void {
+    for (const sample of samples)
+      if (Number.isFinite(sample.value) && this.#waiting.length < WAITING_SAMPLES_MAX) this.#waiting.push(sample)
+    if (this.#waiting.length > 0 && !this.#stopped) this.#gather ??= setTimeout(() => this.#send(), GATHER_MS)
+  }
+
+  #send(): void {
+    clearTimeout(this.#gather)
+    this.#gather = undefined
+    const samples = this.#waiting
+    this.#waiting = []
+    if (samples.length === 0) return
+    const { tenant } = this.#options
+    this.#sending = this.#shard
+      .take({ door: 'host', tenant, sender: 'host', body: bodyOf(samples) })
+      .then((outcome) => {
+        if (outcome.kind !== 'ok') this.#dropped++
+      })
   }
 }
 
-/** All figures of this host at this moment. @param failed told of each source that cannot be read */
-export async function hostFigures(failed: (source: string, error: unknown) => void): Promise<Figure[]> {
-  if (platform() !== 'linux') return portableFigures()
-  const from = async (path: string, read: (text: string) => Figure[] | Promise<Figure[]>): Promise<Figure[]> => {
-    try {
-      return await read(await readFile(path, 'utf8'))
-    } catch (error) {
-      failed(path, error)
-      return []
-    }
-  }
-  const groups = await Promise.all([
-    from('/proc/stat', cpuFigures),
-    from('/proc/loadavg', loadFigures),
-    from('/proc/meminfo', memoryFigures),
-    from('/proc/diskstats', diskFigures),
-    from('/proc/net/dev', networkFigures),
-    from('/proc/mounts', (text) => fileSystemFigures(text, failed)),
-  ])
-  return groups.flat()
-}
-
-async function fileSystemFigures(mounts: string, failed: (source: string, error: unknown) => void): Promise<Figure[]> {
-  const out: Figure[] = []
-  for (const { device, mountpoint, fstype } of mountsOf(mounts)) {
-    try {
-      const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(mountpoint)
-      const labels = { device, mountpoint, fstype }
-      out.push(
-        { name: 'node_filesystem_size_bytes', labels, value: blocks * bsize },
-        { name: 'node_filesystem_free_bytes', labels, value: bfree * bsize },
-        { name: 'node_filesystem_avail_bytes', labels, value: bavail * bsize },
-        { name: 'node_filesystem_files', labels, value: files },
-        { name: 'node_filesystem_files_free', labels, value: ffree },
-      )
-    } catch (error) {
-      failed(mountpoint, error)
-    }
-  }
-  return out
-}
-
-/** What the runtime knows on every system. */
-function portableFigures(): Figure[] {
-  const out: Figure[] = [
-    { name: 'node_memory_total_bytes', labels: {}, value: totalmem() },
-    { name: 'node_memory_free_bytes', labels: {}, value: freemem() },
-    ...loadavg().map((value, i) => ({ name: ['node_load1', 'node_load5', 'node_load15'][i]!, labels: {}, value })),
-  ]
-  for (const [i, { times }] of cpus().entries()) {
-    for (const [mode, ms] of Object.entries({
-      user: times.user,
-      nice: times.nice,
-      system: times.sys,
-      idle: times.idle,
-      irq: times.irq,
-    })) {
-      out.push({ name: 'node_cpu_seconds_total', labels: { cpu: String(i), mode }, value: ms / 1000 })
-    }
-  }
-  return out
+function bodyOf(samples: readonly Sample[]): Uint8Array<ArrayBuffer> {
+  const series = samples.map(({ name, labels, value, timestamp }) => ({
+    labels: Object.entries({ __name__: name, ...labels }).sort((a, b) => compareUtf8(a[0], b[0])),
+    samples: [{ timestamp, value }],
+  }))
+  return Uint8Array.from(portableSnappy.compress(encodeWriteRequest(series)))
 }

@@ -3,23 +3,19 @@
  * @see https://github.com/prometheus/node_exporter for names and units
  */
 
-/** A figure: name, labels without `__name__`, value. */
-export interface Figure {
-  readonly name: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly value: number
-}
+import type { Figure } from './figure.ts'
+import { figure } from './figure.ts'
 
 const TICKS_PER_SECOND = 100 // USER_HZ, the same on every Linux that Node runs on
 const SECTOR_BYTES = 512
 const CPU_MODES = ['user', 'nice', 'system', 'idle', 'iowait', 'irq', 'softirq', 'steal'] as const
-
-const figure = (name: string, value: number, labels: Record<string, string> = {}): Figure => ({ name, labels, value })
+/** The last two fields: time that is in `user` and `nice` too. */
+const GUEST_MODES = ['user', 'nice'] as const
 
 /** /proc/stat: seconds each processor spent in each mode, and some totals. */
 export function cpuFigures(stat: string): Figure[] {
   const out: Figure[] = []
-  for (const line of lines(stat)) {
+  for (const line of linesOf(stat)) {
     const [key = '', ...fields] = line.split(/\s+/)
     const cpu = /^cpu(\d+)$/.exec(key)?.[1]
     if (cpu !== undefined) {
@@ -27,14 +23,20 @@ export function cpuFigures(stat: string): Figure[] {
         const ticks = Number(fields[i])
         if (Number.isFinite(ticks)) out.push(figure('node_cpu_seconds_total', ticks / TICKS_PER_SECOND, { cpu, mode }))
       }
+      for (const [i, mode] of GUEST_MODES.entries()) {
+        const ticks = Number(fields[CPU_MODES.length + i])
+        if (Number.isFinite(ticks))
+          out.push(figure('node_cpu_guest_seconds_total', ticks / TICKS_PER_SECOND, { cpu, mode }))
+      }
     }
     const total = TOTALS[key]
-    if (total !== undefined) out.push(figure(total, Number(fields[0])))
+    if (total !== undefined && /^\d+$/.test(fields[0] ?? '')) out.push(figure(total, Number(fields[0])))
   }
   return out
 }
 
 const TOTALS: Readonly<Record<string, string>> = {
+  intr: 'node_intr_total',
   ctxt: 'node_context_switches_total',
   btime: 'node_boot_time_seconds',
   processes: 'node_forks_total',
@@ -50,7 +52,7 @@ export function loadFigures(loadavg: string): Figure[] {
 /** /proc/meminfo: every field, in bytes where it has a unit; brackets become underscores. */
 export function memoryFigures(meminfo: string): Figure[] {
   const out: Figure[] = []
-  for (const line of lines(meminfo)) {
+  for (const line of linesOf(meminfo)) {
     const match = /^([^:]+):\s+(\d+)( kB)?$/.exec(line)
     if (match === null) continue
     const field = match[1]!.replace(/\((.*)\)/, '_$1')
@@ -61,6 +63,26 @@ export function memoryFigures(meminfo: string): Figure[] {
     )
   }
   return out
+}
+
+/** /proc/pressure/cpu, io, memory, irq: seconds in which something waited, and in which everything did. */
+export function pressureFigures(resource: string, pressure: string): Figure[] {
+  const out: Figure[] = []
+  for (const line of linesOf(pressure)) {
+    const [, share, micros] = /^(some|full) .*\btotal=(\d+)$/.exec(line) ?? []
+    if (share === undefined || (resource === 'cpu' && share === 'full')) continue // of the whole host nothing is meant by it
+    const name = `node_pressure_${resource}_${share === 'some' ? 'waiting' : 'stalled'}_seconds_total`
+    out.push(figure(name, Number(micros) / 1e6))
+  }
+  return out
+}
+
+/** /proc/vmstat: paging, faults, and processes that were killed for memory. */
+export function vmstatFigures(vmstat: string): Figure[] {
+  return linesOf(vmstat).flatMap((line) => {
+    const [, field, value] = /^((?:oom_kill|pgpg|pswp|pg.*fault)\S*) (\d+)$/.exec(line) ?? []
+    return field === undefined ? [] : [figure(`node_vmstat_${field}`, Number(value))]
+  })
 }
 
 /** Virtual devices that say nothing about the host, as node_exporter leaves them out. */
@@ -78,17 +100,24 @@ const DISK_FIELDS: readonly (readonly [name: string, scale: number])[] = [
   ['io_now', 1],
   ['io_time_seconds_total', 1 / 1000],
   ['io_time_weighted_seconds_total', 1 / 1000],
+  // Since Linux 4.18 and 5.5:
+  ['discards_completed_total', 1],
+  ['discards_merged_total', 1],
+  ['discarded_sectors_total', 1],
+  ['discard_time_seconds_total', 1 / 1000],
+  ['flush_requests_total', 1],
+  ['flush_requests_time_seconds_total', 1 / 1000],
 ]
 
 /** /proc/diskstats: whole disks. */
 export function diskFigures(diskstats: string): Figure[] {
   const out: Figure[] = []
-  for (const line of lines(diskstats)) {
+  for (const line of linesOf(diskstats)) {
     const [, , device = '', ...fields] = line.trim().split(/\s+/)
     if (device === '' || IGNORED_DISKS.test(device)) continue
     for (const [i, [name, scale]] of DISK_FIELDS.entries()) {
       const value = Number(fields[i])
-      if (Number.isFinite(value))
+      if (fields[i] !== undefined && Number.isFinite(value))
         out.push(figure(`node_disk_${name}`, scale < 1 ? value / 1000 : value * scale, { device }))
     }
   }
@@ -101,7 +130,7 @@ const NETWORK_SENT = ['bytes', 'packets', 'errs', 'drop', 'fifo', 'colls', 'carr
 /** /proc/net/dev: every interface. */
 export function networkFigures(dev: string): Figure[] {
   const out: Figure[] = []
-  for (const line of lines(dev)) {
+  for (const line of linesOf(dev)) {
     const match = /^\s*([^:\s]+):\s*(.*)$/.exec(line)
     if (match === null) continue
     const device = match[1]!
@@ -114,39 +143,6 @@ export function networkFigures(dev: string): Figure[] {
   return out
 }
 
-export interface Mount {
-  readonly device: string
-  readonly mountpoint: string
-  readonly fstype: string
-}
-
-const IGNORED_FILE_SYSTEMS =
-  /^(?:autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs|tmpfs|ramfs)$/
-const IGNORED_MOUNTS =
-  /^\/(?:dev|proc|sys|run\/credentials\/.+|var\/lib\/docker\/.+|var\/lib\/containers\/storage\/.+)(?:$|\/)/
-
-/** /proc/mounts: file systems on disks, each mount point once. */
-export function mountsOf(text: string): Mount[] {
-  const seen = new Set<string>()
-  const mounts: Mount[] = []
-  for (const line of lines(text)) {
-    const [device = '', point = '', fstype = ''] = line.split(' ')
-    const mountpoint = point.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    )
-    // A container's root is an overlay; it is the one that its user asks about.
-    if (
-      (IGNORED_FILE_SYSTEMS.test(fstype) && mountpoint !== '/') ||
-      IGNORED_MOUNTS.test(mountpoint) ||
-      seen.has(mountpoint)
-    )
-      continue
-    seen.add(mountpoint)
-    mounts.push({ device, mountpoint, fstype })
-  }
-  return mounts
-}
-
-function lines(text: string): string[] {
+export function linesOf(text: string): string[] {
   return text.split('\n').filter((line) => line !== '')
 }

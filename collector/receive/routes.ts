@@ -6,6 +6,8 @@ import type { OwnState } from '../../proto/runtime/own-state.ts'
 import type { Door } from '../journal/record.ts'
 import type { DoorContext } from './doors.ts'
 import { admitted } from './doors.ts'
+import type { HostSampling } from './host-sampling.ts'
+import { HOST_SAMPLING_PATH } from './host-sampling.ts'
 import { receiveMetricsBatch } from './metrics-batch.ts'
 import type { PassThrough } from './pass-through.ts'
 import { receiveRemoteWrite } from './remote-write.ts'
@@ -31,11 +33,17 @@ const ENTRANCES: ReadonlyMap<string, Entrance> = new Map([
   ['/v1/metrics/batch', { door: 'metrics_batch', receive: receiveMetricsBatch, open: false, methods: ['POST'] }],
 ])
 
-export function collectorRoutes(context: DoorContext, own: OwnState, passThrough: PassThrough): Handler {
+export function collectorRoutes(
+  context: DoorContext,
+  own: OwnState,
+  sampling: HostSampling,
+  passThrough: PassThrough,
+): Handler {
   return async (request, response) => {
     const path = pathOf(request)
     const entrance = ENTRANCES.get(path)
-    if (entrance === undefined)
+    if (path === HOST_SAMPLING_PATH) await sampling.handle(request, response)
+    else if (entrance === undefined)
       await (own.serves(path) ? own.handle(path, request, response) : passThrough.handle(request, response))
     else if (entrance.methods.includes(request.method ?? '')) await entrance.receive(context, request, response)
     else if (admitted(context, entrance.door, entrance.open, request, response) !== undefined) {

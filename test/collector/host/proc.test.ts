@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { hostFigures } from '../../../collector/host/host-sampler.ts'
 import {
   cpuFigures,
   diskFigures,
   loadFigures,
   memoryFigures,
-  mountsOf,
   networkFigures,
+  pressureFigures,
+  vmstatFigures,
 } from '../../../collector/host/proc.ts'
 
 const pick = (figures: { name: string; labels: object; value: number }[], name: string) =>
@@ -66,23 +66,45 @@ test('networkFigures: every interface, both directions', () => {
   ])
 })
 
-test('mountsOf: file systems on disks, once each, with escaped names', () => {
-  const mounts = mountsOf(
-    '/dev/sda1 / ext4 rw 0 0\nproc /proc proc rw 0 0\ntmpfs /run tmpfs rw 0 0\n/dev/sdb1 /my\\040data xfs rw 0 0\n/dev/sdb1 /my\\040data xfs rw 0 0\n',
+test('pressureFigures: what waited and what stalled, in seconds; a whole host cannot stall for its processors', () => {
+  const text =
+    'some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=250000\n'
+  assert.deepEqual(
+    pressureFigures('io', text).map((f) => [f.name, f.value]),
+    [
+      ['node_pressure_io_waiting_seconds_total', 1.5],
+      ['node_pressure_io_stalled_seconds_total', 0.25],
+    ],
   )
   assert.deepEqual(
-    mounts.map((m) => m.mountpoint),
-    ['/', '/my data'],
+    pressureFigures('cpu', text).map((f) => f.name),
+    ['node_pressure_cpu_waiting_seconds_total'],
   )
-  assert.equal(mountsOf('overlay / overlay rw 0 0\n').length, 1, "a container's root")
 })
 
-test('hostFigures gives processors, load and memory on whatever this is', async () => {
-  const figures = await hostFigures(() => {})
-  for (const name of ['node_cpu_seconds_total', 'node_load1'])
-    assert.ok(
-      figures.some((f) => f.name === name && Number.isFinite(f.value)),
-      name,
-    )
-  assert.ok(figures.some((f) => f.name.startsWith('node_memory_')))
+test('vmstatFigures: paging, faults and kills, nothing else', () => {
+  const text = 'nr_free_pages 5\npgpgin 1\npgfault 2\npgmajfault 3\npswpin 4\noom_kill 6\npgalloc_dma 7\n'
+  assert.deepEqual(
+    vmstatFigures(text).map((f) => f.name),
+    ['pgpgin', 'pgfault', 'pgmajfault', 'pswpin', 'oom_kill'].map((field) => `node_vmstat_${field}`),
+  )
+})
+
+test('every reader takes an empty text, a torn one and rubbish for what they are: no figures, or finite ones', () => {
+  const torn = [
+    '',
+    '\n',
+    'cpu0',
+    'cpu0 1 x',
+    'intr',
+    ':',
+    'eth0: 1 2',
+    '8 0 sda',
+    'MemTotal: kB',
+    'some total=',
+    '\u0000',
+  ]
+  for (const text of torn)
+    for (const read of [cpuFigures, memoryFigures, diskFigures, vmstatFigures, (t: string) => pressureFigures('io', t)])
+      for (const { name, value } of read(text)) assert.ok(Number.isFinite(value), `${name} of ${JSON.stringify(text)}`)
 })
