@@ -53,7 +53,7 @@ export function amdIdentities(list: string, asic: string): ReadonlyMap<string, O
       const index = textAt(gpu, 'gpu')
       const uuid = textAt(gpu, 'uuid')
       const pciBusId = textAt(gpu, 'bdf')
-      return [index, { index, uuid, pciBusId, modelName: names.get(index) ?? '', driverVersion: '' }]
+      return [index, { index, uuid, device: '', pciBusId, modelName: names.get(index) ?? '', driverVersion: '' }]
     }),
   )
 }
@@ -69,7 +69,14 @@ export function amdSmiReadings(
     // Parts without an energy counter say 0: theirs is derived.
     if (values.get('DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION') === 0) values.delete('DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION')
     if (!/^\d+$/.test(index) || values.size === 0) return []
-    const identity = identities.get(index) ?? { index, uuid: '', pciBusId: '', modelName: '', driverVersion: '' }
+    const identity = identities.get(index) ?? {
+      index,
+      uuid: '',
+      device: '',
+      pciBusId: '',
+      modelName: '',
+      driverVersion: '',
+    }
     return [{ ...identity, uuid: identity.uuid === '' ? `AMD-${index}` : identity.uuid, values }]
   })
 }
@@ -88,9 +95,8 @@ export function rocmSmiReadings(output: string): GpuReading[] {
     const text = (...keys: string[]): string => keys.map((key) => textOf(told[key])).find((t) => t !== '') ?? ''
     const uuid = text('Unique ID')
     const modelName = text('Card Series', 'Card series', 'Card Model', 'Card model')
-    return [
-      { index, uuid: uuid === '' ? `AMD-${index}` : uuid, pciBusId: text('PCI Bus'), modelName, driverVersion, values },
-    ]
+    const identity = { index, uuid: uuid === '' ? `AMD-${index}` : uuid, device: card, pciBusId: text('PCI Bus') }
+    return [{ ...identity, modelName, driverVersion, values }]
   })
 }
 

@@ -11,6 +11,8 @@ export interface GpuReading {
   /** Number on this host, as text. */
   readonly index: string
   readonly uuid: string
+  /** Name of its device file, without a folder; '' where it is not known. */
+  readonly device: string
   readonly pciBusId: string
   readonly modelName: string
   readonly driverVersion: string
@@ -77,7 +79,7 @@ export class GpuFigures {
       Hostname: host,
       gpu: reading.index,
       UUID: reading.uuid,
-      device: reading.index === '' ? '' : `nvidia${reading.index}`,
+      device: reading.device,
       pci_bus_id: reading.pciBusId,
       modelName: reading.modelName,
       DCGM_FI_DRIVER_VERSION: reading.driverVersion,

@@ -32,7 +32,7 @@ export function processSamples(
   return processes.flatMap(({ uuid, pid, name, bytes }): Sample[] => {
     if (bytes === undefined) return []
     // A part of a divided GPU (MIG) has an id of its own that no row names.
-    const gpu = gpus.get(uuid) ?? { index: '', uuid, pciBusId: '', modelName: '', driverVersion: '' }
+    const gpu = gpus.get(uuid) ?? { index: '', uuid, device: '', pciBusId: '', modelName: '', driverVersion: '' }
     const labels = { ...figures.labels(gpu), pid, ...(name === '' ? {} : { process_name: name }) }
     return [{ name: 'gpu_process_memory_used_bytes', labels, value: bytes, timestamp }]
   })

@@ -114,8 +114,9 @@ export class HostSampler implements Service {
   /** Always ready: a host without GPUs, or with tools that hang, is still a host. */
   health(): Health {
     const { intervalMs } = this.pace
-    const reasons = this.pace.leases().map(({ reason }) => reason)
-    const told = [`every ${intervalMs} ms${reasons.length === 0 ? '' : ` (${reasons.slice(0, 3).join(', ')})`}`]
+    // Which task it is, is not for everybody who may ask for this.
+    const reasons = new Set(this.pace.leases().map(({ reason }) => reason.split(':', 1)[0]))
+    const told = [`every ${intervalMs} ms${reasons.size === 0 ? '' : ` (${[...reasons].join(', ')})`}`]
     if (this.gpuCount > 0) told.push(`GPUs: ${this.gpuCount}`)
     for (const { name, state, detail } of this.tools)
       if (state === 'failing' || state === 'silent') told.push(`${name}: ${detail}`)

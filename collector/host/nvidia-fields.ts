@@ -111,6 +111,7 @@ export function gpuQuery(help: string, refused: ReadonlySet<string>): GpuQuery {
       const reading = {
         index: cell('index'),
         uuid: cell('uuid'),
+        device: '',
         pciBusId: cell('pci.bus_id'),
         driverVersion: cell('driver_version'),
         modelName: textIn(cells.slice(names.length - 1).join(', ')),

@@ -9,6 +9,7 @@ import { processesIn } from './gpu-processes.ts'
 import type { GpuReading } from './gpu-reading.ts'
 import type { GpuSource, GpuSourceOptions } from './gpu-source.ts'
 import { processSamples } from './gpu-source.ts'
+import { deviceOf } from './nvidia-device.ts'
 import type { GpuQuery } from './nvidia-fields.ts'
 import { gpuQuery, refusedField } from './nvidia-fields.ts'
 import { Tool } from './tool.ts'
@@ -96,8 +97,10 @@ export class NvidiaGpus implements GpuSource {
   }
 
   #row(line: string): boolean {
-    const reading = this.#query?.read(line)
-    if (reading === undefined) return false
+    const read = this.#query?.read(line)
+    if (read === undefined) return false
+    const device = this.#known.get(read.uuid)?.device ?? deviceOf(read.pciBusId, read.index)
+    const reading = { ...read, device }
     if (this.#round.has(reading.uuid)) this.#endRound()
     this.#round.add(reading.uuid)
     this.#known.set(reading.uuid, reading)

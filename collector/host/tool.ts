@@ -9,7 +9,7 @@ import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { delimiter, isAbsolute, join } from 'node:path'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
@@ -140,7 +140,7 @@ export class Tool {
     for (const name of names) {
       for (const folder of [...(env['PATH'] ?? '').split(delimiter), ...folders]) {
         const path = join(folder, name)
-        if (folder === '' || !(await isExecutable(path))) continue
+        if (!isAbsolute(folder) || !(await isExecutable(path))) continue
         this.#name = name
         return path
       }

@@ -98,6 +98,7 @@ test('rocm-smi: strings with and without units, after warnings', () => {
     {
       index: '1',
       uuid: '0x79cc',
+      device: 'card1',
       pciBusId: '0000:83:00.0',
       modelName: 'Instinct MI100',
       driverVersion: '6.3.6',

@@ -22,7 +22,15 @@ test('a recorded row gives what the driver told, in the units of DCGM exporter, 
   const reading = query.read(rowOf(query, { ...cells, 'clocks.sm': '' }))!
   assert.deepEqual(
     { ...reading, values: undefined },
-    { index: '0', uuid: UUID, pciBusId: '', driverVersion: '', modelName: 'NVIDIA H100 80GB HBM3', values: undefined },
+    {
+      index: '0',
+      uuid: UUID,
+      device: '',
+      pciBusId: '',
+      driverVersion: '',
+      modelName: 'NVIDIA H100 80GB HBM3',
+      values: undefined,
+    },
   )
   assert.deepEqual(Object.fromEntries(reading.values), {
     DCGM_FI_DEV_SM_CLOCK: Number.parseInt(cells['clocks.current.sm']!, 10),
@@ -144,7 +152,7 @@ test('energy: a gap is not filled with the power before it; a counter of the dev
     slowMs: 10_000,
     clock: { now: () => now, monotonic: () => now },
   })
-  const identity = { index: '0', uuid: 'u', pciBusId: '', modelName: '', driverVersion: '' }
+  const identity = { index: '0', uuid: 'u', device: '', pciBusId: '', modelName: '', driverVersion: '' }
   const energy = (values: [string, number][]) =>
     figures.of({ ...identity, values: new Map(values) }).find((s) => s.name === 'DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION')
   assert.equal(energy([['DCGM_FI_DEV_POWER_USAGE', 100]])?.value, 0)
