@@ -8,12 +8,10 @@
  * Each sample has the time at which it was read; nothing waits for a slow source. A source that cannot be read costs its own figures
  * and is named in {@link HostSampler.health}. Full shard: what came is dropped and counted; the next round has newer values.
  */
+import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
-import { compareUtf8 } from '../../proto/wire/labels.ts'
-import { encodeWriteRequest } from '../../proto/wire/remote-write.ts'
-import { portableSnappy } from '../../proto/wire/snappy.ts'
 import type { TakeService } from '../shard/take-service.ts'
 import { AmdGpus } from './amd-gpus.ts'
 import type { Figure, Sample } from './figure.ts'
@@ -21,10 +19,13 @@ import { GpuFigures } from './gpu-reading.ts'
 import type { GpuSource } from './gpu-source.ts'
 import { NvidiaGpus } from './nvidia-gpus.ts'
 import type { Pace } from './pace.ts'
+import { bodyOf } from './sample-body.ts'
 import { SystemFigures } from './system-figures.ts'
 import type { Tool } from './tool.ts'
 
 const GATHER_MS = 50
+/** A host of 256 processors has 3,000 series: to write them at once would hold up everything else on this thread. */
+const BODY_SAMPLES = 400
 /** A GPU that computes is looked at each 5 s, or in the next slow round. */
 const COMPUTING_ROUNDS = 1.5
 const COMPUTING_MIN_MS = 15_000
@@ -80,7 +81,7 @@ export class HostSampler implements Service {
     pace.onFaster = () => this.#schedule()
   }
 
-  /** Bodies that found the shard full. */
+  /** Bodies (of 400 samples at most) that found the shard full. */
   get dropped(): number {
     return this.#dropped
   }
@@ -171,20 +172,16 @@ export class HostSampler implements Service {
     this.#gather = undefined
     const samples = this.#waiting
     this.#waiting = []
-    if (samples.length === 0) return
-    const { tenant } = this.#options
-    this.#sending = this.#shard
-      .take({ door: 'host', tenant, sender: 'host', body: bodyOf(samples) })
-      .then((outcome) => {
-        if (outcome.kind !== 'ok') this.#dropped++
-      })
+    if (samples.length > 0) this.#sending = this.#sending.then(() => this.#sendAll(samples))
   }
-}
 
-function bodyOf(samples: readonly Sample[]): Uint8Array<ArrayBuffer> {
-  const series = samples.map(({ name, labels, value, timestamp }) => ({
-    labels: Object.entries({ __name__: name, ...labels }).sort((a, b) => compareUtf8(a[0], b[0])),
-    samples: [{ timestamp, value }],
-  }))
-  return Uint8Array.from(portableSnappy.compress(encodeWriteRequest(series)))
+  async #sendAll(samples: readonly Sample[]): Promise<void> {
+    const { tenant } = this.#options
+    for (let at = 0; at < samples.length; at += BODY_SAMPLES) {
+      if (at > 0) await setImmediate()
+      const body = bodyOf(samples.slice(at, at + BODY_SAMPLES))
+      const outcome = await this.#shard.take({ door: 'host', tenant, sender: 'host', body })
+      if (outcome.kind !== 'ok') this.#dropped++
+    }
+  }
 }

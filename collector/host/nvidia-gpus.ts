@@ -33,11 +33,11 @@ export class NvidiaGpus implements GpuSource {
   constructor(options: GpuSourceOptions) {
     this.#options = options
     this.#gpus = new Tool({ ...options.tool, names: ['nvidia-smi'] })
-    this.#processes = new Tool({ ...options.tool, names: ['nvidia-smi'] })
+    this.#processes = new Tool({ ...options.tool, names: ['nvidia-smi'], subject: 'processes' })
   }
 
   get tools(): readonly Tool[] {
-    return [this.#gpus]
+    return [this.#gpus, this.#processes]
   }
 
   get count(): number {
@@ -76,9 +76,9 @@ export class NvidiaGpus implements GpuSource {
       this.#stays = undefined
       const rows = this.#round.size
       this.#endRound()
+      if (answer.kind === 'quit') return
       if (answer.kind === 'ok') {
-        if (rows === 0 && stays === undefined)
-          this.#gpus.useless(`it named no GPU: ${answer.output.trim().slice(0, 200)}`)
+        if (rows === 0) this.#gpus.useless(`it named no GPU: ${answer.output.trim().slice(0, 200)}`)
         return
       }
       // The driver may be another one when it answers again.
@@ -93,7 +93,7 @@ export class NvidiaGpus implements GpuSource {
   async #chooseFields(refused: ReadonlySet<string>): Promise<GpuQuery | undefined> {
     const help = await this.#gpus.ask({ args: ['--help-query-gpu'] })
     if (help.kind === 'ok') return gpuQuery(help.output, refused)
-    return help.kind === 'absent' || this.#gpus.state === 'silent' ? undefined : gpuQuery('', refused)
+    return help.kind === 'failed' && this.#gpus.state !== 'silent' ? gpuQuery('', refused) : undefined
   }
 
   #row(line: string): boolean {

@@ -31,7 +31,7 @@ const STOP_MS = 1000
 export interface ToolOptions {
   /** Names to look for, the preferred one first. */
   readonly names: readonly string[]
-  /** What it is asked about, for the log, where several tools have one name. */
+  /** What it is asked about, where several tools have one name. */
   readonly subject?: string
   /** What the process gets; `PATH` is also where it is looked for. Holds no secrets. */
   readonly env: Readonly<Record<string, string | undefined>>
@@ -56,6 +56,8 @@ export type Answer =
   /** It ended otherwise than well; `output` is what it wrote, on both. */
   | { readonly kind: 'failed'; readonly output: string }
   | { readonly kind: 'absent' }
+  /** It was told to quit, or is to be asked no more. */
+  | { readonly kind: 'quit' }
 
 export class Tool {
   readonly #options: ToolOptions
@@ -76,9 +78,10 @@ export class Tool {
     this.#name = options.names[0]!
   }
 
-  /** The one of its names that was found last. */
+  /** The one of its names that was found last, and what it is asked about. */
   get name(): string {
-    return this.#name
+    const { subject } = this.#options
+    return subject === undefined ? this.#name : `${this.#name} (${subject})`
   }
 
   get state(): ToolState {
@@ -110,7 +113,7 @@ export class Tool {
     this.#quitting = false
     try {
       const path = await this.#find()
-      if (this.#quitting || this.#stopped) return { kind: 'ok', output: '' }
+      if (this.#quitting || this.#stopped) return { kind: 'quit' }
       if (path === undefined) {
         this.#become('absent', `${this.#options.names.join(' or ')} is not installed`)
         this.rest(PAUSE_MAX_MS)
@@ -193,8 +196,8 @@ export class Tool {
         clearTimeout(watch)
         this.#child = undefined
         if (rest !== '' && problem === undefined) take(rest)
-        const well = this.#quitting || (code === 0 && everyMs === undefined)
-        if (problem === undefined && well) resolve({ kind: 'ok', output })
+        if (problem === undefined && this.#quitting) resolve({ kind: 'quit' })
+        else if (problem === undefined && code === 0 && everyMs === undefined) resolve({ kind: 'ok', output })
         else {
           const last = output.trim().split('\n').at(-1) ?? ''
           this.#fail(problem ?? `it ended with ${code ?? signal}: ${last.slice(0, SAID_CHARACTERS_MAX)}`)
@@ -230,9 +233,7 @@ export class Tool {
     this.#state = state
     this.#detail = detail
     if (!changed) return
-    const { subject } = this.#options
-    const about = subject === undefined ? {} : { subject }
-    const fields = { tool: this.#name, ...about, state, ...(detail === '' ? {} : { detail }) }
+    const fields = { tool: this.name, state, ...(detail === '' ? {} : { detail }) }
     if (state === 'failing' || state === 'silent') this.#options.log.warn(fields, 'tool does not answer')
     else this.#options.log.info(fields, state === 'absent' ? 'tool is not installed' : 'tool answers')
   }

@@ -115,7 +115,7 @@ test('a tool that answers in a rhythm and ends by itself has failed; one that wa
       return true
     },
   })
-  assert.equal(answer.kind, 'ok')
+  assert.equal(answer.kind, 'quit')
   assert.deepEqual([other.state, other.failures, other.due], ['answering', 0, true])
 })
 
