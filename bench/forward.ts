@@ -11,13 +11,12 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Interface } from 'node:readline'
-import { createInterface } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Running } from '../test/support/programs.ts'
 import { eventually, freePort, ready, start, terminate } from '../test/support/programs.ts'
 import type { LoadJob, LoadResult } from './load.process.ts'
-import { cpuSeconds, memoryMib, startScript } from './processes.ts'
+import { cpuSeconds, memoryMib, quiet } from './processes.ts'
 import type { Received } from './sink.process.ts'
+import { Talker } from './talker.ts'
 
 /** CPU seconds a million samples. */
 export interface ForwardCost {
@@ -41,10 +40,6 @@ export interface Forward {
 }
 
 const MILLION = 1e6
-const QUIET_MS = 1000
-/** CPU seconds within {@link QUIET_MS} of a process that has nothing left to do. */
-const QUIET_CPU = 0.05
-const QUIET_TIMES = 3
 
 /** @param rounds samples of each series that each of them takes cold, and in each pair */
 export async function measureForward(
@@ -92,7 +87,7 @@ async function measure(program: Program, load: Talker, sink: Talker, first: numb
   const sent = JSON.parse(await load.ask(`${program.writeUrl} ${first} ${end}`)) as LoadResult
   await quiet(program.pid)
   const cpu = cpuSeconds(program.pid) - before
-  const got = check(await sink.ask('count'), sent)
+  const got = checkReceived(await sink.ask('count'), sent)
   return {
     cpuPerMillion: (cpu / sent.samples) * MILLION,
     seconds: sent.seconds,
@@ -101,24 +96,15 @@ async function measure(program: Program, load: Talker, sink: Talker, first: numb
 }
 
 /** The sink must hold what was sent. */
-function check(line: string, sent: LoadResult): Received {
+export function checkReceived(line: string, sent: { readonly samples: number; readonly sum: number }): Received {
   const got = JSON.parse(line) as Received
   if (got.samples !== sent.samples || Math.abs(got.sum - sent.sum) > 1e-9 * Math.abs(sent.sum))
     throw new Error(`the sink has ${got.samples} samples, sum ${got.sum}; sent were ${sent.samples}, ${sent.sum}`)
   return got
 }
 
-/** Until it has nothing to do. */
-async function quiet(pid: number): Promise<void> {
-  for (let times = 0, before = cpuSeconds(pid); times < QUIET_TIMES; ) {
-    await sleep(QUIET_MS)
-    const now = cpuSeconds(pid)
-    times = now - before <= QUIET_CPU ? times + 1 : 0
-    before = now
-  }
-}
-
-async function startCollector(directory: string, sinkUrl: string): Promise<Program> {
+/** A collector that forwards to a sink, and of which everything there comes from the bench. */
+export async function startForwarding(directory: string, sinkUrl: string): Promise<Running> {
   const collector = await start('collector', {
     FLEETMETER_DATA_DIR: directory,
     FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
@@ -128,6 +114,11 @@ async function startCollector(directory: string, sinkUrl: string): Promise<Progr
     FLEETMETER_COLLECTOR_RULES: '[]',
   })
   await ready(collector.url)
+  return collector
+}
+
+async function startCollector(directory: string, sinkUrl: string): Promise<Program> {
+  const collector = await startForwarding(directory, sinkUrl)
   return {
     pid: collector.process.pid!,
     writeUrl: `${collector.url}/api/v1/write`,
@@ -156,32 +147,4 @@ function stopChild(child: ChildProcess): Promise<void> {
     child.once('exit', () => resolve())
     child.kill('SIGTERM')
   })
-}
-
-/** A script that answers lines with lines. */
-class Talker {
-  readonly #process: ChildProcess
-  readonly #lines: Interface
-  readonly #next: AsyncIterator<string>
-
-  constructor(script: string, args: readonly string[]) {
-    this.#process = startScript(script, args)
-    this.#lines = createInterface({ input: this.#process.stdout! })
-    this.#next = this.#lines[Symbol.asyncIterator]()
-  }
-
-  async line(): Promise<string> {
-    const { value, done } = await this.#next.next()
-    if (done === true) throw new Error('a process of the bench ended')
-    return value
-  }
-
-  ask(line: string): Promise<string> {
-    this.#process.stdin!.write(`${line}\n`)
-    return this.line()
-  }
-
-  end(): void {
-    this.#process.stdin!.end()
-  }
 }

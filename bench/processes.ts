@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { execFileSync, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /** USER_HZ; the kernel shows it as 100 to programs on every usual machine. */
@@ -13,6 +14,21 @@ export function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+}
+
+const QUIET_MS = 1000
+/** CPU seconds within {@link QUIET_MS} of a process that has nothing left to do. */
+const QUIET_CPU = 0.05
+const QUIET_TIMES = 3
+
+/** Until a process has nothing to do. */
+export async function quiet(pid: number): Promise<void> {
+  for (let times = 0, before = cpuSeconds(pid); times < QUIET_TIMES; ) {
+    await sleep(QUIET_MS)
+    const now = cpuSeconds(pid)
+    times = now - before <= QUIET_CPU ? times + 1 : 0
+    before = now
+  }
 }
 
 /** Resident memory now and at its highest, MiB. */

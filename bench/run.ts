@@ -5,6 +5,7 @@
  *     npm run bench -- --seconds 10       shorter
  *     npm run bench -- --write-baseline   keeps the figures for the next comparison
  *     npm run bench -- forward            taking and forwarding a sample, beside vmagent, five pairs
+ *     npm run bench -- heartbeats         10,000 JSON heartbeats a second, beside a bare handler, five pairs
  *     npm run bench -- neighbour          what an attack costs another sender's answers, five turns
  */
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -16,6 +17,8 @@ import { measureEndToEnd } from './end-to-end.ts'
 import { GPUS } from './fleet.ts'
 import type { ForwardPair } from './forward.ts'
 import { measureForward } from './forward.ts'
+import type { HeartbeatPair } from './heartbeats.ts'
+import { measureHeartbeats } from './heartbeats.ts'
 import { measureNeighbour } from './neighbour.ts'
 import { machine } from './processes.ts'
 import { quantiles } from './quantiles.ts'
@@ -27,6 +30,9 @@ const RATE = 100_000
 const NEIGHBOUR_ROUNDS = 5
 const FORWARD_ROUNDS = { cold: 100, pair: 40 }
 const FORWARD_PAIRS = 5
+/** As many daemons as beat every three seconds. */
+const HEARTBEATS = { daemons: 30_000, connections: 200, rounds: 2, perSecond: 10_000 }
+const HEARTBEAT_PAIRS = 5
 
 type Figures = Record<string, number>
 
@@ -86,6 +92,24 @@ async function forward(): Promise<void> {
   console.log(`peak memory, MiB: ${peakMib.fleetmeter.toFixed(0)} / ${peakMib.vmagent.toFixed(0)}`)
 }
 
+async function heartbeats(): Promise<void> {
+  const { cold, pairs, peakMib } = await measureHeartbeats(HEARTBEATS, HEARTBEAT_PAIRS)
+  console.log('| CPU s / 1,000 heartbeats | collector | bare handler | × | a second | | answered p99, ms | |')
+  console.log('|---|---:|---:|---:|---:|---:|---:|---:|')
+  const ratio = ({ collector, bare }: HeartbeatPair): number => collector.cpuPerThousand / bare.cpuPerThousand
+  const row = (name: string, pair: HeartbeatPair): void => {
+    const both = [pair.collector, pair.bare]
+    const cpu = [...both.map((one) => one.cpuPerThousand.toFixed(4)), ratio(pair).toFixed(2)]
+    const rates = both.map(({ result }) => Math.round(result.beats / result.seconds).toLocaleString('en'))
+    const answers = both.map(({ result }) => result.latencies.p99.toFixed(1))
+    console.log(`| ${[name, ...cpu, ...rates, ...answers].join(' | ')} |`)
+  }
+  row('cold', cold)
+  for (const pair of pairs) row('warm', pair)
+  console.log(`\nmedian × ${quantiles(pairs.map(ratio)).p50.toFixed(2)}`)
+  console.log(`peak memory, MiB: ${peakMib.collector.toFixed(0)} / ${peakMib.bare.toFixed(0)}`)
+}
+
 async function neighbour(seconds: number): Promise<void> {
   console.log('answers to the honest sender, ms; answers to the hostile one by status\n')
   console.log('| alone p50 | p99 | attacked p50 | p99 | p99 × | the hostile one |\n|---:|---:|---:|---:|---:|---|')
@@ -106,8 +130,9 @@ execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
 console.log(machine())
 if (positionals[0] !== undefined) {
   if (positionals[0] === 'forward') await forward()
+  else if (positionals[0] === 'heartbeats') await heartbeats()
   else if (positionals[0] === 'neighbour') await neighbour(Number(values.seconds ?? 8))
-  else throw new Error(`there is no bench "${positionals[0]}": forward, neighbour, or none of them`)
+  else throw new Error(`there is no bench "${positionals[0]}": forward, heartbeats, neighbour, or none of them`)
   process.exit(0)
 }
 const seconds = Number(values.seconds ?? 60)
