@@ -34,7 +34,7 @@ import { Link } from './forward/link.ts'
 import { HostSampler } from './host/host-sampler.ts'
 import { Pace } from './host/pace.ts'
 import { registerCollectorMetrics } from './metrics.ts'
-import { DoorRequests } from './receive/doors.ts'
+import { DoorRequests, Senders } from './receive/doors.ts'
 import { HostSampling } from './receive/host-sampling.ts'
 import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
@@ -170,7 +170,7 @@ async function build(): Promise<Program | { print: string }> {
   const context = {
     access,
     openWrites: new Networks(shared.openWrites, 'open_writes'),
-    shards: takes,
+    senders: new Senders(takes),
     limits,
     tenants,
     bodyBytesMax: own.bodyBytesMax,

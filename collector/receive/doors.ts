@@ -7,16 +7,18 @@
  */
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { LRUCache } from 'lru-cache'
 import type { Access, Networks } from '../../proto/runtime/access.ts'
 import { permit } from '../../proto/runtime/access.ts'
 import type { BufferPool } from '../../proto/runtime/buffer-pool.ts'
 import { discardRest } from '../../proto/runtime/discard-rest.ts'
 import type { ReceivingBudget } from '../../proto/runtime/http-server.ts'
-import { readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
+import { readBody, readSmallBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
 import type { Outcome, RejectCode, RetryCode } from '../../proto/runtime/outcome.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
 import type { Door } from '../journal/record.ts'
+import { SMALL_BYTES_MAX } from '../shard/hand-over.ts'
 import type { OverflowingMetric } from '../shard/overflow.ts'
 import type { Taken } from '../shard/reception.ts'
 import type { TakeService } from '../shard/take-service.ts'
@@ -26,7 +28,7 @@ import type { ReceivedTenants } from './received-tenants.ts'
 export interface DoorContext {
   readonly access: Access
   readonly openWrites: Networks
-  readonly shards: readonly TakeService[]
+  readonly senders: Senders
   readonly limits: Limits
   readonly tenants: ReceivedTenants
   readonly bodyBytesMax: number
@@ -34,6 +36,8 @@ export interface DoorContext {
   readonly buffers: BufferPool
   readonly counts: DoorRequests
 }
+
+const SENDERS_KNOWN_MAX = 10_000
 
 /** Where samples come from, and whose they are. */
 export interface Sender {
@@ -90,7 +94,7 @@ export function admitted(
     discardRest(request)
     return undefined
   }
-  return senderOf(context.shards, `${credential.id} ${address}`, permitted.tenant)
+  return context.senders.of(`${credential.id} ${address}`, permitted.tenant)
 }
 
 /** As {@link admitted}, within the limits of the sender and its tenant: from here on the request is charged. */
@@ -128,8 +132,13 @@ export async function takeBody(
   request: IncomingMessage,
 ): Promise<Outcome<Taken>> {
   const { bodyBytesMax, receiving, buffers } = context
-  const body = await readBody(request, bodyBytesMax, receiving.of(sender.key), (length) => buffers.take(length))
-  const bytes = body.length // its memory is given away
+  const budget = receiving.of(sender.key)
+  const stated = Number(request.headers['content-length'])
+  const body =
+    stated <= Math.min(SMALL_BYTES_MAX, bodyBytesMax)
+      ? await readSmallBody(request, stated, budget)
+      : await readBody(request, bodyBytesMax, budget, (length) => buffers.take(length))
+  const bytes = body.length // its memory may be given away
   const outcome = await sender.shard.take({ door, tenant: sender.tenant, sender: sender.key, body })
   const samples = outcome.kind === 'ok' ? costOf(outcome.value) : 0
   // What we could not take is sent again, and costs then.
@@ -145,9 +154,26 @@ function costOf({ items }: Taken): number {
 }
 
 /** The same sender always meets the same shard, so that the samples of one series meet in one place. */
-function senderOf(shards: readonly TakeService[], name: string, tenant: string): Sender {
-  const hash = createHash('sha256').update(name).digest()
-  return { key: hash.toString('hex', 0, 8), tenant, shard: shards[hash.readUInt32LE() % shards.length]! }
+export class Senders {
+  readonly #shards: readonly TakeService[]
+  /** Those that sent last. */
+  readonly #known = new LRUCache<string, Pick<Sender, 'key' | 'shard'>>({ max: SENDERS_KNOWN_MAX })
+
+  constructor(shards: readonly TakeService[]) {
+    this.#shards = shards
+  }
+
+  /** @param name credential and address */
+  of(name: string, tenant: string): Sender {
+    let known = this.#known.get(name)
+    if (known === undefined) {
+      const hash = createHash('sha256').update(name).digest()
+      const shard = this.#shards[hash.readUInt32LE() % this.#shards.length]!
+      known = { key: hash.toString('hex', 0, 8), shard }
+      this.#known.set(name, known)
+    }
+    return { key: known.key, tenant, shard: known.shard }
+  }
 }
 
 function tenantHeader(request: IncomingMessage): string | undefined {

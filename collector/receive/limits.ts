@@ -39,6 +39,7 @@ export interface Charged {
 
 export class Limits {
   readonly #limits: Readonly<Record<LimitKind, RateLimit | undefined>>
+  readonly #none: boolean
   readonly #clock: Clock
   readonly #refused: Record<LimitKind, number> = { sender: 0, tenant: 0 }
 
@@ -46,6 +47,7 @@ export class Limits {
     const limit = ({ perSecond, burstSeconds }: Rate): RateLimit | undefined =>
       perSecond === 0 ? undefined : new RateLimit({ perSecond, burstSeconds, now: () => clock.monotonic(), bucketsMax })
     this.#limits = { sender: limit(rates.sender), tenant: limit(rates.tenant) }
+    this.#none = LIMITS.every((kind) => this.#limits[kind] === undefined)
     this.#clock = clock
   }
 
@@ -56,6 +58,7 @@ export class Limits {
 
   /** Lets a request in and charges it as one that holds nothing, or says which limit it is over. */
   admit(sender: Charged): Excess | undefined {
+    if (this.#none) return undefined
     const waits = LIMITS.map((kind) => ({ kind, wait: this.#limits[kind]?.wait(bucket(kind, sender)) ?? 0 }))
     const longest = waits.reduce((a, b) => (b.wait > a.wait ? b : a))
     if (longest.wait > 0) {
@@ -68,6 +71,7 @@ export class Limits {
 
   /** Charges what a body turned out to hold. @param samples 0 where it could not be read */
   settle(sender: Charged, samples: number, bytes: number): void {
+    if (this.#none) return
     const cost = Math.max(samples, Math.ceil(bytes / SAMPLE_BYTES))
     if (cost > REQUEST_SAMPLES) this.#charge(sender, cost - REQUEST_SAMPLES)
   }

@@ -17,6 +17,8 @@ import { answerFailure, entered, overflowText, takeBody } from './doors.ts'
 
 const DOOR = 'metrics_batch'
 const REJECTED_MAX = 100
+const SUCCESS = JSON.stringify({ message: 'Request Successful.' })
+const SUCCESS_HEADERS = { 'Content-Type': 'application/json', 'Content-Length': String(SUCCESS.length) }
 
 export async function receiveMetricsBatch(
   context: DoorContext,
@@ -51,7 +53,7 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
   if (overflow.length > 0) response.setHeader('X-Fleetmeter-Overflow', overflowText(overflow))
   const count = refused.reduce((n, r) => n + r.count, 0)
   if (count === 0) {
-    sendJson(response, 200, { message: 'Request Successful.' })
+    response.writeHead(200, SUCCESS_HEADERS).end(SUCCESS)
     return
   }
   const others = refused

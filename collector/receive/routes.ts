@@ -39,19 +39,20 @@ export function collectorRoutes(
   sampling: HostSampling,
   passThrough: PassThrough,
 ): Handler {
-  return async (request, response) => {
+  return (request, response) => {
     const path = pathOf(request)
+    if (path === HOST_SAMPLING_PATH) return sampling.handle(request, response)
     const entrance = ENTRANCES.get(path)
-    if (path === HOST_SAMPLING_PATH) await sampling.handle(request, response)
-    else if (entrance === undefined)
-      await (own.serves(path) ? own.handle(path, request, response) : passThrough.handle(request, response))
-    else if (entrance.methods.includes(request.method ?? '')) await entrance.receive(context, request, response)
-    else if (admitted(context, entrance.door, entrance.open, request, response) !== undefined) {
+    if (entrance === undefined)
+      return own.serves(path) ? own.handle(path, request, response) : passThrough.handle(request, response)
+    if (entrance.methods.includes(request.method ?? '')) return entrance.receive(context, request, response)
+    if (admitted(context, entrance.door, entrance.open, request, response) !== undefined) {
       request.resume()
       const allowed = entrance.methods.join(', ')
       sendError(response, 405, 'BAD_REQUEST', `${request.method} is not allowed on ${path}: expected ${allowed}`, {
         Allow: allowed,
       })
     }
+    return undefined
   }
 }

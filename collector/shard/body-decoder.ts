@@ -18,6 +18,8 @@ import { encodeMetadata, metricType, readMetadata } from '../../proto/wire/metad
 import type { MetricPoint, PointRejection } from '../../proto/wire/metric-batch.ts'
 import { readMetricBatch } from '../../proto/wire/metric-batch.ts'
 import { readHistogram } from '../../proto/wire/native-histogram.ts'
+import type { TakePlainPoint } from '../../proto/wire/plain-metric-batch.ts'
+import { PlainMetricBatch } from '../../proto/wire/plain-metric-batch.ts'
 import { readLabels, readWriteRequest } from '../../proto/wire/remote-write.ts'
 import type { MetadataRanges, Request2Sink } from '../../proto/wire/remote-write-2.ts'
 import { readRequest2 } from '../../proto/wire/remote-write-2.ts'
@@ -128,6 +130,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   readonly #ids = new SeriesIds(sha256)
   readonly #key = new ByteWriter(1024)
   readonly #block = new LabelBlock()
+  readonly #plainBatch = new PlainMetricBatch()
   // Of the body in hand:
   #applied: SeriesLimits = NO_LIMITS
   #tenant = 0
@@ -411,6 +414,9 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   }
 
   #points(body: Uint8Array): PointRejection[] {
+    // Which samples overflowed is said by their number, one at a time.
+    if (this.#overflowed.length === 0 && this.#plainBatch.read(body, this.#plainPoint)) return []
+    this.#scratch.count = this.#bodyStart
     const bad: PointRejection[] = []
     readMetricBatch(
       body,
@@ -427,6 +433,14 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     return bad
   }
 
+  readonly #plainPoint: TakePlainPoint = (key, end, timestamp, value) => {
+    const scope = this.#tenant * 2 + KEY_CANONICAL
+    const known = this.table.keys.find(key, this.#viewOf(key), 0, end, scope)
+    const series = known >= 0 ? known : this.#learnPoint(key, end, textsOfKey(key.subarray(0, end)))
+    this.#scratch.pushValue(series, timestamp, value)
+    return this.#scratch.count + this.#extras.count <= this.#itemsEnd
+  }
+
   #pointSeries(point: MetricPoint): number {
     const key = this.#key
     key.pos = 0
@@ -435,19 +449,20 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
       key.string(name)
       key.string(value)
     }
-    const end = key.pos
-    const view = new DataView(key.buf.buffer)
     const scope = this.#tenant * 2 + KEY_CANONICAL
-    const known = this.#isOverflowed() ? -1 : this.table.keys.find(key.buf, view, 0, end, scope)
-    if (known >= 0) return known
-    const problem = this.#check([['__name__', point.name], ...point.labels])
-    if (problem === 'empty_label_name' || problem === undefined) {
-      // xtrace takes empty names and keys, and so do we at its door.
-      const series = this.#seriesOf(point.name, point.labels)
-      if (series >= 0 && series < OVERFLOW) this.#remember(key.buf, view, 0, end, scope, series)
-      return series
-    }
-    return refused(problem)
+    const known = this.#isOverflowed() ? -1 : this.table.keys.find(key.buf, this.#viewOf(key.buf), 0, key.pos, scope)
+    return known >= 0 ? known : this.#learnPoint(key.buf, key.pos, point)
+  }
+
+  /** A point's name and labels that were never seen: check them, and find or make their series. */
+  #learnPoint(key: Uint8Array, end: number, { name, labels }: Pick<MetricPoint, 'name' | 'labels'>): number {
+    const problem = this.#check([['__name__', name], ...labels])
+    // xtrace takes empty names and keys, and so do we at its door.
+    if (problem !== undefined && problem !== 'empty_label_name') return refused(problem)
+    const series = this.#seriesOf(name, labels)
+    const scope = this.#tenant * 2 + KEY_CANONICAL
+    if (series >= 0 && series < OVERFLOW) this.#remember(key, this.#viewOf(key), 0, end, scope, series)
+    return series
   }
 
   #check(labels: readonly Label[]): Refusal | undefined {
@@ -533,7 +548,12 @@ export function labelsOfKey(key: ReturnType<SeriesTable['keyOf']>): { name: stri
     const [[, name]] = labels.splice(at, 1) as [Label]
     return { name, labels }
   }
-  const reader = new ByteReader(key.bytes)
+  return textsOfKey(key.bytes)
+}
+
+/** The same, of a key that holds nothing else. */
+function textsOfKey(bytes: Uint8Array): { name: string; labels: Label[] } {
+  const reader = new ByteReader(bytes)
   const name = reader.string()
   const labels: Label[] = []
   while (reader.left > 0) labels.push([reader.string(), reader.string()])

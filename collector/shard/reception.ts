@@ -327,6 +327,8 @@ export class Reception {
   /** What a body's sender is told. */
   answer(received: Received): Taken {
     const { start, end, extrasStart, extrasEnd, report } = received
+    if (extrasEnd === extrasStart && !this.overflow.used && this.#judge.verdicts.accepted(start, end) === end - start)
+      return allTaken(end - start)
     const items = Object.fromEntries(ITEM_KINDS.map((kind) => [kind, 0])) as Record<ItemKind, number>
     const samples = this.#judge.verdicts.tally(start, end)
     const sum = { accepted: samples.accepted, duplicate: samples.duplicate, replaced: samples.replaced }
@@ -502,6 +504,12 @@ export class Reception {
     const known = this.#tenants.indexOf(name)
     return { name, number: known >= 0 ? known : this.#tenants.push(name) - 1 }
   }
+}
+
+/** The usual answer. */
+function allTaken(samples: number): Taken {
+  const items = { sample: samples, histogram: 0, exemplar: 0, metadata: 0 }
+  return { items, accepted: samples, duplicate: 0, replaced: 0, refused: [], overflow: [], badPoints: [] }
 }
 
 /** Marks of a record, a byte each; past their end there are none. */

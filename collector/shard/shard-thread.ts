@@ -17,6 +17,8 @@ import type { Recovery } from '../journal/recovery.ts'
 import type { RulesCoreOptions } from '../rules/rules-core.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { ArrivalClock } from './arrival-clock.ts'
+import type { PackedBodies, PackedOutcomes } from './hand-over.ts'
+import { packBodies, unpackOutcomes } from './hand-over.ts'
 import type { OutgoingBatch } from './outbox.ts'
 import type { OverflowingMetric } from './overflow.ts'
 import type { IncomingBody, Taken } from './reception.ts'
@@ -31,7 +33,7 @@ export type ShardTask =
       readonly fault: string
       readonly merge: RulesCoreOptions | undefined
     }
-  | { readonly kind: 'take'; readonly now: number; readonly bodies: readonly IncomingBody[] }
+  | { readonly kind: 'take'; readonly now: number; readonly bodies: PackedBodies }
   | { readonly kind: 'tick'; readonly tick: Tick }
   | { readonly kind: 'figures' }
   | { readonly kind: 'rewind'; readonly from: number }
@@ -66,7 +68,7 @@ export interface ShardSnapshot {
 interface Replies {
   open: ShardSnapshot
   take: {
-    readonly outcomes: Outcome<Taken>[]
+    readonly outcomes: PackedOutcomes
     readonly due: boolean
     readonly state: string | undefined
     /** Of the bodies, for the next ones. */
@@ -156,17 +158,17 @@ export class ShardThread implements Service {
     return this.#snapshot === undefined ? { ready: false, detail: 'replaying the journal' } : { ready: true }
   }
 
-  /** Takes bodies; their memory is given away. @throws FleetmeterError `FM_SHARD` when the thread fails */
-  async take(bodies: readonly IncomingBody[]): Promise<Omit<ShardReply<'take'>, 'buffers'>> {
+  /** Takes bodies; the memory of large ones is given away. @throws FleetmeterError `FM_SHARD` when the thread fails */
+  async take(
+    bodies: readonly IncomingBody[],
+  ): Promise<{ readonly outcomes: readonly Outcome<Taken>[]; readonly due: boolean }> {
     const pool = await this.#opened()
-    const reply = await this.#run(
-      pool,
-      { kind: 'take', now: this.#options.clock.now(), bodies },
-      bodies.map((b) => b.body.buffer as ArrayBuffer),
-    )
+    const { clock, buffers: kept } = this.#options
+    const { packed, buffers } = packBodies(bodies, (length) => kept.take(length))
+    const reply = await this.#run(pool, { kind: 'take', now: clock.now(), bodies: packed }, buffers)
     this.#state = reply.state
-    for (const buffer of reply.buffers) this.#options.buffers.give(buffer)
-    return reply
+    for (const buffer of reply.buffers) kept.give(buffer)
+    return { outcomes: unpackOutcomes(reply.outcomes), due: reply.due }
   }
 
   async tick(tick: Omit<Tick, 'now' | 'monotonic'>): Promise<ShardReply<'tick'>> {

@@ -10,6 +10,8 @@ import type { OutputBody } from '../rules/output-bodies.ts'
 import type { RulesCoreOptions } from '../rules/rules-core.ts'
 import { RulesCore } from '../rules/rules-core.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
+import type { PackedBodies } from './hand-over.ts'
+import { packOutcomes, unpackBodies } from './hand-over.ts'
 import type { IncomingBody } from './reception.ts'
 import type { ShardOptions, Tick } from './shard-core.ts'
 import { ShardCore } from './shard-core.ts'
@@ -68,10 +70,10 @@ function merge(now: number, shard: number, emission: TimedEmission): ShardReply<
 }
 
 /** Nothing of a body is kept here: its memory goes back. */
-function take(now: number, bodies: readonly IncomingBody[]): unknown {
+function take(now: number, packed: PackedBodies): unknown {
   const shard = opened()
-  const outcomes = shard.take(now, bodies)
-  const buffers = bodies.map(({ body }) => body.buffer as ArrayBuffer)
+  const outcomes = packOutcomes(shard.take(now, unpackBodies(packed)))
+  const buffers = [packed.small.buffer, ...packed.large.map((body) => body.buffer as ArrayBuffer)]
   const reply: ShardReply<'take'> = { outcomes, due: shard.due, state: shard.state, buffers }
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }

@@ -8,7 +8,7 @@
  * A secret is looked up by its SHA-256: how long that takes depends on nothing that a guess could be steered by, nor on how many
  * keys there are.
  */
-import { createHash, randomBytes } from 'node:crypto'
+import crypto, { randomBytes } from 'node:crypto'
 import { BlockList, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { readOrCreate } from './atomic-file.ts'
@@ -110,9 +110,11 @@ export function lacks(credential: Credential, right: Right): string {
   return `This needs the right "${right}", which ${credential.who} does not have: add it to the list "may" of a key in the configuration, or use another key`
 }
 
-function digest(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex')
-}
+/** In one call where the runtime has it (Node 20.12): a third of the time, and this is done for every request. */
+const digest: (secret: string) => string =
+  typeof crypto.hash === 'function'
+    ? (secret) => crypto.hash('sha256', secret, 'hex')
+    : (secret) => crypto.createHash('sha256').update(secret).digest('hex')
 
 /** Networks in CIDR notation. */
 export class Networks {

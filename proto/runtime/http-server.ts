@@ -208,6 +208,32 @@ export class ReceivingBudget {
 }
 
 /**
+ * Reads a small body as it came: where that was in one piece, as nearly all are, it is a view of memory that is not its own.
+ * @param length as the request states it
+ * @throws BodyError 503 when the budget is used up
+ */
+export async function readSmallBody(request: IncomingMessage, length: number, budget: ByteBudget): Promise<Uint8Array> {
+  let body: Uint8Array = NO_BODY
+  let at = 0
+  try {
+    await consume(request, (chunk) => {
+      budget.take(chunk.length)
+      if (chunk.length === length) body = chunk
+      else {
+        if (at === 0) body = new Uint8Array(length)
+        body.set(chunk, at)
+      }
+      at += chunk.length
+    })
+    return body
+  } finally {
+    budget.give(at)
+  }
+}
+
+const NO_BODY = new Uint8Array(0)
+
+/**
  * Reads a body into memory of its own, so that it can be given away to a thread.
  * @param allocate for a body whose length is stated; what it gives may hold anything
  * @throws BodyError 413 as soon as it is known to be over the limit, before it is read; 503 when the budget is used up
@@ -336,8 +362,11 @@ export function pathOf(request: IncomingMessage): string {
   return query < 0 ? url : url.slice(0, query)
 }
 
+const JSON_TYPE: ReturnType<typeof mediaType> = { type: 'application/json', parameters: [] }
+
 /** The media type without parameters, lower case, and its parameters as text. */
 export function mediaType(header: string | undefined): { type: string; parameters: readonly string[] } {
+  if (header === 'application/json') return JSON_TYPE // so usual that it need not be taken apart
   const [type = '', ...parameters] = (header ?? '').split(';').map((part) => part.trim())
   return { type: type.toLowerCase(), parameters }
 }
