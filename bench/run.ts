@@ -6,6 +6,7 @@
  *     npm run bench -- --write-baseline   keeps the figures for the next comparison
  *     npm run bench -- forward            taking and forwarding a sample, beside vmagent, five pairs
  *     npm run bench -- heartbeats         10,000 JSON heartbeats a second, beside a bare handler, five pairs
+ *     npm run bench -- query              a router's query while 100,000 samples a second arrive, beside an empty handler
  *     npm run bench -- neighbour          what an attack costs another sender's answers, five turns
  */
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -22,6 +23,8 @@ import { measureHeartbeats } from './heartbeats.ts'
 import { measureNeighbour } from './neighbour.ts'
 import { machine } from './processes.ts'
 import { quantiles } from './quantiles.ts'
+import type { QueryTurn } from './query.ts'
+import { measureQuery } from './query.ts'
 
 const BASELINE = fileURLToPath(new URL('./baseline.json', import.meta.url))
 const NODES = 200
@@ -30,6 +33,8 @@ const RATE = 100_000
 const NEIGHBOUR_ROUNDS = 5
 const FORWARD_ROUNDS = { cold: 100, pair: 40 }
 const FORWARD_PAIRS = 5
+const QUERY = { series: 512, perSecond: 20 }
+const QUERY_TURNS = 3
 /** As many daemons as beat every three seconds. */
 const HEARTBEATS = { daemons: 30_000, connections: 200, rounds: 2, perSecond: 10_000 }
 const HEARTBEAT_PAIRS = 5
@@ -110,6 +115,30 @@ async function heartbeats(): Promise<void> {
   console.log(`peak memory, MiB: ${peakMib.collector.toFixed(0)} / ${peakMib.bare.toFixed(0)}`)
 }
 
+async function query(seconds: number): Promise<void> {
+  const load = { nodes: NODES, senders: SENDERS, samplesPerSecond: RATE }
+  const { fleet, direct, through, floor } = await measureQuery(load, QUERY, QUERY_TURNS, seconds)
+  console.log(`${Math.round(fleet.samples / fleet.seconds).toLocaleString('en')} samples a second arrived`)
+  console.log(`${QUERY.series} series over 15 min, ${floor.result.bytes} bytes, ${QUERY.perSecond} queries a second\n`)
+  console.log('| | CPU ms a query: aggregator, engine | collector | p50, ms | p99 | max | event loop p99, ms |')
+  console.log('|---|---:|---:|---:|---:|---:|---:|')
+  const row = (name: string, figures: readonly (number | undefined)[]): void =>
+    console.log(`| ${[name, ...figures.map((n) => n?.toFixed(1) ?? '')].join(' | ')} |`)
+  const turn = ({ aggregator, collector, result: { latencies: l }, loopDelayP99Ms }: QueryTurn): number[] => [
+    aggregator,
+    collector,
+    l.p50,
+    l.p99,
+    l.max,
+    loopDelayP99Ms,
+  ]
+  for (const one of direct) row('of the aggregator', turn(one))
+  for (const one of through) row('through the collector', turn(one))
+  const { latencies: l } = floor.result
+  row('empty handler', [floor.cpuMs, undefined, l.p50, l.p99, l.max, undefined])
+  console.log(`\nmedian CPU ms a query ${quantiles(direct.map((one) => one.aggregator)).p50.toFixed(1)}`)
+}
+
 async function neighbour(seconds: number): Promise<void> {
   console.log('answers to the honest sender, ms; answers to the hostile one by status\n')
   console.log('| alone p50 | p99 | attacked p50 | p99 | p99 × | the hostile one |\n|---:|---:|---:|---:|---:|---|')
@@ -131,8 +160,9 @@ console.log(machine())
 if (positionals[0] !== undefined) {
   if (positionals[0] === 'forward') await forward()
   else if (positionals[0] === 'heartbeats') await heartbeats()
+  else if (positionals[0] === 'query') await query(Number(values.seconds ?? 8))
   else if (positionals[0] === 'neighbour') await neighbour(Number(values.seconds ?? 8))
-  else throw new Error(`there is no bench "${positionals[0]}": forward, heartbeats, neighbour, or none of them`)
+  else throw new Error(`there is no bench "${positionals[0]}": forward, heartbeats, query, neighbour, or none of them`)
   process.exit(0)
 }
 const seconds = Number(values.seconds ?? 60)
