@@ -46,6 +46,8 @@ import { Store } from './store/store.ts'
 import { mergeSettledDays } from './store/upkeep.ts'
 
 const DAY_MS = 86_400_000
+/** A question over exactly as long as memory reaches back has taken a moment to come. */
+const HOT_GRACE_MS = 30_000
 /** A remote read waits this long for the last insert. */
 const SETTLE_MS = 10_000
 /** Paths that take samples: here they are told where to go. */
@@ -89,7 +91,7 @@ async function build(): Promise<Program | { print: string }> {
   )
 
   const registry = new SeriesRegistry()
-  const bounds = { ageMs: own.hotMinutes * 60_000, bytesMax: own.hotBytes }
+  const bounds = { ageMs: own.hotMinutes * 60_000 + HOT_GRACE_MS, bytesMax: own.hotBytes }
   const hot = new HotService(db, registry, { bounds, database, clock, log, evicted: (now) => intake.sweep(now) })
   const markTable = new ClickHouseMarkTable(db, database)
   const marks = new Marks(markTable, embedded, () => clock.now())

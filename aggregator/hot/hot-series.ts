@@ -103,6 +103,11 @@ export class HotSeries {
     this.#chains.read(slot, Math.max(from, this.#floor), to, visit)
   }
 
+  /** Time of a series' newest point with max(from, floor) ≤ time ≤ to that has a finite value; -Infinity when there is none. */
+  latest(slot: number, from: number, to: number): number {
+    return this.#chains.latest(slot, Math.max(from, this.#floor), to)
+  }
+
   /** Points below the floor that are not stored yet. */
   late(from: number, to: number): LatePoint[] {
     const found: LatePoint[] = []

@@ -77,6 +77,26 @@ export class PointChains {
     }
   }
 
+  /** Time of the newest point with from ≤ time ≤ to that has a finite value; -Infinity when there is none. */
+  latest(slot: number, from: number, to: number): number {
+    if (this.isEmpty(slot)) return Number.NEGATIVE_INFINITY
+    if (this.#unordered[slot] === 1) this.#order(slot)
+    const block = this.#last[slot]!
+    const slab = this.#slabs[(block / SLAB_BLOCKS) | 0]!
+    const at = (block % SLAB_BLOCKS) * BLOCK
+    for (let i = at + this.#fill[slot]! - 1; i >= at; i--) {
+      const time = slab.times[i]!
+      if (time < from) return Number.NEGATIVE_INFINITY
+      if (time <= to && Number.isFinite(slab.values[i])) return time
+    }
+    // Seldom: chains lead forward only.
+    let latest = Number.NEGATIVE_INFINITY
+    this.read(slot, from, to, (time, value) => {
+      if (Number.isFinite(value)) latest = time
+    })
+    return latest
+  }
+
   /** Gives back the blocks of a series that lie wholly before `time`. */
   dropBefore(slot: number, time: number): void {
     if (this.isEmpty(slot)) return

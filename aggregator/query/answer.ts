@@ -5,6 +5,7 @@ import { aggregate } from './buckets.ts'
 import type { MetricResult } from './metric-query.ts'
 import { QueryTooLarge } from './metric-query.ts'
 import type { MetricQuery } from './parameters.ts'
+import { Turns } from './turns.ts'
 
 interface Meta {
   /** The newest sample's own time among all that matched; absent when none did. */
@@ -24,30 +25,37 @@ interface Meta {
  * @param pointsMax newest values of a series that are shown
  * @throws QueryTooLarge when a sum is beyond what a double holds
  */
-export function metricAnswer(query: MetricQuery, result: MetricResult, pointsMax: number): string {
-  const times = new Map<number, string>()
-  const timeOf = (ms: number): string => {
-    let text = times.get(ms)
-    if (text === undefined) {
-      text = formatRfc3339(ms)
-      times.set(ms, text)
+export async function metricAnswer(query: MetricQuery, result: MetricResult, pointsMax: number): Promise<string> {
+  const turns = new Turns()
+  /** What stands before a value: the starts of buckets are the same in every series. */
+  const heads = new Map<number, string>()
+  const headOf = (start: number): string => {
+    let head = heads.get(start)
+    if (head === undefined) {
+      head = `{"timestamp":"${formatRfc3339(start)}","value":`
+      heads.set(start, head)
     }
-    return text
+    return head
   }
   let cut = result.matched > result.series.length
-  const data = result.series.map(({ labels, buckets }) => {
+  const data: string[] = []
+  for (const { labels, buckets } of result.series) {
     const sorted = buckets.sorted()
     if (sorted.length > pointsMax) cut = true
-    const values = sorted.slice(-pointsMax).map(([start, bucket]) => {
+    const values: string[] = []
+    for (const [start, bucket] of sorted.slice(-pointsMax)) {
       const value = aggregate(bucket, query.agg)
       if (!Number.isFinite(value))
         throw new QueryTooLarge(
-          `${query.agg} of ${query.name} ${labelsJson(labels)} at ${timeOf(start)} is beyond what a number holds`,
+          `${query.agg} of ${query.name} ${labelsJson(labels)} at ${formatRfc3339(start)} is beyond what a number holds`,
         )
-      return { timestamp: timeOf(start), value }
-    })
-    return `{"labels":${labelsJson(labels)},"values":${JSON.stringify(values)},"latest_ts":"${formatRfc3339(buckets.latest)}"}`
-  })
+      values.push(`${headOf(start)}${value}}`)
+    }
+    data.push(
+      `{"labels":${labelsJson(labels)},"values":[${values.join()}],"latest_ts":"${formatRfc3339(buckets.latest)}"}`,
+    )
+    if (turns.over) await turns.next()
+  }
   const meta: Meta = {
     ...(result.latest === undefined ? {} : { latest_ts: formatRfc3339(result.latest) }),
     series_count: data.length,

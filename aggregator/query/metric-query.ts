@@ -9,7 +9,6 @@
  *
  * Main threads must not block: long loops over series give way to other work every few milliseconds.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Label } from '../../proto/wire/labels.ts'
 import { compareUtf8 } from '../../proto/wire/labels.ts'
 import type { HotSeries, LatePoint } from '../hot/hot-series.ts'
@@ -20,6 +19,7 @@ import type { MetricQuery } from './parameters.ts'
 import { planSegments } from './segments.ts'
 import type { BucketRequest, Instant, Selection, StoredSeries } from './stored-series.ts'
 import { QUANTILE_VALUES_MAX } from './stored-series.ts'
+import { Turns } from './turns.ts'
 
 /** One line of the answer: a series, or a group of them. */
 export interface ResultSeries {
@@ -62,7 +62,6 @@ export interface MetricQueryContext {
   readonly seriesScannedMax: number
 }
 
-const TURN_MS = 8
 /** How often a question is begun again because memory had to give up what it was reading. */
 const ATTEMPTS = 4
 const HOUR_MS = 3_600_000
@@ -111,7 +110,7 @@ class Run {
   readonly #selection: Selection
   readonly #slots: readonly number[]
   readonly #candidates = new Map<string, Candidate>()
-  #turn = performance.now()
+  readonly #turns = new Turns()
 
   constructor(
     context: MetricQueryContext,
@@ -164,13 +163,10 @@ class Run {
     const { hot, registry } = this.#context
     const { from, to } = this.#query
     for (const slot of this.#slots) {
-      let latest = Number.NEGATIVE_INFINITY
-      hot.read(slot, from, to, (time, value) => {
-        if (Number.isFinite(value)) latest = time
-      })
+      const latest = hot.latest(slot, from, to)
       if (latest > Number.NEGATIVE_INFINITY)
         this.#candidates.set(this.#keyOf(slot), { slot, labels: registry.get(slot).labels, latest })
-      await this.#breathe()
+      if (this.#turns.over) await this.#turns.next()
     }
   }
 
@@ -313,7 +309,7 @@ class Run {
       this.#context.hot.read(slot, Math.max(from, this.#floor), to, (time, value, arrival) =>
         group.buckets.add(time, value, arrival),
       )
-      await this.#breathe()
+      if (this.#turns.over) await this.#turns.next()
     }
     if (stored === undefined || groups.size === 0) return
     for (const bucket of await this.#context.stored.buckets({ ...this.#selection, series }, stored.request)) {
@@ -345,12 +341,6 @@ class Run {
     return this.#slotsById.get(id)
   }
   #slotsById: Map<string, number> | undefined
-
-  async #breathe(): Promise<void> {
-    if (performance.now() - this.#turn < TURN_MS) return
-    await nextTurn()
-    this.#turn = performance.now()
-  }
 }
 
 interface StoredPart {

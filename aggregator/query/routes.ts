@@ -51,7 +51,7 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
     if (typeof query === 'string') return failure(c, 400, 'BAD_REQUEST', query)
     const series = Math.min(query.limit ?? options.seriesDefault, options.seriesMax)
     const result = await runMetricQuery(options.context, c.get('tenant'), query, series)
-    const answer = metricAnswer(query, result, options.pointsMax)
+    const answer = await metricAnswer(query, result, options.pointsMax)
     options.observe((performance.now() - started) / 1000)
     return c.body(answer, 200, { 'Content-Type': 'application/json' })
   })

@@ -11,7 +11,12 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(fc.constant('drop' as const), fc.nat(2), fc.nat(60), fc.constant(0)) },
 )
 
-test('PointChains keep, for each instant from the floor on, the value with the larger arrival, in order of time', () => {
+/** Of a point by its arrival; some are stale markers. */
+function valueAt(arrival: number): number {
+  return arrival % 3 === 0 ? Number.NaN : arrival
+}
+
+test('PointChains keep, for each instant from the floor on, the value with the larger arrival, in order of time, and find the newest', () => {
   fc.assert(
     fc.property(fc.array(op, { maxLength: 250, size: 'max' }), (ops) => {
       const chains = new PointChains()
@@ -19,19 +24,23 @@ test('PointChains keep, for each instant from the floor on, the value with the l
       const floor = [0, 0, 0]
       for (const [kind, slot, time, x] of ops) {
         if (kind === 'add') {
-          // The arrival is the value: a larger one replaces.
-          chains.add(slot, time, x, x)
+          // A larger arrival replaces.
+          chains.add(slot, time, valueAt(x), x)
           model[slot]!.set(time, Math.max(x, model[slot]!.get(time) ?? -1))
         } else if (kind === 'drop') {
           chains.dropBefore(slot, time)
           floor[slot] = Math.max(floor[slot]!, time)
         } else {
           const got: [number, number][] = []
-          chains.read(slot, Math.max(time, floor[slot]!), time + x, (t, value) => got.push([t, value]))
-          const wanted = [...model[slot]!]
-            .filter(([t]) => t >= Math.max(time, floor[slot]!) && t <= time + x)
+          const from = Math.max(time, floor[slot]!)
+          const inRange = [...model[slot]!]
+            .filter(([t]) => t >= from && t <= time + x)
             .sort((a, b) => a[0] - b[0])
-          assert.deepEqual(got, wanted)
+            .map(([t, arrival]): [number, number] => [t, valueAt(arrival)])
+          const newest = inRange.findLast(([, value]) => Number.isFinite(value))?.[0]
+          assert.equal(chains.latest(slot, from, time + x), newest ?? Number.NEGATIVE_INFINITY)
+          chains.read(slot, from, time + x, (t, value) => got.push([t, value]))
+          assert.deepEqual(got, inRange)
         }
       }
     }),

@@ -45,7 +45,9 @@ interface Answer {
 async function ask(rig: Rig, parameters: Record<string, string>, limit = 50, points = 1000): Promise<Answer> {
   const query = readMetricQuery(new URLSearchParams(parameters), Date.now())
   assert.ok(typeof query !== 'string', String(query))
-  return JSON.parse(metricAnswer(query, await runMetricQuery(rig.query, 'default', query, limit), points)) as Answer
+  return JSON.parse(
+    await metricAnswer(query, await runMetricQuery(rig.query, 'default', query, limit), points),
+  ) as Answer
 }
 
 const definitions = Array.from({ length: 8 }, (_, i) =>
@@ -259,7 +261,7 @@ test('labels are listed in their order, also those that look like numbers', asyn
   await rig.intake.receive(batchOf([{ ref: 1, time: Date.now(), at: 1000, value: 1 }], [definition(1, 'n', labels)]))
   const query = readMetricQuery(new URLSearchParams({ name: 'n' }), Date.now() + 1000)
   assert.ok(typeof query !== 'string')
-  const text = metricAnswer(query, await runMetricQuery(rig.query, 'default', query, 50), 10)
+  const text = await metricAnswer(query, await runMetricQuery(rig.query, 'default', query, 50), 10)
   assert.match(text, /^\{"data":\[\{"labels":\{"!":"c","10":"a","2":"b","z":"d"\}/)
 })
 
