@@ -43,9 +43,12 @@ const METRIC = 'pending_requests'
 const HEARTBEAT_MS = 3000
 const QUARTER_MS = 900_000
 const ROUNDS_A_BODY = 4
+const RETRY_MS = 50
 /** Until series are known and code is compiled. */
 const SETTLE_S = 15
-const FLOOR_QUERIES = 400
+/** Starting and reading take time too. */
+const SPARE_S = 3
+const FLOOR_QUERIES = 200
 
 /** @param seconds of each span */
 export async function measureQuery(
@@ -81,7 +84,7 @@ export async function measureQuery(
     const replicas = new Replicas(collector.url, query.series)
     await replicas.sendPast()
     const all = SETTLE_S + 4 * turns * seconds
-    const fleetJob: FleetJob = { url: collector.url, ...load, seconds: all + SETTLE_S }
+    const fleetJob: FleetJob = { url: collector.url, ...load, seconds: all + SPARE_S }
     const fleet = outputOf(startScript('./fleet.process.ts', [JSON.stringify(fleetJob)]))
     const beating = setInterval(() => void replicas.beat(Date.now()), HEARTBEAT_MS)
     await sleep(SETTLE_S * 1000)
@@ -167,7 +170,13 @@ class Replicas {
         }),
       ),
     )
-    while ((await post(this.#url, remoteWriteBody(points), this.#agent)) !== 204) await sleep(50)
+    const body = remoteWriteBody(points)
+    for (;;) {
+      const status = await post(this.#url, body, this.#agent)
+      if (status === 204) return
+      if (status !== 503 && status !== 0) throw new Error(`${this.#url} answered ${status}`)
+      await sleep(RETRY_MS)
+    }
   }
 
   /** The floor gives out what the aggregator does. */
