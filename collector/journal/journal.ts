@@ -13,6 +13,7 @@
  */
 import { join } from 'node:path'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import { ByteWriter } from '../../proto/wire/bytes.ts'
 import type { Files } from './files.ts'
 import type { JournalRecord } from './record.ts'
 import { decodeRecord, encodeRecordHead, encodeSegmentHead, RECORD_HEAD_BYTES, recordLength } from './record.ts'
@@ -32,6 +33,10 @@ export interface JournalOptions {
   readonly bytesMax: number
 }
 
+/** Bodies up to this are copied. */
+const COPIED_BYTES_MAX = 16 * 1024
+const SCRATCH_BYTES_KEPT = 1024 * 1024
+
 export class Journal {
   readonly #files: Files
   readonly #options: JournalOptions
@@ -43,6 +48,7 @@ export class Journal {
   #end: number
   #lastAt: number
   #unsynced = false
+  #scratch = new ByteWriter()
   #reader: { segment: Segment; offset: number; position: number } | undefined
 
   private constructor(files: Files, options: JournalOptions, recovered: Recovered) {
@@ -96,13 +102,8 @@ export class Journal {
    * @throws FleetmeterError `FM_JOURNAL_FULL` or `FM_JOURNAL_IO`; nothing is appended then
    */
   append(records: readonly JournalRecord[]): void {
-    const parts: Uint8Array[] = []
-    let bytes = 0
-    for (const record of records) {
-      const head = encodeRecordHead(record)
-      parts.push(head, record.body)
-      bytes += head.length + record.body.length
-    }
+    const parts = this.#encode(records)
+    const bytes = parts.reduce((sum, { length }) => sum + length, 0)
     if (this.bytes + bytes > this.#options.bytesMax) {
       throw new FleetmeterError(
         'FM_JOURNAL_FULL',
@@ -195,6 +196,25 @@ export class Journal {
   close(): void {
     for (const segment of this.#segments) this.#closeFile(segment)
     this.#active = undefined
+  }
+
+  /** The records as few pieces: what is small is copied next to its head, since each piece costs the write something. */
+  #encode(records: readonly JournalRecord[]): Uint8Array[] {
+    if (this.#scratch.buf.length > SCRATCH_BYTES_KEPT) this.#scratch = new ByteWriter()
+    const out = this.#scratch
+    out.pos = 0
+    const parts: Uint8Array[] = []
+    let from = 0
+    for (const record of records) {
+      encodeRecordHead(record, out)
+      if (record.body.length <= COPIED_BYTES_MAX) out.bytes(record.body)
+      else {
+        parts.push(out.buf.subarray(from, out.pos), record.body)
+        from = out.pos
+      }
+    }
+    if (out.pos > from) parts.push(out.buf.subarray(from, out.pos))
+    return parts
   }
 
   /** The active segment, or a new one where it is missing, sealed or long enough. */

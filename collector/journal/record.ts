@@ -111,9 +111,12 @@ function headChecksum(version: number, payload: Uint8Array): number {
   return crc32c(payload, 0, payload.length, crc32c(Uint8Array.of(version)))
 }
 
-/** The bytes in front of a record's body; the body follows them as it is, uncopied. */
-export function encodeRecordHead(record: JournalRecord): Uint8Array {
-  const out = new ByteWriter(96 + record.verdict.length + record.dropped.length + record.overflow.length)
+/**
+ * Writes the bytes that stand in front of a record's body; the body follows them as it is.
+ * @returns them; valid until more is written
+ */
+export function encodeRecordHead(record: JournalRecord, out: ByteWriter = new ByteWriter()): Uint8Array {
+  const start = out.pos
   out.u8(RECORD_MAGIC_0)
   out.u8(RECORD_MAGIC_1)
   out.u32(0)
@@ -130,10 +133,11 @@ export function encodeRecordHead(record: JournalRecord): Uint8Array {
   out.u8(DOORS.indexOf(record.door))
   out.string(record.tenant)
   out.block(record.verdict)
-  out.patchU32(2, out.pos - RECORD_HEAD_BYTES + record.body.length)
-  const head = crc32c(out.buf, RECORD_HEAD_BYTES, out.pos)
-  out.patchU32(6, crc32c(record.body, 0, record.body.length, head))
-  return out.take()
+  const payload = start + RECORD_HEAD_BYTES
+  out.patchU32(start + 2, out.pos - payload + record.body.length)
+  const head = crc32c(out.buf, payload, out.pos)
+  out.patchU32(start + 6, crc32c(record.body, 0, record.body.length, head))
+  return out.buf.subarray(start, out.pos)
 }
 
 /** Length of the payload that follows at `at`, or undefined when no record begins there. */
