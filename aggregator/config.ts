@@ -32,6 +32,24 @@ const MIB = 1024 * 1024
 
 export const aggregatorSection: Section<AggregatorConfig> = {
   name: 'aggregator',
+  topics: {
+    listen: ['aggregator', 'Where it listens'],
+    clickhouseUrl: ['engine', 'The database'],
+    hotMinutes: ['retention', 'What memory holds, and how long figures are kept'],
+    insertRows: ['store', 'How rows go into ClickHouse'],
+    rollupIntervalMs: ['rollups', 'Hourly and daily figures'],
+    rateLimitQps: ['queries', 'How often and how much may be asked'],
+    stopDeadlineMs: ['end', 'The end'],
+  },
+  reloads: [
+    'rateLimitQps',
+    'rateLimitBurst',
+    'seriesDefault',
+    'seriesMax',
+    'pointsMax',
+    'seriesScannedMax',
+    'remoteReadItemsMax',
+  ],
   settings: {
     listen: text('127.0.0.1:8743', 'Address to listen on, host:port.'),
     clickhouseUrl: text(

@@ -12,10 +12,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { systemClock } from '../proto/runtime/clock.ts'
-import { loadConfig } from '../proto/runtime/config.ts'
+import type { ProgramText } from '../proto/runtime/config-help.ts'
 import { lockDirectory } from '../proto/runtime/directory-lock.ts'
 import { faultsFrom } from '../proto/runtime/fault.ts'
 import { HttpService, pathOf, sendError } from '../proto/runtime/http-server.ts'
+import { loadConfig } from '../proto/runtime/load-config.ts'
 import { createLogger } from '../proto/runtime/log.ts'
 import { Metrics } from '../proto/runtime/metrics.ts'
 import { OwnState } from '../proto/runtime/own-state.ts'
@@ -48,16 +49,19 @@ import { mergeSettledDays } from './store/upkeep.ts'
 const DAY_MS = 86_400_000
 /** A question over exactly as long as memory reaches back has taken a moment to come. */
 const HOT_GRACE_MS = 30_000
+const PROGRAM: ProgramText = {
+  name: 'aggregator',
+  about: 'shows the samples of collectors within a second, stores them in ClickHouse and answers questions about them.',
+  command: 'npm run aggregator --',
+}
 /** A remote read waits this long for the last insert. */
 const SETTLE_MS = 10_000
 /** Paths that take samples: here they are told where to go. */
 const COLLECTOR_DOORS: ReadonlySet<string> = new Set(['/api/v1/write', '/v1/metrics/batch'])
 
 async function build(): Promise<Program | { print: string }> {
-  const { shared, own, print } = loadConfig('aggregator', sharedSection, aggregatorSection, ['collector'], {
-    argv: process.argv.slice(2),
-    env: process.env,
-  })
+  const sources = { argv: process.argv.slice(2), env: process.env, columns: process.stdout.columns }
+  const { shared, own, print } = loadConfig(PROGRAM, sharedSection, aggregatorSection, ['collector'], sources)
   if (print !== undefined) return { print }
   const log = createLogger('aggregator', shared.logLevel)
   const clock = systemClock

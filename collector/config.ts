@@ -59,6 +59,27 @@ const GIB = 1024 * MIB
 
 export const collectorSection: Section<CollectorConfig> = {
   name: 'collector',
+  topics: {
+    listen: ['collector', 'Who this collector is'],
+    bodyBytesMax: ['bodies', 'How large requests may be, and how many wait'],
+    senderSamplesPerSecond: ['limits', 'How much a sender and a tenant may send'],
+    journalBytesMax: ['journal', 'The journal on disk'],
+    batchIntervalMs: ['forward', 'How samples go on to the aggregator'],
+    futureMaxMs: ['samples', 'Which samples and series are taken'],
+    rules: ['rules', 'Aggregation rules'],
+    host: ['host', "This host's own figures"],
+    stopDeadlineMs: ['stop', 'The end'],
+  },
+  reloads: [
+    'bodyBytesMax',
+    'senderSamplesPerSecond',
+    'senderBurstSeconds',
+    'tenantSamplesPerSecond',
+    'tenantBurstSeconds',
+    'tenantsMax',
+    'forwardToken',
+    'rules',
+  ],
   settings: {
     listen: text('127.0.0.1:8742', 'Address to listen on, host:port.', { aliases: ['BIND_ADDR'] }),
     id: text(

@@ -14,10 +14,11 @@ import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { readOrCreate } from '../proto/runtime/atomic-file.ts'
 import { BufferPool } from '../proto/runtime/buffer-pool.ts'
 import { systemClock } from '../proto/runtime/clock.ts'
-import { loadConfig } from '../proto/runtime/config.ts'
+import type { ProgramText } from '../proto/runtime/config-help.ts'
 import { lockDirectory } from '../proto/runtime/directory-lock.ts'
 import { faultsFrom } from '../proto/runtime/fault.ts'
 import { HttpService, ReceivingBudget } from '../proto/runtime/http-server.ts'
+import { loadConfig } from '../proto/runtime/load-config.ts'
 import { createLogger } from '../proto/runtime/log.ts'
 import { Metrics } from '../proto/runtime/metrics.ts'
 import { OwnState } from '../proto/runtime/own-state.ts'
@@ -51,6 +52,12 @@ import { ShardThread } from './shard/shard-thread.ts'
 import { TakeService } from './shard/take-service.ts'
 
 const DAY_MS = 86_400_000
+const PROGRAM: ProgramText = {
+  name: 'collector',
+  about:
+    'takes samples on a GPU host, keeps them in a journal, pre-aggregates what rules say and forwards them to an aggregator.',
+  command: 'npm run collector --',
+}
 /** Buffers of bodies that wait for the next ones. */
 const BUFFERS_KEPT_BYTES = 8 * 1024 * 1024
 /** The number under which the outputs of rules are forwarded: no shard has it. */
@@ -60,10 +67,8 @@ const QUANTILES_MAX = 20
 const WRITERS = 1000 // the last three digits of an arrival
 
 async function build(): Promise<Program | { print: string }> {
-  const { shared, own, print } = loadConfig('collector', sharedSection, collectorSection, ['aggregator'], {
-    argv: process.argv.slice(2),
-    env: process.env,
-  })
+  const sources = { argv: process.argv.slice(2), env: process.env, columns: process.stdout.columns }
+  const { shared, own, print } = loadConfig(PROGRAM, sharedSection, collectorSection, ['aggregator'], sources)
   if (print !== undefined) return { print }
   const log = createLogger('collector', shared.logLevel)
   const clock = systemClock

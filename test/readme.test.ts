@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { aggregatorSection } from '../aggregator/config.ts'
 import { collectorSection } from '../collector/config.ts'
-import { settingsTable } from '../proto/runtime/config.ts'
+import { settingsTable } from '../proto/runtime/config-help.ts'
 import { sharedSection } from '../proto/runtime/shared-config.ts'
 import { eventually, freePort, kill, start, temporaryDirectory } from './support/programs.ts'
 

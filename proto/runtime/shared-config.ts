@@ -25,6 +25,13 @@ export interface SharedConfig {
 
 export const sharedSection: Section<SharedConfig> = {
   name: '',
+  topics: {
+    dataDir: ['data', 'Where everything is kept'],
+    token: ['access', 'Who may ask and write, and whose it is'],
+    pointsDays: ['together', 'What collectors and aggregator must agree on'],
+    logLevel: ['process', 'The process itself'],
+  },
+  reloads: ['token', 'publicKey', 'secretKey', 'openWrites', 'openMetrics', 'keys', 'openWriteTenants', 'logLevel'],
   settings: {
     dataDir: text(
       './data',

@@ -7,11 +7,14 @@
 import type { ChildProcess } from 'node:child_process'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { aggregatorSection } from '../../aggregator/config.ts'
+import { collectorSection } from '../../collector/config.ts'
 import type { TokenSource } from '../runtime/access.ts'
 import { findToken } from '../runtime/access.ts'
 import { exited, firstLineOf, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
-import { loadConfig } from '../runtime/config.ts'
 import { FleetmeterError, messageOf } from '../runtime/errors.ts'
+import { readConfig } from '../runtime/load-config.ts'
+import type { SharedConfig } from '../runtime/shared-config.ts'
 import { sharedSection } from '../runtime/shared-config.ts'
 import { workerPath } from '../runtime/worker-url.ts'
 import { COLLECTOR_NODE_FLAGS } from './collector-node-flags.ts'
@@ -125,18 +128,21 @@ This host's own figures, as soon as they are in:
 `
 }
 
-const { shared, print } = configured(() =>
-  loadConfig('fleetmeter', sharedSection, { name: 'standalone', settings: {} }, ['collector', 'aggregator'], {
-    argv: process.argv.slice(2),
-    env: process.env,
-  }),
+const PROGRAM = {
+  name: 'fleetmeter',
+  about: 'telemetry for GPU fleets; a collector and an aggregator on this machine, with the database inside.',
+  command: 'npm start --',
+}
+const sources = { argv: process.argv.slice(2), env: process.env, columns: process.stdout.columns }
+// Of all three: what is wrong is said at once, before anything runs.
+const { values, print } = configured(() =>
+  readConfig(PROGRAM, [sharedSection, collectorSection, aggregatorSection], [], sources),
 )
 if (print !== undefined) {
-  process.stdout.write(
-    `${print}\n\nThe settings of the two programs: npm run collector -- --help, npm run aggregator -- --help\n`,
-  )
+  process.stdout.write(`${print}\n`)
   process.exit(0)
 }
+const shared = values[0] as unknown as SharedConfig
 const token = configured(() => findToken(shared.token, shared.dataDir))
 const aggregator = new Child('aggregator', workerPath('../../aggregator/main', import.meta.url), process.env)
 let collector: Child | undefined

@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Section } from '../../../proto/runtime/config.ts'
-import { bytes, flag, formatBytes, integer, list, loadConfig, oneOf, text } from '../../../proto/runtime/config.ts'
+import { bytes, flag, formatBytes, integer, list, oneOf, text } from '../../../proto/runtime/config.ts'
+import { loadConfig } from '../../../proto/runtime/load-config.ts'
 import { temporaryDirectory } from '../../support/programs.ts'
 
 interface Shared {
@@ -24,6 +25,8 @@ const shared: Section<Shared> = {
 }
 const own: Section<Own> = {
   name: 'app',
+  topics: { limit: ['numbers', 'Numbers'], bytesMax: ['sizes', 'Sizes and more'] },
+  reloads: ['limit'],
   settings: {
     limit: integer(5, 1, 10, 'How many.'),
     bytesMax: bytes(4096, 1, 'Size.'),
@@ -32,8 +35,9 @@ const own: Section<Own> = {
     names: list(['x'], 'Names.'),
   },
 }
+const PROGRAM = { name: 'app', about: 'tests.', command: 'npm run app --' }
 const load = (argv: string[], env: Record<string, string> = {}) =>
-  loadConfig('app', shared, own, ['other'], { argv, env })
+  loadConfig(PROGRAM, shared, own, ['other'], { argv, env })
 
 function problems(argv: string[], env: Record<string, string> = {}): string {
   try {
@@ -78,7 +82,7 @@ test('loadConfig says all that is wrong at once, with key, value and what is all
   })
   for (const part of [
     '--app-limit: "11" is not allowed: expected a whole number from 1 to 10',
-    '--app-limt: there is no such flag (did you mean app-limit?)',
+    '--app-limt: there is no such flag (did you mean --app-limit?)',
     '"stray": expected a flag',
     'FLEETMETER_APP_BYTES_MAX: "many" is not allowed',
     'expected one of a, b',
@@ -119,14 +123,71 @@ test('loadConfig says what is wrong with the file', () => {
   assert.match(problems(['--config', '/nowhere.yaml']), /cannot be read/)
 })
 
-test('loadConfig --help lists every setting with its names and default', () => {
-  const { print } = load(['--help'])
+test('loadConfig names the line of what is wrong in the file, and the section of a setting that stands elsewhere', () => {
+  const file = join(temporaryDirectory(), 'c.yaml')
+  writeFileSync(file, '# a comment\n\nlimit: 3\napp:\n  mode: b\n\n  limit: 99\n  data_dir: x\n')
+  const message = problems(['--config', file])
+  assert.match(message, /has 3 problems/)
   for (const part of [
-    '--app-bytes-max (FLEETMETER_APP_BYTES_MAX)',
-    'Default: 4KiB',
-    '--token (FLEETMETER_TOKEN, OLD_TOKEN)',
+    `${file}:3: limit: there is no such setting (did you mean app.limit?)`,
+    `${file}:7: app.limit: "99" is not allowed: expected a whole number from 1 to 10`,
+    `${file}:8: app.data_dir: there is no such setting (did you mean data_dir, in no section?)`,
   ])
-    assert.ok(print?.includes(part), part)
+    assert.ok(message.includes(part), `${part}\nin\n${message}`)
+})
+
+test('loadConfig cuts a long wrong value short', () => {
+  const message = problems(['--app-limit', 'x'.repeat(10_000)])
+  assert.ok(message.length < 400 && message.includes('xxx…'), message)
+})
+
+test('loadConfig --print-config is a file that says where each value came from', () => {
+  const file = join(temporaryDirectory(), 'c.yaml')
+  writeFileSync(file, 'app:\n  limit: 2\n  bytes_max: 2097152\n')
+  const { print } = load(['--print-config', '--config', file, '--app-on', 'no'], { FLEETMETER_APP_NAMES: 'm,n' })
+  const lines = print!.split('\n')
+  for (const line of [
+    /^data_dir: "\.\/data" +# default$/,
+    new RegExp(`^ {2}limit: 2 +# ${file}:2$`),
+    new RegExp(`^ {2}bytes_max: 2MiB +# ${file}:3$`),
+    /^ {2}on: false +# flag --app-on$/,
+    /^ {2}names: \["m","n"\] +# environment FLEETMETER_APP_NAMES$/,
+  ])
+    assert.ok(
+      lines.some((one) => line.test(one)),
+      `${line}\nin\n${print}`,
+    )
+  writeFileSync(file, print!)
+  assert.deepEqual(
+    load(['--config', file]).own,
+    load(['--app-on=no', '--app-limit=2', '--app-bytes-max=2MiB', '--app-names=m,n']).own,
+  )
+})
+
+test('loadConfig --help fits the width and lists every setting; of a topic or a name, all about it', () => {
+  const help = (topic: string[], columns?: number): string =>
+    loadConfig(PROGRAM, shared, own, ['other'], { argv: ['--help', ...topic], env: {}, columns }).print!
+  const brief = help([])
+  for (const part of [
+    'npm run app -- [--config FILE]',
+    '--app-bytes-max SIZE',
+    '4KiB',
+    '--app-mode a|b',
+    '*--app-limit',
+  ])
+    assert.ok(brief.includes(part), part)
+  for (const columns of [40, 60, 100]) {
+    const tooLong = help(['all'], columns)
+      .split('\n')
+      .filter((line) => line.length > columns && line.trim().includes(' '))
+    assert.deepEqual(tooLong, [], `at ${columns}`)
+  }
+  for (const name of ['OLD_TOKEN', 'token', 'FLEETMETER_TOKEN'])
+    assert.match(help([name]), /--token TEXT\n +Secret\.\n.*environment FLEETMETER_TOKEN, OLD_TOKEN/, name)
+  assert.match(help(['sizes']), /Size\./)
+  assert.doesNotMatch(help(['sizes']), /--token/)
+  assert.match(help(['size']), /no topic and no setting "size" \(did you mean sizes\?\)/)
+  assert.match(load(['--help', '--app-limit', '99']).print ?? '', /--app-limit/, 'help is given whatever else is wrong')
 })
 
 test('formatBytes', () => {

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { LoadedConfig } from '../../../proto/runtime/config.ts'
-import { loadConfig } from '../../../proto/runtime/config.ts'
+import type { LoadedConfig } from '../../../proto/runtime/load-config.ts'
+import { loadConfig } from '../../../proto/runtime/load-config.ts'
 import type { SharedConfig } from '../../../proto/runtime/shared-config.ts'
 import { sharedSection } from '../../../proto/runtime/shared-config.ts'
 import { temporaryDirectory } from '../../support/programs.ts'
@@ -12,7 +12,10 @@ import { temporaryDirectory } from '../../support/programs.ts'
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 function load(env: Record<string, string>, argv: string[] = []): LoadedConfig<SharedConfig, object> {
-  return loadConfig('app', sharedSection, { name: 'app', settings: {} }, [], { argv, env })
+  return loadConfig({ name: 'app', about: 'tests', command: 'app' }, sharedSection, { name: 'app', settings: {} }, [], {
+    argv,
+    env,
+  })
 }
 
 /** What is wrong with a list of keys, a line each. */
@@ -100,7 +103,7 @@ test('keys: --print-config shows everything but tokens and digests', () => {
   const { print } = load({ FLEETMETER_KEYS: JSON.stringify([good]) }, ['--print-config'])
   assert.match(
     print ?? '',
-    /^keys: \[\{"name":"team-a","token":"\(hidden\)","tenant":"a","tenants":\[\],"may":\["write"\]\}\]$/m,
+    /^keys: \[\{"name":"team-a","token":"\(hidden\)","tenant":"a","tenants":\[\],"may":\["write"\]\}\] # environment FLEETMETER_KEYS$/m,
   )
   assert.ok(!print?.includes('sesame') && !print?.includes(sha256('sesame')))
 })
