@@ -22,6 +22,7 @@ import { Metrics } from '../proto/runtime/metrics.ts'
 import { OwnState } from '../proto/runtime/own-state.ts'
 import type { Program } from '../proto/runtime/program.ts'
 import { runProgram } from '../proto/runtime/program.ts'
+import { Reload } from '../proto/runtime/reload.ts'
 import { sharedSection } from '../proto/runtime/shared-config.ts'
 import { Supervisor } from '../proto/runtime/supervisor.ts'
 import { aggregatorSection } from './config.ts'
@@ -61,7 +62,9 @@ const COLLECTOR_DOORS: ReadonlySet<string> = new Set(['/api/v1/write', '/v1/metr
 
 async function build(): Promise<Program | { print: string }> {
   const sources = { argv: process.argv.slice(2), env: process.env, columns: process.stdout.columns }
-  const { shared, own, print } = loadConfig(PROGRAM, sharedSection, aggregatorSection, ['collector'], sources)
+  const read = () => loadConfig(PROGRAM, sharedSection, aggregatorSection, ['collector'], sources)
+  const loaded = read()
+  const { shared, own, print } = loaded
   if (print !== undefined) return { print }
   const log = createLogger('aggregator', shared.logLevel)
   const clock = systemClock
@@ -132,6 +135,8 @@ async function build(): Promise<Program | { print: string }> {
     log,
   })
 
+  /** Those of the settings that a reload changes are asked for when they are needed. */
+  let inForce = own
   const limiter = new Limiter({ perSecond: own.rateLimitQps, burst: own.rateLimitBurst, now: () => clock.monotonic() })
   const metrics = new Metrics('aggregator')
   const observed = registerAggregatorMetrics(metrics, { intake, hot, store, roller, limiter, engine })
@@ -148,13 +153,13 @@ async function build(): Promise<Program | { print: string }> {
     pointsMs: shared.pointsDays * DAY_MS,
     lateMaxMs,
     pointsPerSeriesMax: own.pointsMax,
-    seriesScannedMax: own.seriesScannedMax,
+    get seriesScannedMax() {
+      return inForce.seriesScannedMax
+    },
   }
   const app = queryRoutes({
     access,
     limiter,
-    limiterPerSecond: own.rateLimitQps,
-    limiterBurst: own.rateLimitBurst,
     context,
     prometheus: {
       db,
@@ -164,13 +169,23 @@ async function build(): Promise<Program | { print: string }> {
         settled: () => settled(store, () => engine?.health().detail),
         now: () => clock.now(),
         pointsMs: shared.pointsDays * DAY_MS,
-        seriesMax: own.seriesScannedMax,
-        itemsMax: own.remoteReadItemsMax,
+        get seriesMax() {
+          return inForce.seriesScannedMax
+        },
+        get itemsMax() {
+          return inForce.remoteReadItemsMax
+        },
       },
     },
-    seriesDefault: own.seriesDefault,
-    seriesMax: own.seriesMax,
-    pointsMax: own.pointsMax,
+    get seriesDefault() {
+      return inForce.seriesDefault
+    },
+    get seriesMax() {
+      return inForce.seriesMax
+    },
+    get pointsMax() {
+      return inForce.pointsMax
+    },
     notReady: () => intake.notReady,
     clock,
     log,
@@ -181,7 +196,8 @@ async function build(): Promise<Program | { print: string }> {
     errorHandler: () =>
       Response.json({ message: 'The request target or its Host is malformed', code: 'BAD_REQUEST' }, { status: 400 }),
   })
-  const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
+  const openMetrics = new Networks(shared.openMetrics, 'open_metrics')
+  const ownState = new OwnState(() => supervisor, metrics, access, openMetrics)
   const http = new HttpService({
     name: 'http',
     listen: own.listen,
@@ -202,8 +218,27 @@ async function build(): Promise<Program | { print: string }> {
       } else await answer(request, response)
     },
   })
+  const reload = new Reload({
+    read,
+    current: loaded,
+    sections: { shared: sharedSection, own: aggregatorSection },
+    prepare: (sharedNow, ownNow) => {
+      const known = new Access({ ...sharedNow, token: findToken(sharedNow.token, sharedNow.dataDir).token })
+      const metricsFrom = new Networks(sharedNow.openMetrics, 'open_metrics')
+      return () => {
+        access.become(known)
+        openMetrics.become(metricsFrom)
+        limiter.change(ownNow.rateLimitQps, ownNow.rateLimitBurst)
+        inForce = ownNow
+        log.level = sharedNow.logLevel
+      }
+    },
+    clock,
+    log,
+  })
+  reload.register(metrics)
   const supervisor = new Supervisor(
-    [http, intake, roller, store, hot, databaseService, ...(engine === undefined ? [] : [engine])],
+    [reload, http, intake, roller, store, hot, databaseService, ...(engine === undefined ? [] : [engine])],
     { log, stopDeadlineMs: own.stopDeadlineMs },
   )
 
@@ -211,6 +246,7 @@ async function build(): Promise<Program | { print: string }> {
     log,
     supervisor,
     stopWithParent: shared.stopWithParent,
+    reload: () => reload.request(),
     started: () => {
       log.info(
         { url: http.url, engine: embedded ? 'embedded' : own.clickhouseUrl, tokenFile: token.file },

@@ -6,10 +6,11 @@
  *
  * Listed in that order below; started from the end, stopped from the front.
  */
-import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { availableParallelism, hostname } from 'node:os'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { readOrCreate } from '../proto/runtime/atomic-file.ts'
 import { BufferPool } from '../proto/runtime/buffer-pool.ts'
@@ -24,6 +25,7 @@ import { Metrics } from '../proto/runtime/metrics.ts'
 import { OwnState } from '../proto/runtime/own-state.ts'
 import type { Program } from '../proto/runtime/program.ts'
 import { runProgram } from '../proto/runtime/program.ts'
+import { Reload } from '../proto/runtime/reload.ts'
 import type { SharedConfig } from '../proto/runtime/shared-config.ts'
 import { sharedSection } from '../proto/runtime/shared-config.ts'
 import { Supervisor } from '../proto/runtime/supervisor.ts'
@@ -37,19 +39,17 @@ import { Pace } from './host/pace.ts'
 import { registerCollectorMetrics } from './metrics.ts'
 import { DoorRequests, Senders } from './receive/doors.ts'
 import { HostSampling } from './receive/host-sampling.ts'
+import type { LimitKind, Rate } from './receive/limits.ts'
 import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { ReceivedTenants } from './receive/received-tenants.ts'
 import { collectorRoutes } from './receive/routes.ts'
-import { rulesInForce } from './rules/read-rules.ts'
 import { RulesService } from './rules/rules-service.ts'
 import type { TimedEmission } from './rules/shard-rules.ts'
 import { ArrivalClock } from './shard/arrival-clock.ts'
-import type { SeriesLimits } from './shard/body-decoder.ts'
-import type { RuleOptions } from './shard/rule-feed.ts'
-import type { ShardOptions } from './shard/shard-core.ts'
 import { ShardThread } from './shard/shard-thread.ts'
 import { TakeService } from './shard/take-service.ts'
+import { SHARD_SETTINGS, setupsOf } from './shard-setups.ts'
 
 const DAY_MS = 86_400_000
 const PROGRAM: ProgramText = {
@@ -60,15 +60,12 @@ const PROGRAM: ProgramText = {
 }
 /** Buffers of bodies that wait for the next ones. */
 const BUFFERS_KEPT_BYTES = 8 * 1024 * 1024
-/** The number under which the outputs of rules are forwarded: no shard has it. */
-const RULES_SHARD = 999
-/** Series of one output that a rule may ask for. */
-const QUANTILES_MAX = 20
-const WRITERS = 1000 // the last three digits of an arrival
 
 async function build(): Promise<Program | { print: string }> {
   const sources = { argv: process.argv.slice(2), env: process.env, columns: process.stdout.columns }
-  const { shared, own, print } = loadConfig(PROGRAM, sharedSection, collectorSection, ['aggregator'], sources)
+  const read = () => loadConfig(PROGRAM, sharedSection, collectorSection, ['aggregator'], sources)
+  const loaded = read()
+  const { shared, own, print } = loaded
   if (print !== undefined) return { print }
   const log = createLogger('collector', shared.logLevel)
   const clock = systemClock
@@ -77,7 +74,6 @@ async function build(): Promise<Program | { print: string }> {
   const token = findToken(shared.token, shared.dataDir)
   const access = new Access({ ...shared, token: token.token })
   const id = own.id === '' ? readOrCreate(join(directory, 'id'), randomUUID).content : own.id
-  const session = randomBytes(8).toString('hex')
 
   const shards = own.shards === 0 ? defaultShards() : own.shards
   const journals = join(directory, 'journal')
@@ -85,35 +81,22 @@ async function build(): Promise<Program | { print: string }> {
   const arrivals = new ArrivalClock(clock)
   const numbers = [...Array(shards).keys(), ...left]
   const lateMaxMs = (shared.pointsDays - 1) * DAY_MS
-  const place = { journals, id, session, shards: numbers.length + 1, lateMaxMs }
+  const lasting = { journals, id, shards: numbers.length + 1, lateMaxMs }
   const buffers = new BufferPool(BUFFERS_KEPT_BYTES)
+  const setups = (settings: CollectorConfig) => setupsOf(settings, numbers, lasting)
+  const opened = setups(own)
+  const common = { clock: arrivals, buffers, log }
   const threads = numbers.map(
-    (shard) =>
-      new ShardThread({
-        name: `shard-${shard}`,
-        shard: shardOptions(own, { ...place, shard, directory: `samples-${shard}`, rules: ruleOptions(own) }),
-        fault: shared.fault,
-        clock: arrivals,
-        buffers,
-        log,
-        merge: undefined,
-      }),
+    (shard, i) => new ShardThread({ name: `shard-${shard}`, ...opened.shards[i]!, fault: shared.fault, ...common }),
   )
-  const rulesThread = new ShardThread({
-    name: 'rules',
-    shard: rulesShardOptions(own, { ...place, shard: RULES_SHARD, directory: 'rules', rules: ruleOptions(own) }),
-    fault: '',
-    clock: arrivals,
-    buffers,
-    log,
-    merge: { rules: own.rules, shards: numbers, keepMs: own.rulesKeepMs, collector: id },
-  })
+  const rulesThread = new ShardThread({ name: 'rules', ...opened.rules, fault: '', ...common })
   const rules = new RulesService(rulesThread, threads, log)
+  let forwardToken = own.forwardToken === '' ? token.token : own.forwardToken
   const links: Link[] = []
   const forward = (thread: ShardThread, emitted?: (emission: TimedEmission) => Promise<number>): ForwardService => {
     const link = new Link({
       urls: shared.aggregatorUrl,
-      token: own.forwardToken === '' ? token.token : own.forwardToken,
+      token: () => forwardToken,
       timeoutMs: own.forwardTimeoutMs,
       backoffMaxMs: own.backoffMaxMs,
       log,
@@ -124,7 +107,7 @@ async function build(): Promise<Program | { print: string }> {
       intervalMs: own.batchIntervalMs,
       batchesMax: own.inFlightBatchesMax,
       bytesMax: own.inFlightBytesMax,
-      ...(emitted === undefined ? {} : { emitted }),
+      ...(emitted === undefined ? {} : { emitted, emits: () => rules.emits }),
       faults: faultsFrom(shared.fault),
       log,
     })
@@ -152,13 +135,7 @@ async function build(): Promise<Program | { print: string }> {
 
   const metrics = new Metrics('collector')
   const requests = new DoorRequests()
-  const limits = new Limits(
-    {
-      sender: { perSecond: own.senderSamplesPerSecond, burstSeconds: own.senderBurstSeconds },
-      tenant: { perSecond: own.tenantSamplesPerSecond, burstSeconds: own.tenantBurstSeconds },
-    },
-    clock,
-  )
+  const limits = new Limits(ratesOf(own), clock)
   const tenants = new ReceivedTenants(namedTenants(shared), own.tenantsMax)
   registerCollectorMetrics(metrics, {
     threads: [...threads, rulesThread],
@@ -170,11 +147,13 @@ async function build(): Promise<Program | { print: string }> {
     tenants,
     host,
   })
-  const ownState = new OwnState(() => supervisor, metrics, access, new Networks(shared.openMetrics, 'open_metrics'))
+  const openMetrics = new Networks(shared.openMetrics, 'open_metrics')
+  const openWrites = new Networks(shared.openWrites, 'open_writes')
+  const ownState = new OwnState(() => supervisor, metrics, access, openMetrics)
   const passThrough = new PassThrough(shared.aggregatorUrl)
   const context = {
     access,
-    openWrites: new Networks(shared.openWrites, 'open_writes'),
+    openWrites,
     senders: new Senders(takes),
     limits,
     tenants,
@@ -189,8 +168,37 @@ async function build(): Promise<Program | { print: string }> {
     log,
     handler: collectorRoutes(context, ownState, new HostSampling(access, host), passThrough),
   })
+  let shardSettings = own
+  const reload = new Reload({
+    read,
+    current: loaded,
+    sections: { shared: sharedSection, own: collectorSection },
+    prepare: (sharedNow, ownNow) => {
+      const found = findToken(sharedNow.token, sharedNow.dataDir).token
+      const known = new Access({ ...sharedNow, token: found })
+      const writesFrom = new Networks(sharedNow.openWrites, 'open_writes')
+      const metricsFrom = new Networks(sharedNow.openMetrics, 'open_metrics')
+      return () => {
+        access.become(known)
+        openWrites.become(writesFrom)
+        openMetrics.become(metricsFrom)
+        forwardToken = ownNow.forwardToken === '' ? found : ownNow.forwardToken
+        limits.change(ratesOf(ownNow))
+        tenants.change(namedTenants(sharedNow), ownNow.tenantsMax)
+        log.level = sharedNow.logLevel
+        if (SHARD_SETTINGS.every((key) => isDeepStrictEqual(ownNow[key], shardSettings[key]))) return undefined
+        shardSettings = ownNow
+        const anew = setups(ownNow)
+        return rules.change(anew.rules, anew.shards)
+      }
+    },
+    clock,
+    log,
+  })
+  reload.register(metrics)
   const supervisor = new Supervisor(
     [
+      reload,
       receive,
       ...(host === undefined ? [] : [host]),
       ...takes,
@@ -207,6 +215,7 @@ async function build(): Promise<Program | { print: string }> {
     log,
     supervisor,
     stopWithParent: shared.stopWithParent,
+    reload: () => reload.request(),
     started: () => {
       log.info(
         { url: receive.url, aggregator: shared.aggregatorUrl, id, shards, tokenFile: token.file },
@@ -219,6 +228,13 @@ async function build(): Promise<Program | { print: string }> {
       for (const link of links) link.close()
       lock.release()
     },
+  }
+}
+
+function ratesOf(own: CollectorConfig): Readonly<Record<LimitKind, Rate>> {
+  return {
+    sender: { perSecond: own.senderSamplesPerSecond, burstSeconds: own.senderBurstSeconds },
+    tenant: { perSecond: own.tenantSamplesPerSecond, burstSeconds: own.tenantBurstSeconds },
   }
 }
 
@@ -258,73 +274,6 @@ function leftOver(journals: string, shards: number): number[] {
         shard >= shards && readdirSync(join(journals, `samples-${shard}`)).some((file) => file.endsWith('.seg')),
     )
     .sort((a, b) => a - b)
-}
-
-function ruleOptions(own: CollectorConfig): RuleOptions {
-  const { rules, rulesKeepMs: keepMs, rulesPointsMax: pointsMax, rulesGroupsMax: groupsMax } = own
-  return { rules, keepMs, pointsMax, groupsMax }
-}
-
-/** Outputs of rules go into no rule, and what was acknowledged as their input must not be refused as their output. */
-function rulesShardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
-  const options = shardOptions(own, { ...place, rules: { ...place.rules, rules: [] } })
-  const outputs = rulesInForce(own.rules).reduce((n, rule) => n + rule.outputs.length + QUANTILES_MAX, 0)
-  const seriesMax = Math.max(own.seriesMax, 2 * own.rulesGroupsMax * outputs)
-  const limits: SeriesLimits = {
-    ...options.limits,
-    seriesMax,
-    seriesPerTenantMax: seriesMax,
-    seriesPerSenderMax: seriesMax,
-    overflowSeriesMax: 0,
-    labelCountMax: Number.POSITIVE_INFINITY,
-    labelNameBytesMax: Number.POSITIVE_INFINITY,
-    labelValueBytesMax: Number.POSITIVE_INFINITY,
-    samplesPerBodyMax: Number.POSITIVE_INFINITY,
-  }
-  return { ...options, limits, lateMaxMs: Number.POSITIVE_INFINITY }
-}
-
-interface ShardPlace {
-  readonly journals: string
-  readonly directory: string
-  readonly rules: RuleOptions
-  readonly id: string
-  readonly session: string
-  readonly shard: number
-  readonly shards: number
-  /** How old a sample may be. */
-  readonly lateMaxMs: number
-}
-
-function shardOptions(own: CollectorConfig, place: ShardPlace): ShardOptions {
-  const { journals, id, session, shard, shards } = place
-  return {
-    directory: join(journals, place.directory),
-    rules: place.rules,
-    origin: { collector: id, session, shard, shards },
-    // Writers of one collector never tie; those of two seldom do, and only for one sample that reached both in one ms.
-    writer: (createHash('sha256').update(id).digest().readUInt32LE() + shard) % WRITERS,
-    limits: {
-      seriesMax: own.seriesMax,
-      seriesPerTenantMax: own.seriesPerTenantMax,
-      seriesPerSenderMax: own.seriesPerSenderMax,
-      overflowSeriesMax: own.overflowSeriesMax,
-      metadataBytesMax: own.metadataBytesMax,
-      labelCountMax: own.labelCountMax,
-      labelNameBytesMax: own.labelNameBytesMax,
-      labelValueBytesMax: own.labelValueBytesMax,
-      decodedBytesMax: own.decodedBytesMax,
-      samplesPerBodyMax: own.samplesPerBodyMax,
-    },
-    futureMaxMs: own.futureMaxMs,
-    lateMaxMs: place.lateMaxMs,
-    journalBytesMax: own.journalBytesMax,
-    segmentBytes: own.journalSegmentBytes,
-    syncEveryWrite: own.journalSync === 'write',
-    batchBytes: own.batchBytes,
-    batchSamples: own.batchSamples,
-    seed: randomInt(2 ** 32),
-  }
 }
 
 await runProgram('collector', build)

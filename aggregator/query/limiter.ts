@@ -22,13 +22,26 @@ interface TokenBucket {
 const CREDENTIALS_MAX = 10_000
 
 export class Limiter {
-  readonly #options: LimiterOptions
+  #options: LimiterOptions
   readonly #buckets = new LRUCache<string, TokenBucket>({ max: CREDENTIALS_MAX })
   #allowed = 0
   #rejected = 0
 
   constructor(options: LimiterOptions) {
     this.#options = options
+  }
+
+  get perSecond(): number {
+    return this.#options.perSecond
+  }
+
+  get burst(): number {
+    return this.#options.burst
+  }
+
+  /** Another rate and burst from now on. */
+  change(perSecond: number, burst: number): void {
+    this.#options = { ...this.#options, perSecond, burst }
   }
 
   get counts(): { readonly allowed: number; readonly rejected: number } {

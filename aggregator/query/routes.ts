@@ -22,8 +22,6 @@ import { readMetricQuery } from './parameters.ts'
 export interface QueryRoutesOptions {
   readonly access: Access
   readonly limiter: Limiter
-  readonly limiterPerSecond: number
-  readonly limiterBurst: number
   readonly context: MetricQueryContext
   readonly prometheus: PrometheusOptions
   readonly seriesDefault: number
@@ -72,8 +70,8 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
     const { allowed, rejected } = options.limiter.counts
     const total = allowed + rejected
     return c.json({
-      rate_limit_qps: options.limiterPerSecond,
-      rate_limit_burst: options.limiterBurst,
+      rate_limit_qps: options.limiter.perSecond,
+      rate_limit_burst: options.limiter.burst,
       total_allowed: allowed,
       total_rejected: rejected,
       rejection_rate: total === 0 ? 0 : rejected / total,

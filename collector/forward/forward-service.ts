@@ -28,6 +28,8 @@ export interface ForwardOptions {
   readonly bytesMax: number
   /** Takes what rules give out, one at a time. @returns which emission's outputs are journalled, by its time, ms */
   readonly emitted?: (emission: TimedEmission) => Promise<number>
+  /** Whether rules may give out anything at the moment; absent: always. */
+  readonly emits?: () => boolean
   readonly faults: Faults
   readonly log: Logger
 }
@@ -150,15 +152,20 @@ export class ForwardService implements Service {
     const stored = this.#stored
     const rewinds = this.#rewinds
     this.#stored = []
-    const { batches, emission, snapshot } = await this.#thread.tick({
-      stored,
-      roomBatches: Math.max(0, this.#options.batchesMax - this.#inFlight.size),
-      roomBytes: Math.max(0, this.#options.bytesMax - this.#bytesInFlight),
-      urgent: this.#stopping,
-      emissionsKept: this.#emissionsKept,
-      takesEmission: this.#emitting === undefined && this.#options.emitted !== undefined,
-    })
+    const { emitted, emits } = this.#options
+    const { batches, emission, snapshot, generation } = await this.#thread.tick(
+      {
+        stored,
+        roomBatches: Math.max(0, this.#options.batchesMax - this.#inFlight.size),
+        roomBytes: Math.max(0, this.#options.bytesMax - this.#bytesInFlight),
+        urgent: this.#stopping,
+        emissionsKept: this.#emissionsKept,
+        takesEmission: this.#emitting === undefined && emitted !== undefined && emits?.() !== false,
+      },
+      this.#generation,
+    )
     this.#checkGeneration()
+    if (generation !== this.#generation) return // of a shard that is no more: it is all made again
     // Batches cut before a rewind are made again: it came after this tick in the thread, and before its reply here.
     if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
     if (snapshot.due && batches.length > 0) this.#again = true
@@ -167,9 +174,10 @@ export class ForwardService implements Service {
 
   /** Beside the ticks: what rules make of it must not hold up what is to be sent. */
   #hand(emission: TimedEmission): void {
+    const generation = this.#generation
     this.#emitting = this.#options.emitted!(emission)
       .then((kept) => {
-        this.#emissionsKept = Math.max(this.#emissionsKept, kept)
+        if (generation === this.#generation) this.#emissionsKept = Math.max(this.#emissionsKept, kept)
       })
       .finally(() => {
         this.#emitting = undefined
@@ -180,6 +188,7 @@ export class ForwardService implements Service {
   #checkGeneration(): void {
     if (this.#thread.generation === this.#generation) return
     this.#generation = this.#thread.generation
+    this.#emissionsKept = 0
     this.#drop(0)
   }
 
@@ -207,6 +216,7 @@ export class ForwardService implements Service {
   /** @returns false when the batch has to be made again */
   async #deliver(batch: OutgoingBatch, signal: AbortSignal): Promise<boolean> {
     let bytes: Uint8Array = batch.bytes
+    const generation = this.#generation
     for (;;) {
       const answer = await this.#link.send(bytes, signal)
       if (answer.kind === 'stored') {
@@ -223,6 +233,7 @@ export class ForwardService implements Service {
       }
       const { found, section } = await this.#thread.describe(answer.refs)
       signal.throwIfAborted()
+      if (generation !== this.#thread.generation) return false // described was what its references mean now
       if (found < answer.refs.length) {
         this.#drop(batch.from)
         this.#rewinds++

@@ -28,7 +28,8 @@ export type LinkAnswer =
 
 export interface LinkOptions {
   readonly urls: readonly string[]
-  readonly token: string
+  /** The one to send with now. */
+  readonly token: () => string
   readonly timeoutMs: number
   readonly backoffMaxMs: number
   readonly log: Logger
@@ -187,7 +188,7 @@ export class Link {
         timeout: this.#options.timeoutMs,
         headers: {
           ...(body === undefined ? {} : { 'Content-Type': BATCH_CONTENT_TYPE, 'Content-Length': body.length }),
-          Authorization: `Bearer ${this.#options.token}`,
+          Authorization: `Bearer ${this.#options.token()}`,
           'User-Agent': 'fleetmeter-collector',
         },
       })

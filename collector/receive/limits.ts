@@ -38,17 +38,31 @@ export interface Charged {
 }
 
 export class Limits {
-  readonly #limits: Readonly<Record<LimitKind, RateLimit | undefined>>
-  readonly #none: boolean
+  readonly #limits: Record<LimitKind, RateLimit | undefined> = { sender: undefined, tenant: undefined }
+  #none = true
   readonly #clock: Clock
+  readonly #bucketsMax: number
   readonly #refused: Record<LimitKind, number> = { sender: 0, tenant: 0 }
 
   constructor(rates: Readonly<Record<LimitKind, Rate>>, clock: Clock, bucketsMax: number = BUCKETS_MAX) {
-    const limit = ({ perSecond, burstSeconds }: Rate): RateLimit | undefined =>
-      perSecond === 0 ? undefined : new RateLimit({ perSecond, burstSeconds, now: () => clock.monotonic(), bucketsMax })
-    this.#limits = { sender: limit(rates.sender), tenant: limit(rates.tenant) }
-    this.#none = LIMITS.every((kind) => this.#limits[kind] === undefined)
     this.#clock = clock
+    this.#bucketsMax = bucketsMax
+    this.change(rates)
+  }
+
+  /** Other rates from now on; debts stay. */
+  change(rates: Readonly<Record<LimitKind, Rate>>): void {
+    for (const kind of LIMITS) {
+      const { perSecond, burstSeconds } = rates[kind]
+      const limit = this.#limits[kind]
+      if (perSecond === 0) this.#limits[kind] = undefined
+      else if (limit !== undefined) limit.change(perSecond, burstSeconds)
+      else {
+        const now = (): number => this.#clock.monotonic()
+        this.#limits[kind] = new RateLimit({ perSecond, burstSeconds, now, bucketsMax: this.#bucketsMax })
+      }
+    }
+    this.#none = LIMITS.every((kind) => this.#limits[kind] === undefined)
   }
 
   /** Requests that were refused. */

@@ -22,7 +22,7 @@ const SWEEP_EVERY_MS = 1000
 const OTHERS = ''
 
 export class RateLimit {
-  readonly #options: RateLimitOptions
+  #options: RateLimitOptions
   /** Only buckets that were not full when last looked at. */
   readonly #fullAt = new Map<string, number>()
   #sweptAt = Number.NEGATIVE_INFINITY
@@ -37,6 +37,14 @@ export class RateLimit {
 
   get burstSeconds(): number {
     return this.#options.burstSeconds
+  }
+
+  /** Another rate from now on: who owes samples owes as many. */
+  change(perSecond: number, burstSeconds: number): void {
+    const now = this.#options.now()
+    const scale = this.#options.perSecond / perSecond
+    for (const [key, fullAt] of this.#fullAt) this.#fullAt.set(key, now + (fullAt - now) * scale)
+    this.#options = { ...this.#options, perSecond, burstSeconds }
   }
 
   /** Buckets in memory. */

@@ -7,7 +7,7 @@ const SHOWN_MAX = 1000
 const OTHER = '(other)'
 
 export class ReceivedTenants {
-  readonly #max: number
+  #max: number
   readonly #known: Set<string>
   readonly #samples: Map<string, number>
 
@@ -17,6 +17,15 @@ export class ReceivedTenants {
     this.#known = new Set(named)
     this.#samples = new Map([...this.#known].slice(0, SHOWN_MAX).map((tenant) => [tenant, 0]))
     this.#samples.set(OTHER, 0)
+  }
+
+  /** Other names and another bound from now on; tenants that samples came for stay. */
+  change(named: Iterable<string>, max: number): void {
+    this.#max = max
+    for (const tenant of named) {
+      this.#known.add(tenant)
+      if (this.#samples.size <= SHOWN_MAX && !this.#samples.has(tenant)) this.#samples.set(tenant, 0)
+    }
   }
 
   /** @returns false when the tenant is a new one, and one too many */

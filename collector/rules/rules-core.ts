@@ -14,12 +14,15 @@ export interface RulesCoreOptions extends MergerOptions {
   readonly rules: readonly unknown[]
   /** Numbers of the shards that rules are fed by. */
   readonly shards: readonly number[]
+  /** Of the shards whose emissions are meant. */
+  readonly session: string
 }
 
 export class RulesCore {
   /** Outputs appended. */
   outputs = 0
   readonly #shards: readonly number[]
+  readonly #session: string
   readonly #merger: Merger
   readonly #append: (bodies: readonly OutputBody[]) => boolean
   #waiting: readonly OutputBody[] = []
@@ -31,6 +34,7 @@ export class RulesCore {
   /** @param append takes all of them or none; false: later */
   constructor(options: RulesCoreOptions, append: (bodies: readonly OutputBody[]) => boolean) {
     this.#shards = options.shards
+    this.#session = options.session
     this.#merger = new Merger(rulesInForce(options.rules), options.shards.length, options)
     this.#append = append
     this.#emissions = options.shards.map(() => [])
@@ -43,11 +47,12 @@ export class RulesCore {
   }
 
   /**
-   * Takes what a shard emitted, in the order in which it did.
+   * Takes what a shard emitted, in the order in which it did; what it emitted under rules of before is passed over.
    * @returns the latest emission of the shard whose outputs are all appended, by its time, ms: a window is only complete when
    *   every shard has emitted it. 0: none
    */
   take(shard: number, emission: TimedEmission): number {
+    if (emission.session !== this.#session) return 0
     const place = this.#shards.indexOf(shard)
     this.#merger.take(place, emission)
     this.#emissions[place]!.push({ time: emission.time, through: emission.through })

@@ -4,12 +4,15 @@
  *     shard thread ── tick ──▶ forward ── emission ──▶ here ──▶ rules thread (merge, journal) ──▶ its own forward
  *
  * When the rules' thread is a new one (it failed), it knows of no window: every shard gives out all that it keeps again.
+ *
+ * When rules change, all threads are opened anew, as after a restart: windows are made of the journals again, by the new rules.
+ * Until all have been, none gives anything out.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
-import type { ShardThread } from '../shard/shard-thread.ts'
+import type { ShardSetup, ShardThread } from '../shard/shard-thread.ts'
 import type { TimedEmission } from './shard-rules.ts'
 
 const RETRY_PAUSE_MS = 500
@@ -23,6 +26,7 @@ export class RulesService implements Service {
   readonly #log: Logger
   #generation = 0
   #stopping = false
+  #changing = false
   /** The latest emission of any shard whose outputs are journalled, ms. */
   #kept = 0
 
@@ -47,7 +51,36 @@ export class RulesService implements Service {
   }
 
   health(): Health {
-    return { ready: true } // the threads have their own
+    return this.#changing ? { ready: true, detail: 'rules are changing: windows are made again' } : { ready: true }
+  }
+
+  /** Whether shards may give out windows. */
+  get emits(): boolean {
+    return !this.#changing
+  }
+
+  /**
+   * Opens all threads anew; what was given out before by none of them is taken any more. Tries until it works, or this process stops.
+   * @param shards in the order of the shards
+   */
+  async change(setup: ShardSetup, shards: readonly ShardSetup[]): Promise<void> {
+    this.#changing = true
+    this.#kept = 0
+    let open = (): Promise<unknown> =>
+      Promise.all([this.#thread.reopen(setup), ...this.#shards.map((shard, i) => shard.reopen(shards[i]!))])
+    for (let attempt = 1; !this.#stopping; attempt++) {
+      try {
+        await open()
+        await this.start()
+        break
+      } catch (error) {
+        this.#log.error({ attempt, error: messageOf(error) }, 'a shard does not open with the changed rules')
+        await sleep(RETRY_PAUSE_MS)
+      }
+      // Each has the new options, and those that failed open with them.
+      open = () => Promise.all([this.#thread, ...this.#shards].map((thread) => thread.start()))
+    }
+    this.#changing = false
   }
 
   /**

@@ -53,7 +53,11 @@ export interface Emission {
 }
 
 /** What was given out, and up to when, ms. */
-export type TimedEmission = Emission & { readonly time: number }
+export type TimedEmission = Emission & {
+  readonly time: number
+  /** Names the configuration that the thread was opened with: numbers of rules mean nothing under another one. */
+  readonly session: string
+}
 
 /** Groups are looked through for unused ones this often at most, ms. */
 const MICROS = 1000

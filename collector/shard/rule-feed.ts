@@ -14,6 +14,7 @@ import type { Emission } from '../rules/shard-rules.ts'
 import { ShardRules, TAKEN } from '../rules/shard-rules.ts'
 import { OVERFLOW } from './overflow.ts'
 import type { PlainSamples, Reception } from './reception.ts'
+import type { RuleHistory } from './rule-history.ts'
 import type { SeriesTable } from './series-table.ts'
 import { ACCEPTED } from './verdicts.ts'
 
@@ -38,6 +39,7 @@ export class RuleFeed {
   readonly drops: boolean
   readonly #rules: ShardRules
   readonly #reception: Reception
+  readonly #history: RuleHistory
   readonly #pointsMax: number
   /** A point may go into windows of so many lengths. */
   readonly #lanes: number
@@ -50,10 +52,11 @@ export class RuleFeed {
   #table: SeriesTable | undefined
   #generation = 0
 
-  constructor(options: RuleOptions, reception: Reception) {
+  constructor(options: RuleOptions, reception: Reception, history: RuleHistory) {
     const rules = rulesInForce(options.rules)
     this.#rules = new ShardRules(rules, options)
     this.#reception = reception
+    this.#history = history
     this.#pointsMax = options.pointsMax
     this.drops = rules.some((rule) => !rule.keepInput && rule !== OVERFLOW_RULE)
     this.#overflowRule = rules.indexOf(OVERFLOW_RULE)
@@ -116,11 +119,20 @@ export class RuleFeed {
   /** What has become of a sample of a record that was not to be stored itself. */
   fateOfDropped(item: number, at: number): DroppedFate {
     const { scratch } = this.#reception
-    const membership = this.#membershipOf(scratch.series[item]!)
-    if (membership === NO_MEMBERSHIP || !this.#rules.drops(membership)) return 'not in a window'
+    const series = scratch.series[item]!
     const time = scratch.times[item]!
-    if (this.#rules.wasGivenOut(membership, time)) return 'given out'
-    return this.#rules.decide(membership, time, at) === TAKEN ? 'in a window' : 'not in a window'
+    const membership = this.#membershipOf(series)
+    const drops = membership !== NO_MEMBERSHIP && this.#rules.drops(membership)
+    const before = drops && this.#rules.wasGivenOut(membership, time)
+    if (drops && !before && this.#rules.hasRoomFor(membership) && this.#rules.decide(membership, time, at) === TAKEN)
+      return 'in a window'
+    // Under rules of before, it is for those to say. The overflow rule never changes.
+    const givenOut = at > this.#history.since || series >= OVERFLOW ? before : this.#toldBefore(at, time, series)
+    return givenOut ? 'given out' : 'not in a window'
+  }
+
+  #toldBefore(at: number, time: number, series: number): boolean {
+    return this.#history.told(at, time, series, () => this.#reception.define(series))
   }
 
   /** @param now ms; never before an arrival that was given out. @param kept what was given out up to then is journalled, ms */
@@ -170,6 +182,7 @@ export class RuleFeed {
     const { table } = this.#reception
     if (table === this.#table && this.#generation === this.#rules.generation) return
     if (this.#generation !== this.#rules.generation) this.#overflowing.clear()
+    if (table !== this.#table) this.#history.forgetSeries()
     this.#table = table
     this.#generation = this.#rules.generation
     this.#membership = new Int32Array(0)

@@ -7,13 +7,14 @@
  */
 import type { JournalRecord } from '../journal/record.ts'
 import { DOORS } from '../journal/record.ts'
-import type { TimedEmission } from '../rules/shard-rules.ts'
+import type { Emission } from '../rules/shard-rules.ts'
 import { DroppedRecords } from './dropped-records.ts'
 import type { JournalPlaces } from './journal-places.ts'
 import { OVERFLOW } from './overflow.ts'
 import type { PlainSamples, Reception, RecordVisitor } from './reception.ts'
 import type { RuleOptions } from './rule-feed.ts'
 import { RuleFeed, UNCOUNTED } from './rule-feed.ts'
+import type { RuleHistory } from './rule-history.ts'
 import type { ShardCounts } from './shard-counts.ts'
 
 /** Which windows of rules can be given out, after a restart: see RulesService. Both ms; -∞: no bound. */
@@ -55,6 +56,7 @@ export class RuleWindows {
   readonly #counts: ShardCounts
   readonly #futureMaxMs: number
   readonly #writer: number
+  readonly #history: RuleHistory
   readonly #records = new DroppedRecords()
   #bounds = NO_BOUNDS
   #kept = 0
@@ -68,8 +70,10 @@ export class RuleWindows {
     options: { readonly rules: RuleOptions; readonly futureMaxMs: number; readonly writer: number },
     reception: Reception,
     counts: ShardCounts,
+    history: RuleHistory,
   ) {
-    this.#feed = new RuleFeed(options.rules, reception)
+    this.#feed = new RuleFeed(options.rules, reception, history)
+    this.#history = history
     this.#reception = reception
     this.#counts = counts
     this.#futureMaxMs = options.futureMaxMs
@@ -175,11 +179,12 @@ export class RuleWindows {
   /** What was given out up to a time is journalled, ms. */
   settle(kept: number): void {
     this.#kept = Math.max(this.#kept, kept)
-    this.#records.settle(this.#kept)
+    // Up to there, other rules have told of other windows.
+    if (this.#kept > this.#history.keptBefore) this.#records.settle(this.#kept)
   }
 
   /** Windows that are due; undefined: not yet. @param lastAt what is taken from now on arrives later than this, ms */
-  emit(now: number, lastAt: number, urgent: boolean): TimedEmission | undefined {
+  emit(now: number, lastAt: number, urgent: boolean): (Emission & { readonly time: number }) | undefined {
     if (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS) return undefined
     this.#emittedAt = now
     const emission = this.#feed.emit(lastAt, urgent, this.#kept)
@@ -210,12 +215,13 @@ export class RuleWindows {
     state: { readonly lastAt: number; readonly cursor: number },
     replay: (record: JournalRecord, visitor: RecordVisitor) => void,
   ): void {
-    this.#windowsFrom = hint.windowsFrom
+    // That nothing was in a window is no longer so where the rules were others.
+    this.#windowsFrom = hint.windowsFrom > this.#history.since ? hint.windowsFrom : 0
     this.#kept = hint.kept
     const closed = Math.min(state.lastAt, hint.kept)
-    const from = Math.max(closed - this.#feed.reachMs - this.#futureMaxMs, hint.windowsFrom / MICROS)
+    const from = Math.max(closed - this.#feed.reachMs - this.#futureMaxMs, this.#windowsFrom / MICROS)
     const complete = Math.max(journal.horizon, from * MICROS)
-    const cut = complete > hint.windowsFrom && (journal.horizon > 0 || places.first < from)
+    const cut = complete > this.#windowsFrom && (journal.horizon > 0 || places.first < from)
     this.#bounds = { floor: cut ? complete / MICROS + this.#futureMaxMs : Number.NEGATIVE_INFINITY, closed }
     this.#feed.raiseFloor(this.#bounds.floor)
     const start = places.firstAfter(from)

@@ -28,6 +28,7 @@ import { OVERFLOW } from './overflow.ts'
 import type { IncomingBody, Recorded, RecordVisitor, Taken } from './reception.ts'
 import { Reception } from './reception.ts'
 import type { RuleOptions } from './rule-feed.ts'
+import { RuleHistory } from './rule-history.ts'
 import type { WindowsHint } from './rule-windows.ts'
 import { RuleWindows } from './rule-windows.ts'
 import { ShardCounts } from './shard-counts.ts'
@@ -80,7 +81,7 @@ const SIGN_OF_LIFE_MS = 5000
 /** Last values are restored from this much of the journal's end: they only save sending repeats. */
 const REPLAY_BYTES = 16 * 1024 * 1024
 export class ShardCore {
-  readonly counts: ShardCounts = new ShardCounts()
+  readonly counts: ShardCounts
   readonly #options: ShardOptions
   readonly #files: Files
   readonly #faults: Faults
@@ -100,15 +101,16 @@ export class ShardCore {
 
   /**
    * Opens the shard's directory and replays its journal.
+   * @param counts those of a shard that was closed just now in this process go on
    * @throws FleetmeterError when the directory cannot be used
    */
-  constructor(files: Files, options: ShardOptions, faults: Faults = () => {}) {
+  constructor(files: Files, options: ShardOptions, faults: Faults = () => {}, counts: ShardCounts = new ShardCounts()) {
+    this.counts = counts
     this.#files = files
     this.#options = options
     this.#faults = faults
     this.#cursorFile = new CursorFile(files, join(options.directory, 'cursor'))
     this.#reception = new Reception(options.limits, options.seed)
-    this.#windows = new RuleWindows(options, this.#reception, this.counts)
     const hint = this.#cursorFile.read()
     const recent = new RecentRecords(REPLAY_BYTES)
     const places = new JournalPlaces()
@@ -123,6 +125,7 @@ export class ShardCore {
     this.#outbox = new Outbox(options.origin, this.#cursorWritten, options)
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
     this.#reserveCursor()
+    this.#windows = new RuleWindows(options, this.#reception, this.counts, this.#openHistory(places, hint?.kept ?? 0))
     for (const record of recent.records) this.#restoreLastValues(record)
     const state = { lastAt: this.#lastAtMs, cursor: this.#cursorWritten }
     this.#windows.restore(this.#journal, places, hint ?? NO_HINT, state, (record, visitor) =>
@@ -211,7 +214,9 @@ export class ShardCore {
     if (tick.takesEmission === false) return { batches, emission: undefined }
     // What is taken from now on has a later arrival than what was given out.
     this.#lastAtMs = Math.max(this.#lastAtMs, tick.now)
-    return { batches, emission: this.#windows.emit(tick.now, this.#lastAtMs, tick.urgent) }
+    const emission = this.#windows.emit(tick.now, this.#lastAtMs, tick.urgent)
+    const { session } = this.#options.origin
+    return { batches, emission: emission === undefined ? undefined : { ...emission, session } }
   }
 
   /** See {@link RuleWindows}: what rules make of the samples, apart from the windows' way through a tick. */
@@ -247,6 +252,15 @@ export class ShardCore {
     this.#sync(now)
     this.#moveCursor(now, now)
     this.#journal.close()
+  }
+
+  #openHistory({ first }: JournalPlaces, kept: number): RuleHistory {
+    const path = join(this.#options.directory, 'rules')
+    const moment = { lastAt: this.#lastAtMs, kept, first }
+    return RuleHistory.open(this.#files, path, this.#options.rules.rules, moment, (error) => {
+      this.#state = `Cannot write down that rules have changed, in "${path}": ${messageOf(error)}`
+      this.counts.cursorFailures++
+    })
   }
 
   /** While there is room: the cursor must be writable when the journal has filled the disk. */

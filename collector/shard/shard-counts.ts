@@ -12,7 +12,7 @@ import { REFUSAL_CODES } from './refusals.ts'
 export interface ItemCounts {
   /** Items in bodies that could be read and were journalled or had nothing to journal. */
   received: number
-  /** Accepted by an earlier process and not known to be stored when this one started. */
+  /** Accepted by an earlier process and not known to be stored when this one started; and what this one read again. */
   recovered: number
   accepted: number
   duplicate: number
@@ -66,6 +66,12 @@ export class ShardCounts {
 
   stored(door: Door, counts: KindCounts): void {
     for (const [i, kind] of ITEM_KINDS.entries()) this.of(door, kind).stored += counts[i]!
+  }
+
+  /** The journal is about to be read again: what waits is counted anew then, as recovered. */
+  readAgain(): void {
+    for (const { items } of Object.values(this.#doors))
+      for (const counts of Object.values(items)) counts.recovered -= waiting(counts)
   }
 
   undecodable(door: Door): void {

@@ -32,6 +32,8 @@ export type ShardTask =
       readonly options: ShardOptions
       readonly fault: string
       readonly merge: RulesCoreOptions | undefined
+      /** Of the shard that was open before, when there was one: its end, ms. */
+      readonly now: number
     }
   | { readonly kind: 'take'; readonly now: number; readonly bodies: PackedBodies }
   | { readonly kind: 'tick'; readonly tick: Tick }
@@ -94,11 +96,15 @@ export type ShardReply<K extends ShardTask['kind']> = Replies[K]
 const TASKS_IN_THREAD = 8
 const FIGURES_MS = 1000
 
-export interface ShardThreadOptions {
-  readonly name: string
+/** What a shard is opened with, and may be opened anew with. */
+export interface ShardSetup {
+  readonly shard: ShardOptions
   /** Of the rules' own thread. */
   readonly merge: RulesCoreOptions | undefined
-  readonly shard: ShardOptions
+}
+
+export interface ShardThreadOptions extends ShardSetup {
+  readonly name: string
   readonly fault: string
   readonly clock: ArrivalClock
   readonly buffers: BufferPool
@@ -107,7 +113,7 @@ export interface ShardThreadOptions {
 
 export class ShardThread implements Service {
   readonly name: string
-  readonly #options: ShardThreadOptions
+  #options: ShardThreadOptions
   #pool: Piscina | undefined
   #generation = 0
   #failure: string | undefined
@@ -122,7 +128,7 @@ export class ShardThread implements Service {
     this.name = options.name
   }
 
-  /** Grows whenever the thread is a new one. */
+  /** Grows whenever the thread is a new one, or its shard was opened anew. */
   get generation(): number {
     return this.#generation
   }
@@ -171,15 +177,52 @@ export class ShardThread implements Service {
     return { outcomes: unpackOutcomes(reply.outcomes), due: reply.due }
   }
 
-  async tick(tick: Omit<Tick, 'now' | 'monotonic'>): Promise<ShardReply<'tick'>> {
+  /**
+   * @param since the generation that `stored` and `emissionsKept` are about; another one is not told of them
+   * @returns with the generation whose batches these are
+   */
+  async tick(
+    tick: Omit<Tick, 'now' | 'monotonic'>,
+    since: number,
+  ): Promise<ShardReply<'tick'> & { readonly generation: number }> {
     const { clock } = this.#options
-    const reply = await this.#run(await this.#opened(), {
+    const pool = await this.#opened()
+    const generation = this.#generation
+    const told = since === generation ? tick : { ...tick, stored: [], emissionsKept: 0 }
+    const reply = await this.#run(pool, {
       kind: 'tick',
-      tick: { ...tick, now: clock.now(), monotonic: clock.monotonic() },
+      tick: { ...told, now: clock.now(), monotonic: clock.monotonic() },
     })
     this.#snapshot = reply.snapshot
     this.#state = reply.snapshot.state
-    return reply
+    return { ...reply, generation }
+  }
+
+  /**
+   * Opens the shard anew with other options, as after a restart. What was asked before is answered by the one of before, what is
+   * asked from now on by the new one: nobody is refused meanwhile. Windows are not bound any more.
+   * @throws FleetmeterError `FM_SHARD`; whoever asks next opens it, with the new options
+   */
+  async reopen(setup: ShardSetup): Promise<void> {
+    await this.#opening?.catch(() => {}) // with the options of before; whoever asked is told of the failure
+    this.#options = { ...this.#options, ...setup }
+    this.#bounds = undefined
+    const pool = this.#pool
+    if (pool === undefined) {
+      await this.#opened()
+      return
+    }
+    this.#generation++ // from here on: the thread works in order
+    const { shard, merge, fault, clock } = this.#options
+    this.#snapshot = await this.#run(pool, {
+      kind: 'open',
+      options: shard,
+      fault,
+      merge,
+      now: clock.now(),
+    })
+    this.#state = this.#snapshot.state
+    clock.reached(this.#snapshot.lastAt)
   }
 
   /** To the rules' own thread: windows that a shard has given out. @returns which emission's outputs are journalled, by its time, ms */
@@ -251,6 +294,7 @@ export class ShardThread implements Service {
         options: this.#options.shard,
         fault: this.#options.fault,
         merge: this.#options.merge,
+        now: this.#options.clock.now(),
       }) as Promise<ShardSnapshot>)
     } catch (error) {
       await pool.destroy()

@@ -7,26 +7,27 @@ import { FleetmeterError } from '../../proto/runtime/errors.ts'
 import { faultsFrom } from '../../proto/runtime/fault.ts'
 import { nodeFiles } from '../journal/files.ts'
 import type { OutputBody } from '../rules/output-bodies.ts'
-import type { RulesCoreOptions } from '../rules/rules-core.ts'
 import { RulesCore } from '../rules/rules-core.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { PackedBodies } from './hand-over.ts'
 import { packOutcomes, unpackBodies } from './hand-over.ts'
 import type { IncomingBody } from './reception.ts'
-import type { ShardOptions, Tick } from './shard-core.ts'
+import type { Tick } from './shard-core.ts'
 import { ShardCore } from './shard-core.ts'
 import type { ShardReply, ShardSnapshot, ShardTask } from './shard-thread.ts'
 
 let core: ShardCore | undefined
 /** In the rules' own thread. */
 let rules: RulesCore | undefined
+/** What it had done when it was opened anew. */
+let before = { outputs: 0, late: 0 }
 /** Wall clock of the message in hand, ms. */
 let clock = 0
 
 export default function handle(task: ShardTask): unknown {
   switch (task.kind) {
     case 'open':
-      return open(task.options, task.fault, task.merge)
+      return open(task)
     case 'take':
       return take(task.now, task.bodies)
     case 'tick':
@@ -50,11 +51,21 @@ export default function handle(task: ShardTask): unknown {
   }
 }
 
-function open(options: ShardOptions, fault: string, merge: RulesCoreOptions | undefined): ShardReply<'open'> {
-  const shard = new ShardCore(nodeFiles, options, faultsFrom(fault))
+/** Or opens it anew, with other options: as after a restart, but that counters go on. */
+function open({ options, fault, merge, now }: ShardTask & { kind: 'open' }): ShardReply<'open'> {
+  core?.close(now)
+  core?.counts.readAgain()
+  const counts = core?.counts
+  core = undefined
+  const shard = new ShardCore(nodeFiles, options, faultsFrom(fault), counts)
   core = shard
+  if (rules !== undefined) before = mergedFigures(rules)
   rules = merge === undefined ? undefined : new RulesCore(merge, (bodies) => append(shard, bodies))
   return snapshot(shard)
+}
+
+function mergedFigures({ outputs, late }: RulesCore): typeof before {
+  return { outputs: before.outputs + outputs, late: before.late + late }
 }
 
 /** Outputs of rules go the way of every other body, into the journal of this shard, which has no limits for them. */
@@ -115,6 +126,6 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     windows: shard.windows.bounds,
     rules: shard.windows.figures,
     overflowing: shard.overflowing,
-    merged: rules === undefined ? undefined : { outputs: rules.outputs, late: rules.late },
+    merged: rules === undefined ? undefined : mergedFigures(rules),
   }
 }

@@ -45,10 +45,9 @@ export type Caller =
   | { readonly kind: 'refused' }
 
 export class Access {
-  /** What writes without a token may do, where they are allowed at all. */
-  readonly open: Credential
+  #open: Credential
   /** By scheme and digest. */
-  readonly #credentials = new Map<string, Credential>()
+  #credentials = new Map<string, Credential>()
 
   /** @throws FleetmeterError `FM_CONFIG` when a key has the admin's token */
   constructor(options: AccessOptions) {
@@ -65,7 +64,7 @@ export class Access {
       const key = { id: `key:${name}`, who, tenant: own, tenants, allowedBy, admin: false, may }
       this.#credentials.set(`bearer:${tokenSha256}`, key)
     }
-    this.open = {
+    this.#open = {
       id: '',
       who: 'a write without a token',
       tenant,
@@ -74,6 +73,17 @@ export class Access {
       admin: false,
       may: ['write'],
     }
+  }
+
+  /** What writes without a token may do, where they are allowed at all. */
+  get open(): Credential {
+    return this.#open
+  }
+
+  /** From now on this knows who the other one knows, and nobody else. */
+  become(other: Access): void {
+    this.#open = other.#open
+    this.#credentials = other.#credentials
   }
 
   #add(scheme: string, hash: string, credential: Omit<Credential, 'id'>): void {
@@ -118,7 +128,7 @@ const digest: (secret: string) => string =
 
 /** Networks in CIDR notation. */
 export class Networks {
-  readonly #list = new BlockList()
+  #list = new BlockList()
 
   /** @throws FleetmeterError `FM_CONFIG` naming the entry that is not a network */
   constructor(cidrs: readonly string[], setting: string) {
@@ -131,6 +141,11 @@ export class Networks {
         throw new FleetmeterError('FM_CONFIG', `${setting}: "${cidr}" is not a network such as 10.0.0.0/8 or fd00::/8`)
       }
     }
+  }
+
+  /** From now on these are the other ones. */
+  become(other: Networks): void {
+    this.#list = other.#list
   }
 
   has(address: string | undefined): boolean {

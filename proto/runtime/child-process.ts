@@ -1,6 +1,7 @@
 /** Starts another program of ours in the runtime that runs this one: Node from source (tsx) or built, or Deno. */
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
+import { closeSync, constants, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
 declare const Deno: unknown
@@ -58,6 +59,27 @@ export function onStopSignal(stop: (signal: string) => void): void {
   }
   process.on('SIGTERM', received)
   process.on('SIGINT', received)
+}
+
+/**
+ * Calls `reload` at each SIGHUP. The same signal says that a terminal was closed, which ends this process as it always did: as
+ * SIGTERM does.
+ */
+export function onReloadSignal(reload: () => void): void {
+  const hadTerminal = terminalIsThere()
+  process.on('SIGHUP', () => {
+    if (hadTerminal && !terminalIsThere()) process.kill(process.pid, 'SIGTERM')
+    else reload()
+  })
+}
+
+function terminalIsThere(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NOCTTY))
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** For a child: calls `leave` when the parent is gone. */

@@ -3,7 +3,7 @@
  *
  * Exit codes: 0 stopped as asked, 78 the configuration is wrong or the directory is in use, 70 it could not start or failed.
  */
-import { exitWithParent, onStopSignal } from './child-process.ts'
+import { exitWithParent, onReloadSignal, onStopSignal } from './child-process.ts'
 import { FleetmeterError, messageOf } from './errors.ts'
 import type { Logger } from './log.ts'
 import { createLogger } from './log.ts'
@@ -20,6 +20,8 @@ export interface Program {
   readonly stopWithParent: boolean
   /** Called when everything has started: says where it listens. */
   readonly started: () => void
+  /** The configuration is to be read again. */
+  readonly reload: () => void
   /** Called after the last service has stopped. */
   readonly stopped: () => void
 }
@@ -30,6 +32,12 @@ export async function runProgram(
   build: () => Promise<Program | { readonly print: string }>,
 ): Promise<void> {
   process.umask(0o077) // samples are for those with the token only
+  // From the first moment: a signal that nobody waits for ends the process.
+  let reload = (): void => {
+    asked = true
+  }
+  let asked = false
+  onReloadSignal(() => reload())
   const program = await attempt(name, build)
   if ('print' in program) {
     process.stdout.write(`${program.print}\n`)
@@ -54,7 +62,10 @@ export async function runProgram(
   onStopSignal(stop)
   if (program.stopWithParent) exitWithParent(() => stop('stdin closed'))
   await attempt(name, () => supervisor.start())
-  if (!stopping) program.started()
+  if (stopping) return
+  program.started()
+  reload = program.reload
+  if (asked) reload()
 }
 
 async function attempt<T>(name: string, action: () => Promise<T>): Promise<T> {

@@ -11,7 +11,7 @@ import { aggregatorSection } from '../../aggregator/config.ts'
 import { collectorSection } from '../../collector/config.ts'
 import type { TokenSource } from '../runtime/access.ts'
 import { findToken } from '../runtime/access.ts'
-import { exited, firstLineOf, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
+import { exited, firstLineOf, onReloadSignal, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
 import { FleetmeterError, messageOf } from '../runtime/errors.ts'
 import { readConfig } from '../runtime/load-config.ts'
 import type { SharedConfig } from '../runtime/shared-config.ts'
@@ -57,6 +57,11 @@ class Child {
     if (child === undefined) return
     child.kill('SIGTERM')
     await Promise.race([exited(child), sleep(deadlineMs, undefined, { ref: false }).then(() => child.kill('SIGKILL'))])
+  }
+
+  /** Has it read its configuration again; one that is starting anew does so by itself. */
+  reload(): void {
+    this.#process?.kill('SIGHUP')
   }
 
   async #launch(): Promise<string | undefined> {
@@ -155,6 +160,11 @@ async function stop(): Promise<void> {
   process.exit(0)
 }
 onStopSignal(() => void stop())
+// The aggregator first: a collector sends with a new token as soon as it has read it.
+onReloadSignal(() => {
+  aggregator.reload()
+  collector?.reload()
+})
 
 const aggregatorUrl = await aggregator.start()
 if (!stopping) {

@@ -59,8 +59,6 @@ function routesOf(rig: Rig, database: string, perSecond = 1e6): Ask {
       openWriteTenants: [],
     }),
     limiter: new Limiter({ perSecond, burst: perSecond, now: () => 0 }),
-    limiterPerSecond: perSecond,
-    limiterBurst: perSecond,
     context: rig.query,
     prometheus: {
       db: engine.db,

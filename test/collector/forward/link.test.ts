@@ -26,7 +26,14 @@ async function serve(t: TestContext, answer: Answer, port = 0): Promise<{ url: s
 }
 
 function linkTo(t: TestContext, urls: readonly string[], timeoutMs = 500): Link {
-  const link = new Link({ urls, token: 'secret', timeoutMs, backoffMaxMs: 50, log: silentLogger, random: () => 0.5 })
+  const link = new Link({
+    urls,
+    token: () => 'secret',
+    timeoutMs,
+    backoffMaxMs: 50,
+    log: silentLogger,
+    random: () => 0.5,
+  })
   t.after(() => link.close())
   return link
 }

@@ -1,6 +1,6 @@
 /**
  * Two shards and the rules' own journal through any history: crashes of all, of the rules' thread alone, a rules' journal that
- * cannot be written, shards that are silent for long. Every acknowledged input of a rule that drops it is stored after all or in
+ * cannot be written, shards that are silent for long, and rules that change, with a restart or without. Every acknowledged input of a rule that drops it is stored after all or in
  * the last output of its window, and no output is ever replaced by one that has less.
  */
 import assert from 'node:assert/strict'
@@ -9,6 +9,7 @@ import fc from 'fast-check'
 import { RulesCore } from '../../../collector/rules/rules-core.ts'
 import type { ShardOptions } from '../../../collector/shard/shard-core.ts'
 import { ShardCore } from '../../../collector/shard/shard-core.ts'
+import type { ShardCounts } from '../../../collector/shard/shard-counts.ts'
 import { waiting } from '../../../collector/shard/shard-counts.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
 import { StoreModel } from '../../support/store-model.ts'
@@ -18,7 +19,18 @@ const NOW = 1_761_991_200_000
 const INTERVAL = 10_000
 const KEEP_MS = 60_000
 const SHARDS = [0, 1]
-const RULES = [{ match: 'm', interval: '10s', outputs: ['count', 'sum'], keep_input: false, grace: '1s' }]
+const DROPPING = { match: 'm', interval: '10s', outputs: ['count', 'sum'], keep_input: false, grace: '1s' }
+/** The first is in force until rules change. */
+const CONFIGURATIONS: readonly (readonly unknown[])[] = [
+  [DROPPING],
+  [],
+  [{ ...DROPPING, keep_input: true }],
+  [{ ...DROPPING, interval: '60s' }],
+  [
+    { ...DROPPING, match: '{__name__="m",series="0"}' },
+    { ...DROPPING, match: '{__name__="m",series!="0"}', metric: 'n', interval: '30s' },
+  ],
+]
 
 function optionsOf(name: string, shard: number, session: string, rules: readonly unknown[]): ShardOptions {
   return {
@@ -53,6 +65,8 @@ type Op =
   | { readonly kind: 'send'; readonly shard: number; readonly ago: number }
   | { readonly kind: 'time'; readonly ms: number }
   | { readonly kind: 'restart' }
+  /** `crash`: with a restart; else without. */
+  | { readonly kind: 'other rules'; readonly configuration: number; readonly crash: boolean }
   | { readonly kind: 'rules thread dies' }
   | { readonly kind: 'rules journal'; readonly works: boolean }
   | { readonly kind: 'deliver' }
@@ -67,8 +81,20 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   { weight: 3, arbitrary: fc.constant({ kind: 'deliver' } as const) },
 )
 
+const changing: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 18, arbitrary: op },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('other rules' as const),
+      configuration: fc.nat(CONFIGURATIONS.length - 1),
+      crash: fc.boolean(),
+    }),
+  },
+)
+
 /** Defects that the property must notice. */
-type Defect = 'none' | 'kept at once' | 'each shard by itself'
+type Defect = 'none' | 'kept at once' | 'each shard by itself' | 'changes are not written down'
 
 class World {
   readonly defect: Defect
@@ -83,6 +109,8 @@ class World {
   kept: number[] = []
   answered: { from: number; to: number }[][] = [[], [], []]
   works = true
+  #rules = CONFIGURATIONS[0]!
+  #session = ''
   #sessions = 0
 
   constructor(defect: Defect) {
@@ -90,10 +118,15 @@ class World {
     this.#start()
   }
 
-  #start(): void {
-    const session = `s${this.#sessions++}`
-    this.shards = SHARDS.map((n) => new ShardCore(this.files, optionsOf(`shard-${n}`, n, session, RULES)))
-    this.rules = new ShardCore(this.files, optionsOf('rules', 9, session, []))
+  /** @param counts of shards that were closed just now in the same process */
+  #start(counts: readonly ShardCounts[] = []): void {
+    this.#session = `s${this.#sessions++}`
+    if (this.defect === 'changes are not written down')
+      for (const n of SHARDS) this.files.content.delete(`/shard-${n}/rules`)
+    const open = (name: string, n: number, rules: readonly unknown[], i: number): ShardCore =>
+      new ShardCore(this.files, optionsOf(name, n, this.#session, rules), () => {}, counts[i])
+    this.shards = SHARDS.map((n, i) => open(`shard-${n}`, n, this.#rules, i))
+    this.rules = open('rules', 9, [], SHARDS.length)
     this.kept = SHARDS.map(() => 0)
     this.answered = [[], [], []]
     // Arrivals of all journals of a collector are later than what any of them has given out.
@@ -108,7 +141,8 @@ class World {
   }
 
   #merge(): void {
-    this.merger = new RulesCore({ rules: RULES, shards: SHARDS, keepMs: KEEP_MS, collector: 'c' }, (bodies) => {
+    const options = { rules: this.#rules, shards: SHARDS, session: this.#session, keepMs: KEEP_MS, collector: 'c' }
+    this.merger = new RulesCore(options, (bodies) => {
       if (!this.works) return false
       const incoming = bodies.map(({ tenant, body }) => ({ door: 'rules' as const, tenant, sender: 'rules', body }))
       for (const outcome of this.rules.take(this.now, incoming)) {
@@ -127,6 +161,13 @@ class World {
     else if (one.kind === 'rules thread dies') {
       this.#merge()
       for (const shard of this.shards) shard.windows.emitAgain(Math.max(...this.kept))
+    } else if (one.kind === 'other rules') {
+      this.#rules = CONFIGURATIONS[one.configuration]!
+      if (one.crash) this.files.kill()
+      else for (const core of [...this.shards, this.rules]) core.close(this.now)
+      const counts = one.crash ? [] : [...this.shards, this.rules].map((core) => core.counts)
+      for (const one of counts) one.readAgain()
+      this.#start(counts)
     } else {
       this.files.kill()
       this.#start()
@@ -184,7 +225,26 @@ class World {
     }
   }
 
-  finish(): void {
+  /** Everything that was sent is stored, or an output holds it, whichever rules were in force. */
+  finishChanged(): void {
+    this.#settle()
+    const minutes = new Map<number, { sent: number; told: number }>()
+    const minuteOf = (time: number): { sent: number; told: number } => {
+      const end = Math.ceil(time / 60_000) * 60_000
+      const minute = minutes.get(end) ?? { sent: 0, told: 0 }
+      minutes.set(end, minute)
+      return minute
+    }
+    for (const { key, time } of this.sent) if (!this.store.points.has(key)) minuteOf(time).sent++
+    for (const [key, { value }] of this.store.points) {
+      const output = /^[mn]:(\d+)(s|m)_count\[.*@(\d+)$/.exec(key)
+      if (output !== null) minuteOf(Number(output[3])).told += value
+    }
+    for (const [end, { sent, told }] of minutes)
+      assert.ok(told >= sent, `minute ${end - NOW}: ${sent} are not stored, and outputs tell of ${told}`)
+  }
+
+  #settle(): void {
     this.works = true
     for (let i = 0; i < 100; i++) this.#pass(1000)
     for (let i = 0; i < 20; i++) {
@@ -193,6 +253,10 @@ class World {
     }
     for (const core of this.shards)
       assert.equal(waiting(core.counts.of('remote_write', 'sample')), 0, 'something waits')
+  }
+
+  finish(): void {
+    this.#settle()
     const windows = new Map<number, { all: number[]; raw: number }>()
     for (const { key, time, value } of this.sent) {
       const end = Math.ceil(time / INTERVAL) * INTERVAL
@@ -226,11 +290,34 @@ function run(defect: Defect, ops: readonly Op[]): void {
   world.finish()
 }
 
+function runChanging(defect: Defect, ops: readonly Op[]): void {
+  const world = new World(defect)
+  for (const one of ops) world.run(one)
+  world.finishChanged()
+}
+
 test('every input that a rule drops is in an output or stored after all, through any history', () => {
   fc.assert(
     fc.property(histories, (ops) => run('none', ops)),
     { numRuns: 300 },
   )
+})
+
+test('so it is when rules change, with a restart or without', () => {
+  fc.assert(
+    fc.property(fc.array(changing, { minLength: 1, maxLength: 60, size: 'max' }), (ops) => runChanging('none', ops)),
+    { numRuns: 300 },
+  )
+})
+
+test('control: the same property finds the defect "changes are not written down"', () => {
+  const result = fc.check(
+    fc.property(fc.array(changing, { minLength: 1, maxLength: 60, size: 'max' }), (ops) =>
+      runChanging('changes are not written down', ops),
+    ),
+    { numRuns: 3000 },
+  )
+  assert.ok(result.failed, 'the defect went unnoticed')
 })
 
 for (const defect of ['kept at once', 'each shard by itself'] satisfies Defect[]) {
