@@ -44,6 +44,7 @@ import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { ReceivedTenants } from './receive/received-tenants.ts'
 import { collectorRoutes } from './receive/routes.ts'
+import { showReplay } from './replay-progress.ts'
 import { RulesService } from './rules/rules-service.ts'
 import type { TimedEmission } from './rules/shard-rules.ts'
 import { ArrivalClock } from './shard/arrival-clock.ts'
@@ -211,12 +212,19 @@ async function build(): Promise<Program | { print: string }> {
     { log, stopDeadlineMs: own.stopDeadlineMs },
   )
 
+  const { stderr } = process
+  const replayed = showReplay(
+    [...threads, rulesThread],
+    { columns: stderr.isTTY ? stderr.columns : undefined, write: (text) => stderr.write(text) },
+    log,
+  )
   return {
     log,
     supervisor,
     stopWithParent: shared.stopWithParent,
     reload: () => reload.request(),
     started: () => {
+      replayed()
       log.info(
         { url: receive.url, aggregator: shared.aggregatorUrl, id, shards, tokenFile: token.file },
         'collector is ready',

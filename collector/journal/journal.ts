@@ -17,7 +17,7 @@ import { ByteWriter } from '../../proto/wire/bytes.ts'
 import type { Files } from './files.ts'
 import type { JournalRecord } from './record.ts'
 import { decodeRecord, encodeRecordHead, encodeSegmentHead, RECORD_HEAD_BYTES, recordLength } from './record.ts'
-import type { Recovered, Recovery, Segment } from './recovery.ts'
+import type { Recovered, Recovery, RecoveryWatcher, Segment } from './recovery.ts'
 import { loadSegment, recoverJournal, segmentName } from './recovery.ts'
 import { nextSound } from './resync.ts'
 
@@ -71,8 +71,10 @@ export class Journal {
     options: JournalOptions,
     cursor: number | undefined,
     visit: (record: JournalRecord) => void,
+    watcher: RecoveryWatcher = {},
   ): Journal {
-    return new Journal(files, options, recoverJournal(files, options.directory, options.quarantine, cursor, visit))
+    const { directory, quarantine } = options
+    return new Journal(files, options, recoverJournal(files, directory, quarantine, cursor, visit, watcher))
   }
 
   /** Samples accepted since the journal was made: the position of the newest. */

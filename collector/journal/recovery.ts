@@ -58,6 +58,14 @@ export interface Recovered {
 const SEGMENT_NAME = /^[0-9a-f]{8}\.seg$/
 const HEAD_BYTES_MAX = 4096
 
+/** Bytes of all segments in a directory. */
+export function journalBytes(files: Pick<Files, 'list' | 'size'>, directory: string): number {
+  return files
+    .list(directory)
+    .filter(isSegmentName)
+    .reduce((sum, name) => sum + files.size(join(directory, name)), 0)
+}
+
 /** What is told while a journal is looked at, in order: where things are, for a person. Positions count items. */
 export interface RecoveryWatcher {
   /** A segment's records come next. */

@@ -17,6 +17,8 @@ import { encodeDefinitions } from '../../proto/wire/batch.ts'
 import type { Files } from '../journal/files.ts'
 import { Journal } from '../journal/journal.ts'
 import type { JournalRecord } from '../journal/record.ts'
+import type { RecoveryWatcher } from '../journal/recovery.ts'
+import { journalBytes } from '../journal/recovery.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { SeriesLimits } from './body-decoder.ts'
 import { CursorFile } from './cursor-file.ts'
@@ -102,9 +104,16 @@ export class ShardCore {
   /**
    * Opens the shard's directory and replays its journal.
    * @param counts those of a shard that was closed just now in this process go on
+   * @param replayed told how many bytes have been read, of how many
    * @throws FleetmeterError when the directory cannot be used
    */
-  constructor(files: Files, options: ShardOptions, faults: Faults = () => {}, counts: ShardCounts = new ShardCounts()) {
+  constructor(
+    files: Files,
+    options: ShardOptions,
+    faults: Faults = () => {},
+    counts: ShardCounts = new ShardCounts(),
+    replayed: (done: number, of: number) => void = () => {},
+  ) {
     this.counts = counts
     this.#files = files
     this.#options = options
@@ -115,12 +124,15 @@ export class ShardCore {
     const recent = new RecentRecords(REPLAY_BYTES)
     const places = new JournalPlaces()
     let firstKept: number | undefined
-    this.#journal = Journal.open(files, journalOptions(options), hint?.position, (record) => {
+    const visit = (record: JournalRecord): void => {
       firstKept ??= record.position
       recent.push(record)
       places.note(record)
       if (record.position >= (hint?.position ?? 0)) this.counts.recovered(record.door, record.kinds)
-    })
+    }
+    files.makeDirectory(options.directory)
+    const watcher = replayWatcher(journalBytes(files, options.directory), replayed)
+    this.#journal = Journal.open(files, journalOptions(options), hint?.position, visit, watcher)
     this.#cursorWritten = Math.min(hint?.position ?? firstKept ?? this.#journal.end, this.#journal.end)
     this.#outbox = new Outbox(options.origin, this.#cursorWritten, options)
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
@@ -131,6 +143,7 @@ export class ShardCore {
     this.#windows.restore(this.#journal, places, hint ?? NO_HINT, state, (record, visitor) =>
       this.#replay(record, visitor),
     )
+    replayed(1, 1)
   }
 
   get journal(): Pick<Journal, 'bytes' | 'segments' | 'end' | 'recovery'> {
@@ -422,6 +435,18 @@ export class ShardCore {
     this.#cursorWritten = position
     this.#keptWritten = hint.kept
     this.#state = undefined // the disk takes writes again
+  }
+}
+
+function replayWatcher(of: number, replayed: (done: number, of: number) => void): RecoveryWatcher {
+  let before = 0
+  let bytes = 0
+  return {
+    segment: (segment) => {
+      before += bytes
+      bytes = segment.bytes
+    },
+    record: (_segment, _record, place) => replayed(before + place.end, of),
   }
 }
 

@@ -34,6 +34,8 @@ export type ShardTask =
       readonly merge: RulesCoreOptions | undefined
       /** Of the shard that was open before, when there was one: its end, ms. */
       readonly now: number
+      /** Bytes of the journal that have been read, and how many there are; in memory that both threads see. */
+      readonly replayed: Float64Array
     }
   | { readonly kind: 'take'; readonly now: number; readonly bodies: PackedBodies }
   | { readonly kind: 'tick'; readonly tick: Tick }
@@ -122,6 +124,7 @@ export class ShardThread implements Service {
   #opening: Promise<Piscina> | undefined
   #bounds: WindowBounds | undefined
   #closing = false
+  readonly #replayed = new Float64Array(new SharedArrayBuffer(16))
 
   constructor(options: ShardThreadOptions) {
     this.#options = options
@@ -131,6 +134,11 @@ export class ShardThread implements Service {
   /** Grows whenever the thread is a new one, or its shard was opened anew. */
   get generation(): number {
     return this.#generation
+  }
+
+  /** How much of the journal has been read at the start, of how much; both 0 before. */
+  get replay(): { readonly done: number; readonly of: number } {
+    return { done: this.#replayed[0]!, of: this.#replayed[1]! }
   }
 
   /** The latest figures; undefined before the first start. */
@@ -220,6 +228,7 @@ export class ShardThread implements Service {
       fault,
       merge,
       now: clock.now(),
+      replayed: this.#replayed,
     })
     this.#state = this.#snapshot.state
     clock.reached(this.#snapshot.lastAt)
@@ -295,6 +304,7 @@ export class ShardThread implements Service {
         fault: this.#options.fault,
         merge: this.#options.merge,
         now: this.#options.clock.now(),
+        replayed: this.#replayed,
       }) as Promise<ShardSnapshot>)
     } catch (error) {
       await pool.destroy()

@@ -52,12 +52,15 @@ export default function handle(task: ShardTask): unknown {
 }
 
 /** Or opens it anew, with other options: as after a restart, but that counters go on. */
-function open({ options, fault, merge, now }: ShardTask & { kind: 'open' }): ShardReply<'open'> {
+function open({ options, fault, merge, now, replayed }: ShardTask & { kind: 'open' }): ShardReply<'open'> {
   core?.close(now)
   core?.counts.readAgain()
   const counts = core?.counts
   core = undefined
-  const shard = new ShardCore(nodeFiles, options, faultsFrom(fault), counts)
+  const shard = new ShardCore(nodeFiles, options, faultsFrom(fault), counts, (done, of) => {
+    replayed[0] = done
+    replayed[1] = of
+  })
   core = shard
   if (rules !== undefined) before = mergedFigures(rules)
   rules = merge === undefined ? undefined : new RulesCore(merge, (bodies) => append(shard, bodies))

@@ -8,6 +8,9 @@ export interface Console {
   err(text: string): void
   /** Since the start, ms. */
   elapsed(): number
+  /** Characters in a line of stderr; undefined: it is no terminal. */
+  readonly columns: number | undefined
+  readonly outIsTerminal: boolean
 }
 
 /** Nobody reads the results any more. */
@@ -26,6 +29,8 @@ export function processConsole(): Console {
       }
     },
     elapsed: () => performance.now(),
+    columns: process.stderr.isTTY ? process.stderr.columns : undefined,
+    outIsTerminal: process.stdout.isTTY,
   }
 }
 

@@ -53,7 +53,8 @@ class Dump {
         )
         if (!read) this.#line(`{"shard":${shard},${unreadable(record)}}\n`)
       },
-      progress: progressOn(this.#console),
+      // Where the items go to a terminal, they are what is seen.
+      ...(this.#console.outIsTerminal ? {} : { progress: (...of) => progressOn(this.#console, 'reading', ...of) }),
     })
     this.flush()
     if (isUnreadable(survey)) {

@@ -39,12 +39,20 @@ export async function repairJournals(places: Places, console: Console): Promise<
 }
 
 function repairJournal(place: JournalPlace, console: Console): Repaired {
-  const before = surveyJournal(place, { progress: progressOn(console) })
+  const look = (doing: string): Survey | Unreadable =>
+    surveyJournal(place, { progress: (...of) => progressOn(console, doing, ...of) })
+  const before = look('looking through')
   if (isUnreadable(before) || before.findings.sound) return { before, done: NOTHING_DONE, after: before }
   let done: Recovery
   try {
     const files = savingFiles(place.quarantine)
-    const recovered = recoverJournal(files, place.directory, place.quarantine, before.cursor?.position, () => {})
+    const progress = progressOn(console, 'repairing', place, before)
+    const { directory, quarantine, cursor } = { ...place, ...before }
+    const recovered = recoverJournal(files, directory, quarantine, cursor?.position, () => {}, {
+      segment: (segment) => progress.segment(segment),
+      record: (_segment, _record, at) => progress.record(at.end),
+    })
+    progress.end()
     done = recovered.recovery
     rememberGaps(place, before.findings.gaps)
   } catch (error) {
@@ -52,7 +60,7 @@ function repairJournal(place: JournalPlace, console: Console): Repaired {
       `Cannot repair ${named(place.name)}: ${messageOf(error)}. Nothing was deleted. Run this as the user that the collector runs as, with room on the disk; it can be run again.`,
     )
   }
-  return { before, done, after: surveyJournal(place, { progress: progressOn(console) }) }
+  return { before, done, after: look('looking once more through') }
 }
 
 async function takeLock(directory: string): Promise<DirectoryLock> {

@@ -62,7 +62,8 @@ async function run(asked: Asked, places: Places, console: Console): Promise<numb
 
 /** Looks through the journals, one after the other. */
 function* surveys(places: Places, console: Console): Iterable<Survey | Unreadable> {
-  for (const place of places.journals) yield surveyJournal(place, { progress: progressOn(console) })
+  for (const place of places.journals)
+    yield surveyJournal(place, { progress: (...of) => progressOn(console, 'looking through', ...of) })
 }
 
 function verify(asked: Asked, places: Places, console: Console): number {

@@ -12,6 +12,7 @@ import { Findings } from './findings.ts'
 import { isKnown, readKnownGaps } from './known-gaps.ts'
 import { LookingFiles } from './looking-files.ts'
 import type { JournalPlace } from './places.ts'
+import type { LookingProgress } from './progress.ts'
 
 /** Items by kind, in the order of `ITEM_KINDS`. */
 export type Kinds = number[]
@@ -50,8 +51,8 @@ export interface Unreadable {
 export interface Looking {
   /** Gets every sound record once and in order. */
   readonly visit?: (record: JournalRecord) => void
-  /** Told before each segment. */
-  readonly progress?: (place: JournalPlace, segments: number, of: number, bytes: number, ofBytes: number) => void
+  /** Made once it is known how much there is. */
+  readonly progress?: (place: JournalPlace, of: { segments: number; bytes: number }) => LookingProgress
 }
 
 /** Thrown by a visitor that has seen enough. */
@@ -90,30 +91,25 @@ function lookThrough(place: JournalPlace, files: LookingFiles, { visit, progress
   })
   const sums = new Sums(cursor?.position)
   const names = files.list()
-  let segments = 0
-  let bytes = 0
-  const { segments: found } = recoverJournal(
-    files,
-    place.directory,
-    place.quarantine,
-    cursor?.position,
-    (record) => {
-      sums.add(record)
-      visit?.(record)
+  const telling = progress?.(place, { segments: names.length, bytes: files.bytes })
+  const visited = (record: JournalRecord): void => {
+    sums.add(record)
+    visit?.(record)
+  }
+  const { segments: found } = recoverJournal(files, place.directory, place.quarantine, cursor?.position, visited, {
+    segment: (segment) => {
+      telling?.segment(segment)
+      findings.segment(segment)
     },
-    {
-      segment: (segment) => {
-        segments++
-        bytes += segment.bytes
-        progress?.(place, segments, names.length, bytes, files.bytes)
-        findings.segment(segment)
-      },
-      record: (...told) => findings.record(...told),
-      damaged: (...told) => findings.damaged(...told),
-      cut: (...told) => findings.cut(...told),
-      missing: (...told) => findings.missing(...told),
+    record: (segment, record, at) => {
+      telling?.record(at.end)
+      findings.record(segment, record, at)
     },
-  )
+    damaged: (...told) => findings.damaged(...told),
+    cut: (...told) => findings.cut(...told),
+    missing: (...told) => findings.missing(...told),
+  })
+  telling?.end()
   const last = found.at(-1)?.path
   const growing = last !== undefined && leaveOutWhatGrows(findings, files, last)
   const { removed, ignored } = files

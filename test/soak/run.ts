@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { onStopSignal } from '../../proto/runtime/child-process.ts'
+import { Progress } from '../../proto/runtime/progress.ts'
 import { nameOf } from './plan.ts'
 import type { Report } from './soak.ts'
 import { lineOf, SoakFailure, soak } from './soak.ts'
@@ -25,7 +26,15 @@ const { values, positionals } = parseArgs({
 const minutes = number('MINUTES', positionals[0] ?? '10')
 const seed = number('--seed', values.seed ?? String(Math.floor(Math.random() * 2 ** 31)))
 const rounds = values.rounds === undefined ? Number.POSITIVE_INFINITY : number('--rounds', values.rounds)
-const terminal = process.stdout.isTTY
+const began = performance.now()
+/** Of a terminal there is a bar; elsewhere each round has a line. */
+const terminal = process.stdout.isTTY && process.stderr.isTTY
+const bar = new Progress('soak', {
+  write: (text) => process.stderr.write(text),
+  columns: process.stderr.columns,
+  now: () => performance.now(),
+})
+let lastRound = 'the programs start'
 const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-soak-'))
 
 function number(name: string, text: string): number {
@@ -35,13 +44,17 @@ function number(name: string, text: string): number {
 }
 
 function say(text: string): void {
-  process.stdout.write(`${terminal ? '\r\x1b[2K' : ''}${text}\n`)
+  if (terminal) bar.clear()
+  process.stdout.write(`${text}\n`)
 }
 
-/** On a terminal in place of the line before. */
 function progress(text: string): void {
-  if (terminal) process.stdout.write(`\r\x1b[2K${text.slice(0, process.stdout.columns - 1)}`)
-  else say(text)
+  lastRound = text
+  if (!terminal) say(text)
+}
+
+function draw(): void {
+  bar.update({ done: performance.now() - began, of: minutes * 60_000, detail: lastRound })
 }
 
 function summary(report: Report): string {
@@ -80,6 +93,7 @@ const onRound: Parameters<typeof soak>[0]['onRound'] = (round, report) => {
   if (round.number === 1) for (const [kind, reason] of report.missing) say(`skipped: ${kind}: ${reason}`)
   progress(lineOf(round, report))
 }
+const drawing = terminal ? setInterval(draw, 1000) : undefined
 try {
   const options = {
     seed,
@@ -100,4 +114,6 @@ try {
   say(`repeat: npm run soak -- ${minutes} --seed ${seed} --rounds ${error.round} --every ${values.every}`)
   say(`data and output of the programs: ${directory}`)
   process.exitCode = 1
+} finally {
+  clearInterval(drawing)
 }

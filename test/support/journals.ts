@@ -110,6 +110,8 @@ export async function spool(...argv: string[]): Promise<SpoolRun> {
       err += text
     },
     elapsed: () => 0,
+    columns: undefined,
+    outIsTerminal: false,
   })
   return { code, out, err }
 }
