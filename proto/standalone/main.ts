@@ -35,6 +35,8 @@ class Child {
   readonly #nodeFlags: readonly string[]
   #process: ChildProcess | undefined
   #stopping = false
+  #listens = false
+  #reloadsLater = false
 
   constructor(name: string, path: string, env: Record<string, string | undefined>, nodeFlags: readonly string[] = []) {
     this.#name = name
@@ -59,9 +61,10 @@ class Child {
     await Promise.race([exited(child), sleep(deadlineMs, undefined, { ref: false }).then(() => child.kill('SIGKILL'))])
   }
 
-  /** Has it read its configuration again; one that is starting anew does so by itself. */
+  /** Has it read its configuration again; one that is starting, as soon as it listens: before, the signal could end it. */
   reload(): void {
-    this.#process?.kill('SIGHUP')
+    if (this.#listens) this.#process?.kill('SIGHUP')
+    else this.#reloadsLater = true
   }
 
   async #launch(): Promise<string | undefined> {
@@ -74,8 +77,14 @@ class Child {
       ownGroup: true,
     })
     this.#process = child
+    this.#listens = false
     const url = await firstLineOf(child, (line) => / ready at (\S+)$/.exec(line)?.[1])
     if (url === undefined) await exited(child)
+    else this.#listens = true
+    if (this.#reloadsLater && this.#listens) {
+      this.#reloadsLater = false
+      this.reload()
+    }
     return url
   }
 

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { checkAggregatorSums, checkCollectorSums } from '../support/item-sums.ts'
 import { startPair } from '../support/pair.ts'
 import type { Running } from '../support/programs.ts'
-import { eventually, scrape, temporaryDirectory, total } from '../support/programs.ts'
+import { eventually, freePort, kill, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
 import { readSeries } from '../support/remote-read.ts'
 import type { Point } from '../support/write-request.ts'
 import { remoteWriteBody } from '../support/write-request.ts'
@@ -266,4 +266,27 @@ test('a reload loses and refuses nothing; a wrong file changes nothing', { timeo
   ).json()
   assert.equal((figures as { rate_limit_qps: number }).rate_limit_qps, 33)
   t.diagnostic(`${points.length} samples; of the rule that is gone ${raw.size} are stored`)
+})
+
+test('npm start has both of its programs read their configuration again', { timeout: 120_000 }, async (t) => {
+  const file = join(temporaryDirectory(), 'fleetmeter.yaml')
+  writeFileSync(file, 'aggregator:\n  rate_limit_qps: 20\n')
+  const aggregator = `127.0.0.1:${await freePort()}`
+  const program = await start('standalone', {
+    FLEETMETER_CONFIG: file,
+    FLEETMETER_DATA_DIR: temporaryDirectory(),
+    FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
+    FLEETMETER_AGGREGATOR_LISTEN: aggregator,
+  })
+  t.after(() => kill(program))
+  writeFileSync(file, 'aggregator:\n  rate_limit_qps: 33\n')
+  program.process.kill('SIGHUP')
+  for (const [side, url] of [
+    ['collector', program.url],
+    ['aggregator', `http://${aggregator}`],
+  ] as const)
+    await eventually(side, async () => {
+      const metrics = await scrape(url)
+      return metrics.get(`fleetmeter_${side}_config_reloads_total{result="taken"}`) === 1
+    })
 })
