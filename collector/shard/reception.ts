@@ -301,7 +301,7 @@ export class Reception {
 
   /**
    * Visits the accepted items of a record, by its verdict. Between writes only: the columns are free then.
-   * @returns false when this version cannot read the record
+   * @returns false when this version cannot read the record. A bug throws: what it left of the columns is not to be trusted
    */
   replay(record: JournalRecord, visitor: RecordVisitor): boolean {
     this.#clear()
@@ -319,8 +319,9 @@ export class Reception {
       for (let i = 0; i < this.extras.count; i++)
         if (taken[samples + i] === 1 && this.extras.series[i]! >= 0) visitor.extra(i)
       return true
-    } catch {
-      return false
+    } catch (error) {
+      if (error instanceof WireError || error instanceof MetricBatchError) return false
+      throw error
     }
   }
 

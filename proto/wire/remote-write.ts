@@ -13,7 +13,7 @@
 
 import { utf8Decode } from './bytes.ts'
 import type { Label } from './labels.ts'
-import { Reader, Writer } from './protobuf.ts'
+import { isReaderError, Reader, Writer } from './protobuf.ts'
 import { readInt64 } from './varint64.ts'
 import { WireError } from './wire-error.ts'
 
@@ -202,13 +202,16 @@ export function skipUnknown(reader: Reader, field: number, ...known: number[]): 
   reader.skipType(field & 7, 0, field >>> 3)
 }
 
-/** protobufjs throws plain errors; this is the one place that gives them our code. */
+/**
+ * What was thrown while reading, as the sender's mistake.
+ * @throws what it is given where the bytes are not to blame: that is a bug, and no sender may be told that its body is bad
+ */
 export function asWireError(error: unknown, reader: Reader): WireError {
   if (error instanceof WireError) return error
-  const reason = error instanceof Error ? error.message : String(error)
+  if (!isReaderError(error)) throw error
   return new WireError(
     error instanceof RangeError ? 'truncated' : 'malformed',
-    `write request at offset ${reader.pos}: ${reason}`,
+    `write request at offset ${reader.pos}: ${error.message}`,
   )
 }
 

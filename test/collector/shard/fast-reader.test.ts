@@ -173,3 +173,24 @@ test('a literal of four gigabytes is no literal of none', () => {
   const { answer } = became(new Reception(LIMITS, 1, fastKeys), forged, 'a', '') as { answer: { kind?: string } }
   assert.equal(answer.kind, 'reject')
 })
+
+test('a trap of the core is a bug: neither a refused body nor a record that cannot be read', (t) => {
+  const reader = new Reception(LIMITS, 1, fastKeys)
+  const whole = encodeWriteRequest([{ labels: [['__name__', 'up']], samples: [{ timestamp: NOW, value: 1 }] }])
+  const body = Uint8Array.from(portableSnappy.compress(whole))
+  const incoming = { door: 'remote_write', tenant: '', sender: 'a', body } as const
+  const [received] = reader.receive(NOW, [incoming], BOUNDS, () => true)
+  const [recorded] = reader.recordsOf([received!], 0, NOW * 1000, undefined)
+  const trap = (): never => {
+    throw new WebAssembly.RuntimeError('unreachable')
+  }
+  const ignore = { sample: () => {}, extra: () => {} }
+  for (const method of ['read', 'find'] as const) {
+    const trapped = t.mock.method(FastKeys.prototype, method, trap)
+    const fresh = new Reception(LIMITS, 1, fastKeys)
+    if (method === 'find') t.mock.method(FastKeys.prototype, 'read', () => false) // then the portable reader asks the core
+    assert.throws(() => fresh.receive(NOW, [incoming], BOUNDS, () => true), WebAssembly.RuntimeError, method)
+    assert.throws(() => fresh.replay(recorded!.record, ignore), WebAssembly.RuntimeError, method)
+    trapped.mock.restore()
+  }
+})

@@ -8,6 +8,7 @@ import type { Label } from '../../../proto/wire/labels.ts'
 import { sortLabels } from '../../../proto/wire/labels.ts'
 import { METRIC_TYPES, readMetadata } from '../../../proto/wire/metadata.ts'
 import { readHistogram } from '../../../proto/wire/native-histogram.ts'
+import { isReaderError, Reader } from '../../../proto/wire/protobuf.ts'
 import type { WriteRequestSink } from '../../../proto/wire/remote-write.ts'
 import {
   encodeWriteRequest,
@@ -222,6 +223,48 @@ test('readWriteRequest answers every truncation and mutation with values or a Wi
       },
     ),
     { numRuns: 3000 },
+  )
+})
+
+test('isReaderError knows all that protobufjs says of bad bytes, and nothing else', () => {
+  const bad: readonly ((reader: Reader) => unknown)[] = [
+    (reader) => reader.skip(100),
+    (reader) => reader.tag(),
+    (reader) => reader.uint32(),
+    (reader) => reader.size(),
+    (reader) => reader.skipType(7, 0, 1),
+    (reader) => reader.skipType(4, 0, 1),
+    (reader) => reader.skipType(3, 0, 1),
+  ]
+  const deep = new Uint8Array(1000).fill(0x0b) // groups in groups
+  for (const bytes of [new Uint8Array(0), new Uint8Array(12).fill(0xff), new Uint8Array(12), deep]) {
+    for (const read of bad) {
+      try {
+        read(new Reader(bytes))
+      } catch (error) {
+        assert.ok(isReaderError(error), `${error}`)
+      }
+    }
+  }
+  for (const bug of [
+    new TypeError('x is not a function'),
+    new WebAssembly.RuntimeError('unreachable'),
+    new RangeError('Maximum call stack size exceeded'),
+    new Error('The memory for series is full'),
+  ])
+    assert.ok(!isReaderError(bug), bug.message)
+})
+
+test('readWriteRequest passes a bug of its sink on as it is', () => {
+  const body = encodeWriteRequest([{ labels: [['__name__', 'up']], samples: [{ timestamp: 1, value: 1 }] }])
+  const sink = new Collecting()
+  const trap = new WebAssembly.RuntimeError('unreachable')
+  sink.sample = () => {
+    throw trap
+  }
+  assert.throws(
+    () => readWriteRequest(body, sink),
+    (error) => error === trap,
   )
 })
 
