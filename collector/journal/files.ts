@@ -24,6 +24,8 @@ export interface Files {
   size(path: string): number
   /** Opens for reading and appending, made when absent. */
   open(path: string): number
+  /** Opens what is there for reading alone: that works on a read-only disk too. */
+  openToRead(path: string): number
   close(fd: number): void
   /** @returns bytes written, which may be fewer than given */
   append(fd: number, parts: readonly Uint8Array[]): number
@@ -36,7 +38,7 @@ export interface Files {
   /** Writes a file that nobody waits for. */
   write(path: string, content: Uint8Array): void
   readBytes(path: string): Uint8Array | undefined
-  /** Writes into a file at an offset, made when absent, and syncs it. */
+  /** Writes into a file at an offset, made when absent, and syncs it. Throws where not all of it went in. */
   overwrite(path: string, at: number, content: Uint8Array): void
 }
 
@@ -45,6 +47,7 @@ export const nodeFiles: Files = {
   list: (path) => readdirSync(path),
   size: (path) => statSync(path).size,
   open: (path) => openSync(path, 'a+'),
+  openToRead: (path) => openSync(path, 'r'),
   close: (fd) => closeSync(fd),
   append: (fd, parts) => writevSync(fd, parts as Uint8Array[]),
   read: (fd, into, at) => readSync(fd, into, 0, into.length, at),
@@ -57,10 +60,17 @@ export const nodeFiles: Files = {
   overwrite: (path, at, content) => {
     const fd = openSync(path, constants.O_CREAT | constants.O_WRONLY, 0o644)
     try {
-      writeSync(fd, content, 0, content.length, at)
+      const written = writeSync(fd, content, 0, content.length, at)
+      if (written !== content.length) throw cutShort(written, content.length)
       fdatasyncSync(fd)
     } finally {
       closeSync(fd)
     }
   },
+}
+
+/** A write that went in only in part: the next one would say why, and that is nearly always this. */
+export function cutShort(written: number, wanted: number): Error {
+  const error = new Error(`only ${written} of ${wanted} bytes were written`)
+  return Object.assign(error, { code: 'ENOSPC' })
 }

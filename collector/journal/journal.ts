@@ -12,14 +12,20 @@
  * Damage found at the start costs the damaged records only, see recovery.ts.
  */
 import { join } from 'node:path'
+import { remedyOf } from '../../proto/runtime/disk-remedy.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import { ByteWriter } from '../../proto/wire/bytes.ts'
 import type { Files } from './files.ts'
+import { cutShort } from './files.ts'
 import type { JournalRecord } from './record.ts'
 import { decodeRecord, encodeRecordHead, encodeSegmentHead, RECORD_HEAD_BYTES, recordLength } from './record.ts'
 import type { Recovered, Recovery, RecoveryWatcher, Segment } from './recovery.ts'
 import { loadSegment, recoverJournal, segmentName } from './recovery.ts'
 import { nextSound } from './resync.ts'
+
+/** Beside the segments while it is tried whether the disk takes writes; left over, it is written over. */
+const PROBE_NAME = 'probe'
+const PROBE_BYTES_MAX = 4 * 1024 * 1024
 
 export interface JournalOptions {
   readonly directory: string
@@ -49,6 +55,8 @@ export class Journal {
   #lastAt: number
   #unsynced = false
   #scratch = new ByteWriter()
+  /** Length of the write that failed last, bytes; 0 after one that did not. */
+  #refused = 0
   #reader: { segment: Segment; offset: number; position: number } | undefined
 
   private constructor(files: Files, options: JournalOptions, recovered: Recovered) {
@@ -106,12 +114,8 @@ export class Journal {
   append(records: readonly JournalRecord[]): void {
     const parts = this.#encode(records)
     const bytes = parts.reduce((sum, { length }) => sum + length, 0)
-    if (this.bytes + bytes > this.#options.bytesMax) {
-      throw new FleetmeterError(
-        'FM_JOURNAL_FULL',
-        `The journal holds ${this.bytes} bytes of at most ${this.#options.bytesMax}: the aggregator does not take what is there`,
-      )
-    }
+    this.#refused = bytes
+    this.#checkBound(bytes)
     try {
       const segment = this.#writable(bytes)
       this.#write(segment, parts, bytes)
@@ -121,10 +125,29 @@ export class Journal {
       this.#end = segment.end
       this.#lastAt = last.at
       this.#unsynced = true
+      this.#refused = 0
     } catch (error) {
       if (error instanceof FleetmeterError) throw error
       throw ioError(`Cannot append to the journal in "${this.#options.directory}"`, error)
     }
+  }
+
+  /**
+   * Tries whether the disk would take what it refused last, on a file of its own: what is kept is not touched. Also when nobody
+   * sends: a balancer that sees us unready sends nothing that could tell.
+   * @throws FleetmeterError as {@link append} and {@link sync} do
+   */
+  probe(): void {
+    const bytes = Math.min(this.#refused, PROBE_BYTES_MAX)
+    this.#checkBound(bytes)
+    const path = join(this.#options.directory, PROBE_NAME)
+    try {
+      this.#files.overwrite(path, 0, new Uint8Array(Math.max(1, bytes)))
+    } catch (error) {
+      this.#removeLeft(path)
+      throw ioError(`Cannot write to the journal in "${this.#options.directory}"`, error)
+    }
+    this.#removeLeft(path)
   }
 
   /**
@@ -180,6 +203,7 @@ export class Journal {
   /**
    * Removes segments whose items all lie before `position` and arrived before `keepFrom` (µs), but never the one that is
    * written to. @returns whether any was removed
+   * @throws FleetmeterError `FM_JOURNAL_IO` when a file cannot be removed; it is tried again the next time
    */
   release(position: number, keepFrom: number = Number.POSITIVE_INFINITY): boolean {
     let removed = false
@@ -187,11 +211,15 @@ export class Journal {
       const segment = this.#segments[0]
       if (segment === undefined || segment === this.#active) return removed
       if (segment.end > position || segment.lastAt >= keepFrom) return removed
+      this.#closeFile(segment)
+      try {
+        this.#files.remove(segment.path)
+      } catch (error) {
+        throw ioError(`Cannot remove segment "${segment.path}", which is stored`, error)
+      }
       this.#segments.shift()
       removed = true
       if (this.#reader?.segment === segment) this.#reader = undefined
-      this.#closeFile(segment)
-      this.#files.remove(segment.path)
     }
   }
 
@@ -244,11 +272,13 @@ export class Journal {
       fd,
     }
     try {
+      // Left of an attempt that failed, and could not be removed.
+      if (this.#files.size(path) > 0) this.#files.truncate(fd, 0)
       this.#write(segment, [head], head.length)
       this.#files.syncDirectory(this.#options.directory)
     } catch (error) {
       this.#files.close(fd)
-      this.#files.remove(path)
+      this.#removeLeft(path)
       throw error
     }
     this.#sequence = sequence
@@ -261,10 +291,7 @@ export class Journal {
     const fd = segment.fd!
     try {
       const written = this.#files.append(fd, parts)
-      if (written !== bytes)
-        throw Object.assign(new Error(`only ${written} of ${bytes} bytes were written: is the disk full?`), {
-          code: 'ENOSPC',
-        })
+      if (written !== bytes) throw cutShort(written, bytes)
       segment.bytes += bytes
     } catch (error) {
       try {
@@ -273,6 +300,24 @@ export class Journal {
         if (segment === this.#active) this.#seal()
       }
       throw error
+    }
+  }
+
+  #checkBound(bytes: number): void {
+    const { bytesMax, directory } = this.#options
+    if (this.bytes + bytes <= bytesMax) return
+    throw new FleetmeterError(
+      'FM_JOURNAL_FULL',
+      `The journal holds ${this.bytes} bytes of at most ${bytesMax} in "${directory}": the aggregator does not take what is there; its /readyz says why, and collector.journal_bytes_max allows more`,
+    )
+  }
+
+  /** A file that holds nothing. Where it cannot be removed, the next one of its name takes its place. */
+  #removeLeft(path: string): void {
+    try {
+      this.#files.remove(path)
+    } catch {
+      // What kept us from writing it may keep us from this too, and that was told.
     }
   }
 
@@ -297,7 +342,7 @@ export class Journal {
   /** Reads what stands at an offset: a record, or nothing and the place where to look next. */
   #readOne(segment: Segment, offset: number): { record: JournalRecord | undefined; end: number } {
     try {
-      segment.fd ??= this.#files.open(segment.path)
+      segment.fd ??= this.#files.openToRead(segment.path)
       const head = new Uint8Array(RECORD_HEAD_BYTES)
       this.#files.read(segment.fd, head, offset)
       const length = recordLength(head, 0)
@@ -325,7 +370,7 @@ function ioError(action: string, error: unknown): FleetmeterError {
   const code = (error as NodeJS.ErrnoException).code
   return new FleetmeterError(
     code === 'ENOSPC' || code === 'EDQUOT' ? 'FM_JOURNAL_FULL' : 'FM_JOURNAL_IO',
-    `${action}: ${messageOf(error)}`,
+    `${action}: ${messageOf(error)}${remedyOf(error)}`,
     { cause: error },
   )
 }

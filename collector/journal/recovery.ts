@@ -135,7 +135,7 @@ export function recoverJournal(
 
 /** The whole content of a segment, as far as it is to be read. */
 export function loadSegment(files: Files, segment: Pick<Segment, 'path' | 'bytes'>): Uint8Array {
-  const fd = files.open(segment.path)
+  const fd = files.openToRead(segment.path)
   try {
     const bytes = new Uint8Array(segment.bytes)
     let at = 0

@@ -8,6 +8,7 @@
  * "retry". The core is synchronous and knows no clock; a test drives it through any crash.
  */
 import { join } from 'node:path'
+import { remedyOf } from '../../proto/runtime/disk-remedy.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Faults } from '../../proto/runtime/fault.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
@@ -22,6 +23,7 @@ import { journalBytes } from '../journal/recovery.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { SeriesLimits } from './body-decoder.ts'
 import { CursorFile } from './cursor-file.ts'
+import { DiskTroubles } from './disk-troubles.ts'
 import { JournalPlaces, RecentRecords } from './journal-places.ts'
 import type { BatchOrigin, OutgoingBatch } from './outbox.ts'
 import { Outbox } from './outbox.ts'
@@ -99,7 +101,8 @@ export class ShardCore {
   #cursorWrittenAt = Number.NEGATIVE_INFINITY
   #startsDay = 0
   #keptWritten = 0
-  #state: string | undefined
+  readonly #troubles = new DiskTroubles()
+  #probedAt = Number.NEGATIVE_INFINITY
 
   /**
    * Opens the shard's directory and replays its journal.
@@ -165,7 +168,7 @@ export class ShardCore {
 
   /** Why the shard cannot keep anything at the moment; undefined when it can. */
   get state(): string | undefined {
-    return this.#state
+    return this.#troubles.worst
   }
 
   /** There is enough for a batch: a tick is due. */
@@ -207,10 +210,11 @@ export class ShardCore {
     const at = tick.monotonic ?? tick.now
     this.#sync(at)
     this.#moveCursor(at, tick.now)
+    this.#probe(at)
     const batches: OutgoingBatch[] = []
     let bytes = 0
     while (batches.length < tick.roomBatches && bytes < tick.roomBytes) {
-      if (this.#outbox.behind) this.#refill()
+      if (this.#outbox.behind && !this.#refill()) break
       // While behind, what has come already is not all in this batch. What comes later gets a later arrival.
       const watermark = this.#outbox.behind ? 0 : tick.now
       this.#lastAtMs = Math.max(this.#lastAtMs, watermark)
@@ -271,7 +275,8 @@ export class ShardCore {
     const path = join(this.#options.directory, 'rules')
     const moment = { lastAt: this.#lastAtMs, kept, first }
     return RuleHistory.open(this.#files, path, this.#options.rules.rules, moment, (error) => {
-      this.#state = `Cannot write down that rules have changed, in "${path}": ${messageOf(error)}`
+      const reason = `Cannot write down that rules have changed, in "${path}": ${messageOf(error)}${remedyOf(error)}`
+      this.#troubles.begin('append', reason)
       this.counts.cursorFailures++
     })
   }
@@ -281,9 +286,14 @@ export class ShardCore {
     try {
       this.#cursorFile.reserve()
     } catch (error) {
-      this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`
-      this.counts.cursorFailures++
+      this.#cursorFailed(error)
     }
+  }
+
+  #cursorFailed(error: unknown): void {
+    const reason = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}${remedyOf(error)}`
+    this.#troubles.begin('cursor', reason)
+    this.counts.cursorFailures++
   }
 
   #append(records: readonly JournalRecord[]): Outcome<never> | undefined {
@@ -292,11 +302,11 @@ export class ShardCore {
       this.#appendOrMakeRoom(records)
       if (this.#options.syncEveryWrite) this.#journal.sync()
       this.#faults('journal.append.after')
-      this.#state = undefined
+      this.#troubles.over('append')
       return undefined
     } catch (error) {
       if (!(error instanceof FleetmeterError)) throw error
-      this.#state = error.message
+      this.#troubles.begin('append', error.message)
       this.counts.appendFailures++
       return retry(error.code === 'FM_JOURNAL_FULL' ? 'disk_full' : 'disk_error', error.message)
     }
@@ -352,8 +362,23 @@ export class ShardCore {
     }
   }
 
-  /** Reads the journal into the outbox until that has enough for a batch, or the journal has no more. */
-  #refill(): void {
+  /**
+   * Reads the journal into the outbox until that has enough for a batch, or the journal has no more.
+   * @returns false where it cannot be read: what is there waits
+   */
+  #refill(): boolean {
+    try {
+      this.#readIntoOutbox()
+      this.#troubles.over('read')
+      return true
+    } catch (error) {
+      if (!(error instanceof FleetmeterError)) throw error
+      this.#troubles.begin('read', error.message)
+      return false
+    }
+  }
+
+  #readIntoOutbox(): void {
     while (!this.#outbox.full) {
       const [record] = this.#journal.read(this.#outbox.builtTo, 1)
       if (record === undefined) {
@@ -388,7 +413,15 @@ export class ShardCore {
     if (this.#reception.replay(record, visitor)) return
     // Sound by its checksum, and yet not readable by this version: kept for a person, counted, passed over. Whatever is
     // wrong with it, the records behind it must not wait for ever.
-    this.#files.write(join(this.#options.directory, 'quarantine', `record-${record.position}.bin`), record.body)
+    const path = join(this.#options.directory, 'quarantine', `record-${record.position}.bin`)
+    try {
+      this.#files.write(path, record.body)
+    } catch (error) {
+      throw new FleetmeterError(
+        'FM_JOURNAL_IO',
+        `Cannot keep an unreadable record aside as "${path}": ${messageOf(error)}${remedyOf(error)}`,
+      )
+    }
     this.counts.unreadable += record.count
   }
 
@@ -407,7 +440,7 @@ export class ShardCore {
       this.#journal.sync()
     } catch (error) {
       if (!(error instanceof FleetmeterError)) throw error
-      this.#state = error.message
+      this.#troubles.begin('sync', error.message)
       this.counts.syncFailures++
     }
   }
@@ -418,12 +451,35 @@ export class ShardCore {
     const position = Math.max(this.#cursorWritten, Math.min(this.#outbox.cursor, this.#windows.position))
     const keepFrom = this.#windows.keepFrom(now, this.#lastAtMs)
     this.#cursorWrittenAt = at
+    const { hint } = this.#windows
+    const due = position !== this.#cursorWritten || hint.kept !== this.#keptWritten || this.#troubles.has('cursor')
     try {
-      if (position !== this.#cursorWritten || this.#windows.hint.kept !== this.#keptWritten) this.#writeCursor(position)
-      if (this.#journal.release(position, keepFrom)) this.#state = undefined // there is room again
+      if (due) this.#writeCursor(position)
     } catch (error) {
-      this.#state = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}`
-      this.counts.cursorFailures++
+      this.#cursorFailed(error)
+      return
+    }
+    try {
+      this.#journal.release(position, keepFrom)
+      this.#troubles.over('remove')
+    } catch (error) {
+      if (!(error instanceof FleetmeterError)) throw error
+      this.#troubles.begin('remove', error.message)
+    }
+  }
+
+  /** While nothing can be appended or synced: whether it can be again. @param at of the clock that goes on, ms */
+  #probe(at: number): void {
+    if (!this.#troubles.has('append') && !this.#troubles.has('sync')) return
+    if (Math.abs(at - this.#probedAt) < SYNC_EVERY_MS) return
+    this.#probedAt = at
+    try {
+      this.#journal.probe()
+      this.#troubles.over('append')
+      this.#troubles.over('sync')
+    } catch (error) {
+      if (!(error instanceof FleetmeterError)) throw error
+      this.#troubles.begin('append', error.message)
     }
   }
 
@@ -434,7 +490,7 @@ export class ShardCore {
     this.#cursorFile.write({ position, at, ...hint })
     this.#cursorWritten = position
     this.#keptWritten = hint.kept
-    this.#state = undefined // the disk takes writes again
+    this.#troubles.over('cursor')
   }
 }
 

@@ -91,6 +91,10 @@ export class LookingFiles implements Files {
     return this.#handle(path).fd
   }
 
+  openToRead(path: string): number {
+    return this.open(path)
+  }
+
   close(): void {}
 
   read(fd: number, into: Uint8Array, at: number): number {

@@ -15,6 +15,8 @@ export class MemoryFiles implements Files {
   nextAppend: AppendFault | undefined
   nextSync: 'io' | undefined
   nextOverwrite: 'full' | undefined
+  /** As long as it is set: nothing can be changed (EROFS), or nothing opened (EMFILE). */
+  fault: 'EROFS' | 'EMFILE' | undefined
 
   get openFiles(): number {
     return this.#open.size
@@ -33,10 +35,20 @@ export class MemoryFiles implements Files {
   }
 
   open(path: string): number {
+    this.#fail('EROFS', 'EMFILE')
     if (!this.content.has(path)) this.content.set(path, new Uint8Array(0))
+    return this.#opened(path)
+  }
+
+  #opened(path: string): number {
     const fd = this.#fd++
     this.#open.set(fd, path)
     return fd
+  }
+
+  openToRead(path: string): number {
+    this.#fail('EMFILE')
+    return this.#opened(path)
   }
 
   close(fd: number): void {
@@ -44,6 +56,7 @@ export class MemoryFiles implements Files {
   }
 
   append(fd: number, parts: readonly Uint8Array[]): number {
+    this.#fail('EROFS')
     const fault = this.nextAppend
     this.nextAppend = undefined
     if (fault === 'full') throw errno('ENOSPC')
@@ -63,24 +76,30 @@ export class MemoryFiles implements Files {
   }
 
   truncate(fd: number, bytes: number): void {
+    this.#fail('EROFS')
     if (this.#stuck) throw errno('EIO')
     const path = this.#path(fd)
     this.content.set(path, this.#bytes(path).slice(0, bytes))
   }
 
   sync(): void {
+    this.#fail('EROFS')
     const fault = this.nextSync
     this.nextSync = undefined
     if (fault !== undefined) throw errno('EIO')
   }
 
-  syncDirectory(): void {}
+  syncDirectory(): void {
+    this.#fail('EMFILE')
+  }
 
   remove(path: string): void {
+    this.#fail('EROFS')
     if (!this.content.delete(path)) throw errno('ENOENT')
   }
 
   write(path: string, content: Uint8Array): void {
+    this.#fail('EROFS', 'EMFILE')
     this.content.set(path, content.slice())
   }
 
@@ -89,6 +108,7 @@ export class MemoryFiles implements Files {
   }
 
   overwrite(path: string, at: number, content: Uint8Array): void {
+    this.#fail('EROFS', 'EMFILE')
     const fault = this.nextOverwrite
     this.nextOverwrite = undefined
     if (fault !== undefined) throw errno('ENOSPC')
@@ -103,6 +123,10 @@ export class MemoryFiles implements Files {
   kill(): void {
     this.#open.clear()
     this.#stuck = false
+  }
+
+  #fail(...faults: string[]): void {
+    if (this.fault !== undefined && faults.includes(this.fault)) throw errno(this.fault)
   }
 
   #path(fd: number): string {
