@@ -51,6 +51,8 @@ export class EngineProcess implements Service {
   #pinging = false
   /** When it was last heard, while it does not answer; ms. */
   #silentSince: number | undefined
+  /** How the one before ended, for a person; undefined before the first end. */
+  #ended: string | undefined
 
   /** @param moved called whenever the engine listens somewhere new */
   constructor(options: EngineProcessOptions, moved: (endpoint: EngineEndpoint) => void) {
@@ -87,7 +89,7 @@ export class EngineProcess implements Service {
   }
 
   health(): Health {
-    if (!this.#ready) return { ready: false, detail: 'the embedded engine is starting' }
+    if (!this.#ready) return { ready: false, detail: this.#ended ?? 'the embedded engine is starting' }
     return this.#silentSince === undefined
       ? { ready: true }
       : { ready: false, detail: 'the embedded engine does not answer' }
@@ -149,6 +151,7 @@ export class EngineProcess implements Service {
       const since = performance.now()
       const how = await exited(this.#child!)
       this.#ready = false
+      this.#ended = `the embedded engine ended (${how}) and is started again${how === 'SIGKILL' ? '; the log of the kernel says whether memory ran out' : ''}`
       if (this.#stopping) return
       if (performance.now() - since > STABLE_MS) pause = RESTART_PAUSE_MS
       this.#options.log.error({ exit: how, pauseMs: pause }, 'embedded engine ended, starting it again')

@@ -23,10 +23,10 @@ export interface EngineServer {
   close(): Promise<void>
 }
 
-/** Parameters of the URL that are not settings of a statement. */
 /** Parameters of statements come in the URL; a ClickHouse server takes as much. */
 const URL_BYTES_MAX = 1024 * 1024
 
+/** Parameters of the URL that are not settings of a statement. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set([
   'query',
   'database',
@@ -57,7 +57,10 @@ export async function serveEngine(engine: Engine, config: EngineConfig): Promise
       return
     }
     if (request.url === '/ping') response.end('Ok.\n')
-    else void execute(engine, config.spool, request, response).catch((error: unknown) => answerError(response, error))
+    else
+      void execute(engine, config.spool, request, response).catch((error: unknown) =>
+        answerError(response, error, config.directory),
+      )
   })
   server.keepAliveTimeout = 60_000
   server.requestTimeout = 0
@@ -173,12 +176,36 @@ async function resetSettings(session: EngineSession, names: readonly string[]): 
   for (const name of names) if (!name.startsWith('param_')) await session.queryAsync(`SET ${name} = DEFAULT`)
 }
 
-function answerError(response: ServerResponse, error: unknown): void {
+function answerError(response: ServerResponse, error: unknown, directory: string): void {
   // A body may not have been read to its end: whoever still writes it must not wait for us to go on.
   if (!response.headersSent) response.setHeader('Connection', 'close')
-  const text = error instanceof Error ? error.message : String(error)
+  const text = withRemedy(error instanceof Error ? error.message : String(error), directory)
   if (response.headersSent) response.destroy()
   else fail(response, 500, text)
+}
+
+/** What a person does about it, by the words of the engine or of the system: not every one of its errors has a code. */
+const REMEDIES: readonly (readonly [words: RegExp, remedy: string])[] = [
+  [/ENOSPC|EDQUOT|No space left|NOT_ENOUGH_SPACE/, 'the disk is full: free space on it'],
+  [
+    /EROFS|Read-only file system/,
+    'the file system is mounted read-only: see in the log of the kernel why, and mount it read-write',
+  ],
+  [/EMFILE|Too many open files/, 'the engine has as many files open as it may: raise the limit of open files'],
+  [
+    /MEMORY_LIMIT_EXCEEDED|CANNOT_ALLOCATE_MEMORY/,
+    'the engine has no memory left: aggregator.engine_memory_bytes allows more',
+  ],
+]
+
+/** In front of the error's type, which stands last in brackets: clients cut off what is behind it. */
+function withRemedy(said: string, directory: string): string {
+  const remedy = REMEDIES.find(([words]) => words.test(said))?.[1]
+  if (remedy === undefined) return said
+  const type = said.search(/\((?=[A-Z0-9_]*[A-Z]{3})[A-Z0-9_]+\)/)
+  const end = type < 0 ? said.length : type
+  const cause = said.slice(0, end).trim().replace(/\.$/, '')
+  return `${cause}; ${remedy} (the engine is in "${directory}"). No restart is needed ${said.slice(end)}`.trim()
 }
 
 /** As a server does it: the code in a header, the sentence in the body; the client parses both. */

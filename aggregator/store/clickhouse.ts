@@ -7,7 +7,7 @@
 import { Readable } from 'node:stream'
 import type { ClickHouseClient } from '@clickhouse/client'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
-import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import { FleetmeterError } from '../../proto/runtime/errors.ts'
 
 export interface Endpoint {
   readonly url: string
@@ -121,13 +121,13 @@ function newClient(endpoint: Endpoint, timeoutMs: number): ClickHouseClient {
   })
 }
 
-/** Answers of ClickHouse that say "not now": too slow, no memory, too many parts, too many queries, read-only. */
-const PASSING_CODES: ReadonlySet<string> = new Set(['159', '202', '241', '242', '252', '394'])
+/** Answers of ClickHouse that say "not now": too slow, no memory, too many parts, too many queries, read-only, no room on the disk. */
+const PASSING_CODES: ReadonlySet<string> = new Set(['159', '173', '202', '241', '242', '243', '252', '394'])
 
 function storageError(sql: string, error: unknown): FleetmeterError {
   const statement = sql.replace(/\s+/g, ' ').trim().slice(0, 120)
   const code = error instanceof ClickHouseError ? error.code : undefined
-  return new FleetmeterError('FM_STORAGE', `ClickHouse does not execute "${statement}…": ${messageOf(error)}`, {
+  return new FleetmeterError('FM_STORAGE', `ClickHouse does not execute "${statement}…"`, {
     cause: error,
     // Set when the statement itself is refused: trying again is of no use to whoever waits for an answer.
     fields: code === undefined || PASSING_CODES.has(code) ? {} : { refusedWith: code },

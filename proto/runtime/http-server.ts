@@ -5,11 +5,15 @@
  * the hand-off itself. Everything else goes through Hono on the same server.
  */
 import { randomBytes } from 'node:crypto'
+import { closeSync, openSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Server as NetServer } from 'node:net'
+import { devNull } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { discardRest } from './discard-rest.ts'
+import { remedyOf } from './disk-remedy.ts'
 import { FleetmeterError, messageOf } from './errors.ts'
 import { FairShare } from './fair-share.ts'
 import type { Logger } from './log.ts'
@@ -21,6 +25,9 @@ const HEADERS_TIMEOUT_MS = 20_000
 const REQUEST_TIMEOUT_MS = 60_000 // a body that trickles in longer than this is cut off
 const HEADER_BYTES_MAX = 64 * 1024 // a query's label filter stands in the request line
 const KEEP_ALIVE_MS = 65_000 // longer than the idle times of usual proxies, so that the peer closes first
+
+/** How often it is looked whether a connection could be accepted. */
+const FILES_LOOK_MS = 500
 
 const STOP_GRACE_MS = 3000
 const STOP_LOOK_EVERY_MS = 20
@@ -40,6 +47,11 @@ export class HttpService implements Service {
   #stopping = false
   #ready = false
   #requests = 0
+  /** Where it listens; known once started. */
+  #bound: AddressInfo | undefined
+  #looks: NodeJS.Timeout | undefined
+  /** Why no connection is accepted at the moment. */
+  #problem: string | undefined
   readonly #idPrefix = randomBytes(6).toString('hex')
 
   constructor(options: HttpServiceOptions) {
@@ -62,26 +74,58 @@ export class HttpService implements Service {
 
   /** Where it listens, `http://host:port`; known once started. */
   get url(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo
+    const { address, port, family } = this.#bound!
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
   }
 
   async start(): Promise<void> {
     const { host, port } = parseListen(this.#options.listen)
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(port, host, () => {
-        this.#server.off('error', reject)
-        resolve()
-      })
-    }).catch((error: unknown) => {
+    await this.#listen(host, port).catch((error: unknown) => {
       throw new FleetmeterError(
         'FM_CONFIG',
         `Cannot listen on "${this.#options.listen}": ${messageOf(error)}. Is another process using the port?`,
         { cause: error },
       )
     })
+    this.#bound = this.#server.address() as AddressInfo
+    this.#server.on('error', (error) => this.#failed(error))
+    this.#looks = setInterval(() => void this.#lookAtFiles(), FILES_LOOK_MS)
+    this.#looks.unref()
     this.#ready = true
+  }
+
+  #listen(host: string, port: number): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+  }
+
+  /**
+   * Where the process has no file left, a connection that waits is tried again and again by the runtime, in an endless turn.
+   * So nobody is listened to then, connections that are open go on, and it is listened again when a file can be opened.
+   */
+  async #lookAtFiles(): Promise<void> {
+    try {
+      closeSync(openSync(devNull, 'r'))
+      if (this.#problem === undefined || this.#stopping || this.#server.listening) return
+      await this.#listen(this.#bound!.address, this.#bound!.port)
+      this.#problem = undefined
+      this.#options.log.info({ service: this.name }, 'accepting connections again')
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (this.#problem === undefined)
+      this.#options.log.error({ service: this.name, error: messageOf(error) }, 'cannot accept connections')
+    this.#problem = `Cannot accept connections: ${messageOf(error)}${remedyOf(error)}`
+    // That of http would close connections that are only idle.
+    if (this.#server.listening) NetServer.prototype.close.call(this.#server)
   }
 
   /**
@@ -91,7 +135,11 @@ export class HttpService implements Service {
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopping = true
     this.#ready = false
-    if (!this.#server.listening) return
+    clearInterval(this.#looks)
+    if (!this.#server.listening) {
+      this.#server.closeAllConnections()
+      return
+    }
     const since = performance.now()
     await new Promise<void>((resolve) => {
       const look = setInterval(() => {
@@ -107,7 +155,8 @@ export class HttpService implements Service {
   }
 
   health(): Health {
-    return this.#ready ? { ready: true } : { ready: false, detail: 'not listening' }
+    if (!this.#ready) return { ready: false, detail: 'not listening' }
+    return this.#problem === undefined ? { ready: true } : { ready: false, detail: this.#problem }
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
