@@ -13,6 +13,7 @@ export interface CollectorConfig {
   readonly receivingBytesMax: number
   readonly waitingBytesMax: number
   readonly waitingBodiesMax: number
+  readonly waitingMsMax: number
   readonly senderSamplesPerSecond: number
   readonly senderBurstSeconds: number
   readonly tenantSamplesPerSecond: number
@@ -127,6 +128,12 @@ export const collectorSection: Section<CollectorConfig> = {
       'Bodies of a shard that wait for its thread; beyond it senders are answered 503 and send again.',
     ),
     waitingBodiesMax: integer(10_000, 1, 1_000_000, 'The same, as a number of bodies.'),
+    waitingMsMax: integer(
+      1000,
+      10,
+      60_000,
+      'How long a body may wait for its thread, ms; what would wait longer is answered 503 at once, before it is read.',
+    ),
     // None by default: what an honest sender needs differs from fleet to fleet, and Prometheus drops what is answered 429.
     senderSamplesPerSecond: integer(
       0,

@@ -115,7 +115,12 @@ async function build(): Promise<Program | { print: string }> {
   }
   const forwards = threads.map((thread, i) => forward(thread, (emission) => rules.give(numbers[i]!, emission)))
   const rulesForward = forward(rulesThread)
-  const bounds = { bodies: own.waitingBodiesMax, bytes: own.waitingBytesMax, bodyBytes: own.bodyBytesMax }
+  const bounds = {
+    bodies: own.waitingBodiesMax,
+    bytes: own.waitingBytesMax,
+    bodyBytes: own.bodyBytesMax,
+    ms: own.waitingMsMax,
+  }
   const takes = threads
     .slice(0, shards)
     .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.poke()))

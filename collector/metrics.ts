@@ -303,6 +303,12 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     ['mailbox'],
     mailboxes((t) => t.overShare),
   )
+  metrics.counter(
+    'mailbox_too_late_total',
+    'Messages refused, mostly before their body was read, since they would have waited for too long.',
+    ['mailbox'],
+    mailboxes((t) => t.tooLate),
+  )
 
   const sent = (read: (counts: ForwardService['counts']) => number) => (): Reading[] =>
     forwards.map((f) => ({ labels: { shard: f.name }, value: read(f.counts) }))

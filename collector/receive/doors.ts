@@ -132,10 +132,17 @@ export async function takeBody(
   request: IncomingMessage,
 ): Promise<Outcome<Taken>> {
   const { bodyBytesMax, receiving, buffers } = context
+  const stated = Number(request.headers['content-length'] ?? 0)
+  // What is too large is told so: sending it again later would not help.
+  const busy = stated > bodyBytesMax ? undefined : sender.shard.refuses(sender.key, stated)
+  if (busy !== undefined) {
+    context.counts.add(door, 'busy')
+    discardRest(request)
+    return busy
+  }
   const budget = receiving.of(sender.key)
-  const stated = Number(request.headers['content-length'])
   const body =
-    stated <= Math.min(SMALL_BYTES_MAX, bodyBytesMax)
+    stated > 0 && stated <= Math.min(SMALL_BYTES_MAX, bodyBytesMax)
       ? await readSmallBody(request, stated, budget)
       : await readBody(request, bodyBytesMax, budget, (length) => buffers.take(length))
   const bytes = body.length // its memory may be given away

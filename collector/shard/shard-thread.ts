@@ -75,6 +75,8 @@ interface Replies {
     readonly outcomes: PackedOutcomes
     readonly due: boolean
     readonly state: string | undefined
+    /** How long the thread worked on them. */
+    readonly ms: number
     /** Of the bodies, for the next ones. */
     readonly buffers: readonly ArrayBuffer[]
   }
@@ -175,14 +177,14 @@ export class ShardThread implements Service {
   /** Takes bodies; the memory of large ones is given away. @throws FleetmeterError `FM_SHARD` when the thread fails */
   async take(
     bodies: readonly IncomingBody[],
-  ): Promise<{ readonly outcomes: readonly Outcome<Taken>[]; readonly due: boolean }> {
+  ): Promise<{ readonly outcomes: readonly Outcome<Taken>[]; readonly due: boolean; readonly ms: number }> {
     const pool = await this.#opened()
     const { clock, buffers: kept } = this.#options
     const { packed, buffers } = packBodies(bodies, (length) => kept.take(length))
     const reply = await this.#run(pool, { kind: 'take', now: clock.now(), bodies: packed }, buffers)
     this.#state = reply.state
     for (const buffer of reply.buffers) kept.give(buffer)
-    return { outcomes: unpackOutcomes(reply.outcomes), due: reply.due }
+    return { outcomes: unpackOutcomes(reply.outcomes), due: reply.due, ms: reply.ms }
   }
 
   /**

@@ -86,9 +86,12 @@ function merge(now: number, shard: number, emission: TimedEmission): ShardReply<
 /** Nothing of a body is kept here: its memory goes back. */
 function take(now: number, packed: PackedBodies): unknown {
   const shard = opened()
-  const outcomes = packOutcomes(shard.take(now, unpackBodies(packed)))
+  const bodies = unpackBodies(packed)
+  const since = performance.now()
+  const outcomes = packOutcomes(shard.take(now, bodies))
+  const ms = performance.now() - since
   const buffers = [packed.small.buffer, ...packed.large.map((body) => body.buffer as ArrayBuffer)]
-  const reply: ShardReply<'take'> = { outcomes, due: shard.due, state: shard.state, buffers }
+  const reply: ShardReply<'take'> = { outcomes, due: shard.due, state: shard.state, ms, buffers }
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }
 

@@ -3,7 +3,8 @@
  * answer each: under load a hand-off carries dozens of heartbeats.
  *
  * Full: the door answers 503, and the sender has its body still. So it does when the half is full and the sender has its share of
- * what waits: the flood of one leaves room for the others.
+ * what waits: the flood of one leaves room for the others. How much may wait is bounded by memory, and by time: what would be
+ * answered late is refused at once, before its body is read, so that what is taken is answered soon however much is offered.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
@@ -13,12 +14,15 @@ import { Mailbox } from '../../proto/runtime/mailbox.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import { retry } from '../../proto/runtime/outcome.ts'
 import type { Health, MailboxService } from '../../proto/runtime/service.ts'
+import { Pace } from './pace.ts'
 import type { IncomingBody, Taken } from './reception.ts'
 import type { ShardThread } from './shard-thread.ts'
 
 interface Waiting {
   readonly incoming: IncomingBody
   readonly bytes: number
+  /** When it came, ms of the monotonic clock. */
+  readonly since: number
   readonly answer: (outcome: Outcome<Taken>) => void
 }
 
@@ -28,13 +32,15 @@ interface Waiting {
  */
 const WRITE_EVERY_MS = 4
 const BODIES_AT_ONCE = 256
-const BYTES_AT_ONCE = 4 * 1024 * 1024
+const BYTES_AT_ONCE = 1024 * 1024 // some 30 ms: larger writes cost hardly less, and what comes behind waits for them
 
 export interface WaitingBounds {
   readonly bodies: number
   readonly bytes: number
   /** Of the largest body: every sender may have one waiting. */
   readonly bodyBytes: number
+  /** Longest wait, ms: what would wait longer is refused. */
+  readonly ms: number
 }
 
 export class TakeService implements MailboxService<Waiting> {
@@ -46,7 +52,10 @@ export class TakeService implements MailboxService<Waiting> {
   readonly #due: () => void
   readonly #bodies: FairShare
   readonly #bytes: FairShare
+  readonly #waitMaxMs: number
+  readonly #pace = new Pace()
   #overShare = 0
+  #tooLate = 0
   #lastWrite = 0
 
   /** @param due called when the shard has enough for a batch */
@@ -58,11 +67,17 @@ export class TakeService implements MailboxService<Waiting> {
     this.mailbox = new Mailbox(bounds.bodies, bounds.bytes)
     this.#bodies = new FairShare(bounds.bodies, 1)
     this.#bytes = new FairShare(bounds.bytes, bounds.bodyBytes)
+    this.#waitMaxMs = bounds.ms
   }
 
   /** Bodies refused since their sender had its share of what waits. */
   get overShare(): number {
     return this.#overShare
+  }
+
+  /** Bodies refused since they would have been answered too late. */
+  get tooLate(): number {
+    return this.#tooLate
   }
 
   async start(): Promise<void> {}
@@ -73,15 +88,37 @@ export class TakeService implements MailboxService<Waiting> {
     return { ready: true }
   }
 
+  /**
+   * Whether a body would be refused now; asked before it is read, and again when it is there: others may have come meanwhile.
+   * @param bytes its length; 0 where that is not known yet
+   */
+  refuses(sender: string, bytes: number): Outcome<never> | undefined {
+    const oldest = this.mailbox.oldest
+    const waited = oldest === undefined ? 0 : this.#clock.monotonic() - oldest.since
+    // A thread that stands still: nobody adds to what waits of him already, and whoever has nothing there still may.
+    const stuck = waited > this.#waitMaxMs && this.#bytes.holds(sender)
+    if (stuck || !this.#bytes.allowsWithin(this.#pace.bytesIn(this.#waitMaxMs), sender, bytes)) {
+      this.#tooLate++
+      return retry(
+        'busy',
+        `More comes than can be taken, and this would wait for over ${this.#waitMaxMs} ms: send it again`,
+      )
+    }
+    if (!this.#bodies.allows(sender, 1) || !this.#bytes.allows(sender, bytes)) {
+      this.#overShare++
+      return retry('busy', 'More of this sender is waiting than its share, and others wait too: send this again')
+    }
+    return undefined
+  }
+
   /** What became of a body. The memory of a large one is given away. Never rejects. */
   take(incoming: IncomingBody): Promise<Outcome<Taken>> {
     const bytes = incoming.body.length
     const { sender } = incoming
+    const refused = this.refuses(sender, bytes)
+    if (refused !== undefined) return Promise.resolve(refused)
     return new Promise((answer) => {
-      if (!this.#bodies.allows(sender, 1) || !this.#bytes.allows(sender, bytes)) {
-        this.#overShare++
-        answer(retry('busy', 'More of this sender is waiting than its share, and others wait too: send this again'))
-      } else if (this.mailbox.offer({ incoming, bytes, answer }, bytes)) {
+      if (this.mailbox.offer({ incoming, bytes, since: this.#clock.monotonic(), answer }, bytes)) {
         this.#bodies.take(sender, 1)
         this.#bytes.take(sender, bytes)
       } else answer(retry(this.mailbox.closed ? 'stopping' : 'busy', 'More is waiting than may wait: send this again'))
@@ -97,11 +134,16 @@ export class TakeService implements MailboxService<Waiting> {
     if (pause > 0) await sleep(Math.ceil(pause))
     this.#lastWrite = this.#clock.monotonic()
     try {
-      const { outcomes, due } = await this.#thread.take(waiting.map((w) => w.incoming))
+      const { outcomes, due, ms } = await this.#thread.take(waiting.map((w) => w.incoming))
+      if (this.mailbox.size > 0) this.#pace.worked(bytesOf(waiting), ms)
       for (const [i, w] of waiting.entries()) w.answer(outcomes[i]!)
       if (due) this.#due()
     } catch (error) {
       for (const w of waiting) w.answer(retry('unavailable', messageOf(error)))
     }
   }
+}
+
+function bytesOf(waiting: readonly Waiting[]): number {
+  return waiting.reduce((sum, { bytes }) => sum + bytes, 0)
 }

@@ -20,16 +20,26 @@ export class FairShare {
     return this.#total
   }
 
+  holds(holder: string): boolean {
+    return this.#held.has(holder)
+  }
+
   /** What a holder may hold now, where the half is passed. */
   share(holder: string): number {
-    const others = this.#held.size - (this.#held.has(holder) ? 1 : 0)
-    return Math.max(this.#bound / (others + 2), this.#least)
+    return Math.max(this.#shareOf(holder, this.#bound), this.#least)
   }
 
   /** Whether a holder may have that much more. */
   allows(holder: string, amount: number): boolean {
     if (this.#total + amount <= this.#bound / 2) return true
     return (this.#held.get(holder) ?? 0) + amount <= this.share(holder)
+  }
+
+  /** The same for a bound that changes, and is one for all together too; whoever holds nothing may have something of any size. */
+  allowsWithin(bound: number, holder: string, amount: number): boolean {
+    if (this.#total + amount <= bound / 2) return true
+    const held = this.#held.get(holder)
+    return this.#total <= bound && (held === undefined || held + amount <= this.#shareOf(holder, bound))
   }
 
   take(holder: string, amount: number): void {
@@ -43,5 +53,10 @@ export class FairShare {
     if (left > 0) this.#held.set(holder, left)
     else this.#held.delete(holder)
     this.#total -= amount
+  }
+
+  #shareOf(holder: string, bound: number): number {
+    const others = this.#held.size - (this.#held.has(holder) ? 1 : 0)
+    return bound / (others + 2)
   }
 }

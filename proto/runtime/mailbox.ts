@@ -34,6 +34,11 @@ export class Mailbox<M> {
     return this.#weight
   }
 
+  /** The message that is taken next. */
+  get oldest(): M | undefined {
+    return this.#items[this.#head]?.message
+  }
+
   get closed(): boolean {
     return this.#closed
   }

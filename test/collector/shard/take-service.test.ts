@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import type { IncomingBody, Taken } from '../../../collector/shard/reception.ts'
+import type { WaitingBounds } from '../../../collector/shard/take-service.ts'
 import { TakeService } from '../../../collector/shard/take-service.ts'
 import { systemClock } from '../../../proto/runtime/clock.ts'
 import { silentLogger } from '../../../proto/runtime/log.ts'
@@ -30,7 +31,7 @@ const body = (sender: string, bytes = 10): IncomingBody => ({
 /** A service whose thread answers when it is let. */
 async function blocked(
   t: TestContext,
-  bounds: { bodies: number; bytes: number; bodyBytes: number },
+  bounds: Omit<WaitingBounds, 'ms'>,
 ): Promise<{ take: TakeService; release: () => void }> {
   let release = (): void => {}
   const gate = new Promise<void>((resolve) => {
@@ -40,10 +41,10 @@ async function blocked(
     name: 'shard-0',
     take: async (bodies: readonly IncomingBody[]) => {
       await gate
-      return { outcomes: bodies.map(() => ok(TAKEN)), due: false, state: undefined }
+      return { outcomes: bodies.map(() => ok(TAKEN)), due: false, state: undefined, ms: 1 }
     },
   }
-  const take = new TakeService(thread, bounds, systemClock, () => {})
+  const take = new TakeService(thread, { ms: 60_000, ...bounds }, systemClock, () => {})
   const supervisor = new Supervisor([take], { log: silentLogger, stopDeadlineMs: 1000 })
   await supervisor.start()
   t.after(async () => {
@@ -54,6 +55,37 @@ async function blocked(
   void take.take(body('first'))
   while (take.mailbox.size > 0) await new Promise(setImmediate)
   return { take, release }
+}
+
+/** A service whose thread takes a millisecond of its clock for each 100 bytes, of which one write is done. */
+async function paced(t: TestContext): Promise<{ take: TakeService; clock: { ms: number }; release: () => void }> {
+  const clock = { ms: 0 }
+  const gates: (() => void)[] = []
+  const thread = {
+    name: 'shard-0',
+    take: async (bodies: readonly IncomingBody[]) => {
+      await new Promise<void>((resolve) => gates.push(resolve))
+      const ms = bodies.reduce((n, b) => n + b.body.length, 0) / 100
+      clock.ms += ms
+      return { outcomes: bodies.map(() => ok(TAKEN)), due: false, state: undefined, ms }
+    },
+  }
+  const bounds = { bodies: 1e6, bytes: 1e9, bodyBytes: 1e6, ms: 1000 }
+  const take = new TakeService(thread, bounds, { now: () => clock.ms, monotonic: () => clock.ms }, () => {})
+  const supervisor = new Supervisor([take], { log: silentLogger, stopDeadlineMs: 1000 })
+  await supervisor.start()
+  const release = (): void => gates.shift()?.()
+  t.after(async () => {
+    const letGo = setInterval(release, 1)
+    await supervisor.stop()
+    clearInterval(letGo)
+  })
+  void take.take(body('first', 1000))
+  while (gates.length === 0) await new Promise(setImmediate)
+  void take.take(body('second', 1000)) // somebody waits: the write counts for the pace
+  release()
+  while (gates.length === 0) await new Promise(setImmediate)
+  return { take, clock, release }
 }
 
 async function refused(outcomes: readonly Promise<Outcome<Taken>>[]): Promise<number> {
@@ -89,4 +121,31 @@ test('TakeService: the share is one of bytes too, and every sender may have one 
   assert.equal(await refused([take.take(body('a', 300)), take.take(body('a', 200)), take.take(body('a', 10))]), 1)
   assert.equal(await refused([take.take(body('b', 300)), take.take(body('b', 100))]), 1)
   assert.equal(await refused([take.take(body('c', 200)), take.take(body('d', 1))]), 1, 'and then it is full')
+})
+
+test('TakeService: what would wait longer than it may is refused, before its body is read; the half of that is for others', async (t) => {
+  const { take } = await paced(t)
+  // 100 bytes a millisecond, for 1,000 ms: 100,000 bytes may wait, half of it of one sender.
+  const flood = Array.from({ length: 100 }, () => take.take(body('flood', 1000)))
+  assert.equal(await refused(flood), 50)
+  assert.equal(take.tooLate, 50)
+  assert.match(String((take.refuses('flood', 1000) as { reason: string }).reason), /would wait for over 1000 ms/)
+  assert.equal(take.refuses('other', 1000), undefined)
+  assert.equal(take.refuses('large', 900_000), undefined, 'whoever has nothing there may send a body of any size')
+  const others = Array.from({ length: 100 }, (_, i) => take.take(body(`sender ${i}`, 1000)))
+  const late = await refused(others)
+  assert.ok(late >= 48 && late <= 50, `${late} of a hundred others came too late`)
+})
+
+test('TakeService: while the oldest waits for too long, nobody adds to what he has waiting; others still may', async (t) => {
+  const { take, clock, release } = await paced(t)
+  const waits = take.take(body('a'))
+  clock.ms += 1001
+  assert.equal(await refused([take.take(body('a')), take.take(body('b'))]), 1)
+  release()
+  await new Promise(setImmediate)
+  const letGo = setInterval(release, 1)
+  assert.equal((await waits).kind, 'ok')
+  assert.equal((await take.take(body('a'))).kind, 'ok')
+  clearInterval(letGo)
 })
