@@ -8,6 +8,7 @@
  *     npm run bench -- heartbeats         10,000 JSON heartbeats a second, beside a bare handler, five pairs
  *     npm run bench -- query              a router's query while 100,000 samples a second arrive, beside an empty handler
  *     npm run bench -- neighbour          what an attack costs another sender's answers, five turns
+ *     npm run bench -- overload           what is taken, and how soon, of three times what can be taken
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -21,6 +22,7 @@ import { measureForward } from './forward.ts'
 import type { HeartbeatPair } from './heartbeats.ts'
 import { measureHeartbeats } from './heartbeats.ts'
 import { measureNeighbour } from './neighbour.ts'
+import { measureOverload } from './overload.ts'
 import { machine } from './processes.ts'
 import { quantiles } from './quantiles.ts'
 import type { QueryTurn } from './query.ts'
@@ -151,6 +153,34 @@ async function neighbour(seconds: number): Promise<void> {
   }
 }
 
+async function overload(seconds: number): Promise<void> {
+  console.log('capacity: bodies of 2,000 samples a second in a closed loop of 16 connections, right before\n')
+  console.log(
+    '| offered | capacity | taken of it | closed loop p50, ms | p99 | taken p50, ms | p99 | refused | refusal p50, ms | p99 | peak MiB | behind, ms |',
+  )
+  console.log(`|${'---:|'.repeat(12)}`)
+  for (const { times, capacity, closed, open, peakMib } of await measureOverload(seconds)) {
+    const taken = open.accepted / open.seconds / capacity
+    const text = [
+      `${times} ×`,
+      capacity.toFixed(0),
+      `${(100 * taken).toFixed(0)} %`,
+      closed.latencies.p50.toFixed(0),
+      closed.latencies.p99.toFixed(0),
+      open.latencies.p50.toFixed(0),
+      open.latencies.p99.toFixed(0),
+      `${((100 * open.refused) / open.offered).toFixed(0)} %`,
+      open.refused === 0 ? '' : open.refusals.p50.toFixed(0),
+      open.refused === 0 ? '' : open.refusals.p99.toFixed(0),
+      peakMib.toFixed(0),
+      open.lagMs.toFixed(0),
+    ]
+    console.log(`| ${text.join(' | ')} |`)
+    const wrong = closed.wrong + open.wrong
+    if (wrong > 0) throw new Error(`${wrong} requests were neither taken nor refused with a time to come again`)
+  }
+}
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { seconds: { type: 'string' }, 'write-baseline': { type: 'boolean', default: false } },
@@ -162,7 +192,11 @@ if (positionals[0] !== undefined) {
   else if (positionals[0] === 'heartbeats') await heartbeats()
   else if (positionals[0] === 'query') await query(Number(values.seconds ?? 8))
   else if (positionals[0] === 'neighbour') await neighbour(Number(values.seconds ?? 8))
-  else throw new Error(`there is no bench "${positionals[0]}": forward, heartbeats, query, neighbour, or none of them`)
+  else if (positionals[0] === 'overload') await overload(Number(values.seconds ?? 5))
+  else
+    throw new Error(
+      `there is no bench "${positionals[0]}": forward, heartbeats, query, neighbour, overload, or none of them`,
+    )
   process.exit(0)
 }
 const seconds = Number(values.seconds ?? 60)

@@ -1,0 +1,77 @@
+/**
+ * What becomes of a collector that is offered more than it can take? How much that is (closed loop, sixteen connections) is measured
+ * right before each open loop of once and three times as much: a busy machine meets both. What it takes is forwarded to a sink.
+ *
+ *     senders ──remote write──▶ collector ──▶ sink process
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { kill, ready, scrape, start, total } from '../test/support/programs.ts'
+import type { OverloadJob, OverloadResult, OverloadTurn } from './overload.process.ts'
+import { memoryMib } from './processes.ts'
+import { Talker } from './talker.ts'
+
+const NODES = 40
+const SENDERS = 8
+/** Bodies a second that no machine takes: so many are made before the clock runs. */
+const RATE_MAX = 400
+const WARM_SECONDS = 3
+const PAUSE_MS = 500
+const TIMES = [1, 3]
+
+export interface OverloadRound {
+  readonly times: number
+  /** Bodies a second in the closed loop before it. */
+  readonly capacity: number
+  readonly closed: OverloadResult
+  readonly open: OverloadResult
+  readonly peakMib: number
+}
+
+/** @param seconds of each turn */
+export async function measureOverload(seconds: number): Promise<OverloadRound[]> {
+  const open = TIMES.reduce((sum, times) => sum + times + 1, 0)
+  const bodies = RATE_MAX * (WARM_SECONDS + seconds * open)
+  const job: OverloadJob = { nodes: NODES, bodies, senders: SENDERS }
+  const load = new Talker('./overload.process.ts', [JSON.stringify(job)])
+  const sink = new Talker('./sink.process.ts', [])
+  const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
+  try {
+    const sinkUrl = await sink.line()
+    await load.line()
+    const collector = await start('collector', {
+      FLEETMETER_DATA_DIR: directory,
+      FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
+      FLEETMETER_COLLECTOR_HOST: 'false',
+      FLEETMETER_AGGREGATOR_URL: sinkUrl,
+    })
+    try {
+      await ready(collector.url)
+      const run = async (turn: Omit<OverloadTurn, 'url'>): Promise<OverloadResult> => {
+        const result = JSON.parse(await load.ask(JSON.stringify({ url: collector.url, ...turn }))) as OverloadResult
+        // Every body holds as many samples, and what is acknowledged is in the counters: told apart from what was refused.
+        for (let waits = 1; waits > 0; await sleep(PAUSE_MS))
+          waits = total(await scrape(collector.url), 'fleetmeter_collector_items_waiting')
+        await sink.ask('count')
+        return result
+      }
+      await run({ seconds: WARM_SECONDS, rate: 0 })
+      const rounds: OverloadRound[] = []
+      for (const times of TIMES) {
+        const closed = await run({ seconds, rate: 0 })
+        const capacity = closed.accepted / closed.seconds
+        const open = await run({ seconds, rate: Math.round(times * capacity) })
+        rounds.push({ times, capacity, closed, open, peakMib: memoryMib(collector.process.pid!).peak })
+      }
+      return rounds
+    } finally {
+      await kill(collector)
+    }
+  } finally {
+    load.end()
+    sink.end()
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
