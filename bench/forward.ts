@@ -6,7 +6,6 @@
  *
  * The first turn is cold and stands by itself. CPU is read when the queues have drained, and what the sink holds must be what was sent: as many samples, of the same sum.
  */
-import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,7 +13,7 @@ import { join } from 'node:path'
 import type { Running } from '../test/support/programs.ts'
 import { eventually, freePort, ready, start, terminate } from '../test/support/programs.ts'
 import type { LoadJob, LoadResult } from './load.process.ts'
-import { cpuSeconds, memoryMib, quiet } from './processes.ts'
+import { cpuSeconds, memoryMib, quiet, stopChild } from './processes.ts'
 import type { Received } from './sink.process.ts'
 import { Talker } from './talker.ts'
 
@@ -40,6 +39,8 @@ export interface Forward {
 }
 
 const MILLION = 1e6
+/** From one sample of a series to the next. */
+const STEP_MS = 1000
 
 /** @param rounds samples of each series that each of them takes cold, and in each pair */
 export async function measureForward(
@@ -47,7 +48,13 @@ export async function measureForward(
   rounds: { readonly cold: number; readonly pair: number },
   pairs: number,
 ): Promise<Forward> {
-  const job: LoadJob = { nodes, rounds: rounds.cold + pairs * rounds.pair, connections: 4 }
+  const job: LoadJob = {
+    nodes,
+    rounds: rounds.cold + pairs * rounds.pair,
+    stepMs: STEP_MS,
+    connections: 4,
+    roundsPerSecond: 0,
+  }
   const load = new Talker('./load.process.ts', [JSON.stringify(job)])
   const sink = new Talker('./sink.process.ts', [])
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
@@ -85,7 +92,7 @@ interface Program {
 async function measure(program: Program, load: Talker, sink: Talker, first: number, end: number): Promise<ForwardCost> {
   const before = cpuSeconds(program.pid)
   const sent = JSON.parse(await load.ask(`${program.writeUrl} ${first} ${end}`)) as LoadResult
-  await quiet(program.pid)
+  await quiet([program.pid])
   const cpu = cpuSeconds(program.pid) - before
   const got = checkReceived(await sink.ask('count'), sent)
   return {
@@ -140,11 +147,4 @@ async function startVmagent(directory: string, sinkUrl: string): Promise<Program
   const url = `http://127.0.0.1:${port}`
   await eventually('vmagent is ready', async () => (await fetch(`${url}/health`)).status === 200)
   return { pid: child.pid!, writeUrl: `${url}/api/v1/write`, stop: () => stopChild(child) }
-}
-
-function stopChild(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => {
-    child.once('exit', () => resolve())
-    child.kill('SIGTERM')
-  })
 }

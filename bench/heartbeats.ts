@@ -71,6 +71,6 @@ export async function measureHeartbeats(load: Omit<HeartbeatsJob, 'token'>, pair
 async function measure(daemons: Talker, pid: number, url: string): Promise<HeartbeatCost> {
   const before = cpuSeconds(pid)
   const result = JSON.parse(await daemons.ask(url)) as HeartbeatsResult
-  await quiet(pid)
+  await quiet([pid])
   return { cpuPerThousand: ((cpuSeconds(pid) - before) / result.beats) * 1000, result }
 }

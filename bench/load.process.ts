@@ -1,5 +1,5 @@
 /**
- * A fleet's samples, made before the clock runs, sent flat out over a few connections as often as asked.
+ * A fleet's samples, made before the clock runs, sent over a few connections as often as asked: flat out, or so many rounds a second.
  *
  *     arguments: JSON LoadJob
  *     prints:    `ready`, then for each line `ADDRESS FIRST END` on its standard input, which sends the rounds [FIRST, END), a
@@ -18,7 +18,11 @@ export interface LoadJob {
   readonly nodes: number
   /** Samples of each series. */
   readonly rounds: number
+  /** From one sample of a series to the next. The last one is of now. */
+  readonly stepMs: number
   readonly connections: number
+  /** 0: as fast as answers come. */
+  readonly roundsPerSecond: number
 }
 
 export interface LoadResult {
@@ -31,16 +35,15 @@ export interface LoadResult {
 }
 
 const RETRY_MS = 50
-const STEP_MS = 1000
 
 const job = JSON.parse(process.argv[2]!) as LoadJob
 const fleet = new Fleet(job.nodes)
 const perRound = Math.ceil(fleet.series / SAMPLES_PER_REQUEST)
-const start = Date.now() - job.rounds * STEP_MS
+const start = Date.now() - job.rounds * job.stepMs
 const bodies: { readonly bytes: Uint8Array; readonly sum: number }[] = []
 for (let i = 0; i < perRound * job.rounds; i++) {
   const before = fleet.sum
-  const bytes = fleet.request(start + Math.floor(i / perRound) * STEP_MS)
+  const bytes = fleet.request(start + Math.floor(i / perRound) * job.stepMs)
   bodies.push({ bytes, sum: fleet.sum - before })
 }
 
@@ -52,7 +55,9 @@ async function send(url: string, first: number, end: number): Promise<LoadResult
   const connection = async (): Promise<void> => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     while (next < part.length) {
+      const due = job.roundsPerSecond === 0 ? 0 : started + (next / perRound / job.roundsPerSecond) * 1000
       const { bytes } = part[next++]!
+      await sleep(Math.max(0, due - performance.now()))
       for (;;) {
         const status = await post(url, bytes, agent)
         if (status === 204 || status === 200) break

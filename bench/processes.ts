@@ -6,6 +6,11 @@ import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
+const QUIET_MS = 1000
+/** CPU seconds within {@link QUIET_MS} of a process that has nothing left to do. */
+const QUIET_CPU = 0.05
+const QUIET_TIMES = 3
+
 /** USER_HZ; the kernel shows it as 100 to programs on every usual machine. */
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
 
@@ -16,17 +21,13 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
-const QUIET_MS = 1000
-/** CPU seconds within {@link QUIET_MS} of a process that has nothing left to do. */
-const QUIET_CPU = 0.05
-const QUIET_TIMES = 3
-
-/** Until a process has nothing to do. */
-export async function quiet(pid: number): Promise<void> {
-  for (let times = 0, before = cpuSeconds(pid); times < QUIET_TIMES; ) {
+/** Until none of them has anything left to do. */
+export async function quiet(pids: readonly number[]): Promise<void> {
+  const used = (): number => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0)
+  for (let times = 0, before = used(); times < QUIET_TIMES; ) {
     await sleep(QUIET_MS)
-    const now = cpuSeconds(pid)
-    times = now - before <= QUIET_CPU ? times + 1 : 0
+    const now = used()
+    times = now - before <= QUIET_CPU * pids.length ? times + 1 : 0
     before = now
   }
 }
@@ -58,4 +59,12 @@ export async function outputOf(child: ChildProcess): Promise<string> {
   const code = await new Promise<number | null>((resolve) => child.once('exit', resolve))
   if (code !== 0) throw new Error(`a process of the bench ended with ${code}`)
   return output
+}
+
+/** SIGTERM, and waits until it is gone. */
+export function stopChild(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve())
+    child.kill('SIGTERM')
+  })
 }

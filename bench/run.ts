@@ -7,6 +7,7 @@
  *     npm run bench -- forward            taking and forwarding a sample, beside vmagent, five pairs
  *     npm run bench -- heartbeats         10,000 JSON heartbeats a second, beside a bare handler, five pairs
  *     npm run bench -- query              a router's query while 100,000 samples a second arrive, beside an empty handler
+ *     npm run bench -- aggregator         storing a sample, beside Prometheus 3, five pairs
  *     npm run bench -- neighbour          what an attack costs another sender's answers, five turns
  *     npm run bench -- overload           what is taken, and how soon, of three times what can be taken
  */
@@ -14,6 +15,8 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import type { AggregatorPair } from './aggregator.ts'
+import { measureAggregator } from './aggregator.ts'
 import type { Measurement } from './end-to-end.ts'
 import { measureEndToEnd } from './end-to-end.ts'
 import { GPUS } from './fleet.ts'
@@ -40,6 +43,9 @@ const QUERY_TURNS = 3
 /** As many daemons as beat every three seconds. */
 const HEARTBEATS = { daemons: 30_000, connections: 200, rounds: 2, perSecond: 10_000 }
 const HEARTBEAT_PAIRS = 5
+
+const AGGREGATOR_ROUNDS = { cold: 24, pair: 24 }
+const AGGREGATOR_ROUNDS_PER_SECOND = 2
 
 type Figures = Record<string, number>
 
@@ -97,6 +103,38 @@ async function forward(): Promise<void> {
   for (const pair of pairs) row('warm', pair)
   console.log(`\nmedian × ${quantiles(pairs.map(ratio)).p50.toFixed(2)}`)
   console.log(`peak memory, MiB: ${peakMib.fleetmeter.toFixed(0)} / ${peakMib.vmagent.toFixed(0)}`)
+}
+
+async function aggregator(): Promise<void> {
+  const prometheus = process.env['FLEETMETER_TEST_PROMETHEUS_3']
+  if (prometheus === undefined)
+    throw new Error(
+      'FLEETMETER_TEST_PROMETHEUS_3 names no Prometheus 3: build one with "go build -C test/interop/prometheus-3 -mod=mod -tags remove_all_sd -o /tmp/prometheus-3 github.com/prometheus/prometheus/cmd/prometheus"',
+    )
+  const { cold, pairs, peakMib, disk } = await measureAggregator(prometheus, {
+    nodes: NODES,
+    rounds: AGGREGATOR_ROUNDS,
+    pairs: FORWARD_PAIRS,
+    roundsPerSecond: AGGREGATOR_ROUNDS_PER_SECOND,
+  })
+  const ratio = (pair: AggregatorPair): number => (pair.aggregator + pair.engine) / pair.prometheus
+  console.log(
+    '| CPU s / million samples | aggregator | engine | Prometheus | × | loop delay p99, ms: collector | aggregator |',
+  )
+  console.log('|---|---:|---:|---:|---:|---:|---:|')
+  const row = (name: string, pair: AggregatorPair): void => {
+    const { loopDelayP99Ms: delay } = pair
+    const figures = [pair.aggregator, pair.engine, pair.prometheus, ratio(pair), delay.collector, delay.aggregator]
+    console.log(`| ${[name, ...figures.map((n) => n.toFixed(2))].join(' | ')} |`)
+  }
+  row('cold', cold)
+  for (const pair of pairs) row('warm', pair)
+  console.log(`\nmedian × ${quantiles(pairs.map(ratio)).p50.toFixed(2)}`)
+  console.log(`peak memory, MiB: ${JSON.stringify(peakMib, (_, n) => (typeof n === 'number' ? Math.round(n) : n))}`)
+  console.log(
+    `bytes / sample on disk: ${disk.written.toFixed(2)} as the engine left it, ${disk.merged.toFixed(2)} merged`,
+  )
+  for (const [column, bytes] of Object.entries(disk.columns)) console.log(`  ${column}: ${bytes.toFixed(2)}`)
 }
 
 async function heartbeats(): Promise<void> {
@@ -189,13 +227,14 @@ execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
 console.log(machine())
 if (positionals[0] !== undefined) {
   if (positionals[0] === 'forward') await forward()
+  else if (positionals[0] === 'aggregator') await aggregator()
   else if (positionals[0] === 'heartbeats') await heartbeats()
   else if (positionals[0] === 'query') await query(Number(values.seconds ?? 8))
   else if (positionals[0] === 'neighbour') await neighbour(Number(values.seconds ?? 8))
   else if (positionals[0] === 'overload') await overload(Number(values.seconds ?? 5))
   else
     throw new Error(
-      `there is no bench "${positionals[0]}": forward, heartbeats, query, neighbour, overload, or none of them`,
+      `there is no bench "${positionals[0]}": forward, aggregator, heartbeats, query, neighbour, overload, or none of them`,
     )
   process.exit(0)
 }
