@@ -66,8 +66,8 @@ export const aggregatorSection: Section<AggregatorConfig> = {
     hotMinutes: integer(15, 1, 1440, 'How far back memory answers queries, minutes.'),
     hotBytes: bytes(512 * MIB, MIB, 'Most memory for recent points; reached, memory reaches back less far.'),
     rollupDays: integer(396, 2, 36_500, 'How long hourly and daily figures are kept, days.'),
-    insertRows: integer(50_000, 1, 10_000_000, 'An insert into ClickHouse is due when this many rows wait …'),
-    insertAfterMs: integer(1000, 1, 60_000, '… or the oldest of at least 2,000 waits this long, ms …'),
+    insertRows: integer(200_000, 1, 10_000_000, 'An insert into ClickHouse is due when this many rows wait …'),
+    insertAfterMs: integer(5000, 1, 60_000, '… or the oldest of at least 2,000 waits this long, ms …'),
     insertFewAfterMs: integer(5000, 1, 60_000, '… or the oldest of fewer waits this long, ms.'),
     waitingRowsMax: integer(
       2_000_000,
