@@ -8,6 +8,7 @@
  * since nowhere else can a query find it. So a reader takes memory first: from the floor on as it is, and below it
  * ClickHouse's points together with the late ones. There is no seam that a point could fall through.
  */
+import type { PointColumns } from './point-chains.ts'
 import { PointChains } from './point-chains.ts'
 
 export interface HotBounds {
@@ -83,6 +84,22 @@ export class HotSeries {
     if (time < pending.oldest) pending.oldest = time
     if (time > this.#newest) this.#newest = time
     this.#chains.add(slot, time, value, arrival)
+  }
+
+  /** Adds the points [start, end) that are not older than `oldest`, ms. @param slots the series of each point */
+  addAll(pending: Pending, slots: Int32Array, points: PointColumns, start: number, end: number, oldest: number): void {
+    const { times } = points
+    for (let i = start; i < end; i++) {
+      const time = times[i]!
+      if (time < oldest) continue
+      if (time < this.#floor) {
+        this.add(pending, slots[i]!, time, points.values[i]!, points.arrivals[i]!)
+        continue
+      }
+      if (time < pending.oldest) pending.oldest = time
+      if (time > this.#newest) this.#newest = time
+      this.#chains.addFrom(slots[i]!, points, i)
+    }
   }
 
   /** Adds a point that is stored already, before anything else is. */

@@ -22,6 +22,8 @@ const SHARED_TEXTS = 200_000
 
 export class SeriesRegistry {
   readonly #slots: (SeriesInfo | undefined)[] = []
+  #idWords: Uint32Array = new Uint32Array(4096)
+  readonly #tenants: string[] = []
   /** Labels as JSON, made when first asked for. */
   readonly #json: (string | undefined)[] = []
   readonly #free: number[] = []
@@ -62,6 +64,8 @@ export class SeriesRegistry {
       labels: info.labels.map(([k, v]): Label => [share(k), share(v)]),
     }
     this.#slots[slot] = stored
+    this.#keepId(slot, info.id)
+    this.#tenants[slot] = stored.tenant
     this.#byKey.set(key, slot)
     this.#slotsOf(stored, true)!.add(slot)
     return slot
@@ -70,6 +74,16 @@ export class SeriesRegistry {
   /** @param slot in use */
   get(slot: number): SeriesInfo {
     return this.#slots[slot]!
+  }
+
+  /** The ids of all slots: four words each, low first. Valid until a series is new. */
+  get idWords(): Uint32Array {
+    return this.#idWords
+  }
+
+  /** The tenants of all slots. */
+  get tenants(): readonly string[] {
+    return this.#tenants
   }
 
   /** The labels of a slot as compact JSON: what answers are ordered by. */
@@ -109,6 +123,15 @@ export class SeriesRegistry {
     this.#slots[slot] = undefined
     this.#json[slot] = undefined
     this.#free.push(slot)
+  }
+
+  #keepId(slot: number, id: SeriesId): void {
+    if (slot * 4 >= this.#idWords.length) {
+      const grown = new Uint32Array(Math.max(this.#idWords.length * 2, slot * 4 + 4))
+      grown.set(this.#idWords)
+      this.#idWords = grown
+    }
+    new Uint8Array(this.#idWords.buffer).set(id, slot * 16)
   }
 
   #slotsOf(info: SeriesInfo, make: boolean): Set<number> | undefined {

@@ -77,8 +77,10 @@ interface Stored {
 
 const TWO_32 = 4294967296
 const NEED_MAX = 100_000
-/** Samples that are taken in one turn of the event loop: about 15 ms. */
-const SLICE = 20_000
+/** Samples that are taken in one turn of the event loop: a few ms. */
+const SLICE = 10_000
+/** The same for definitions. */
+const DEFINITIONS_SLICE = 1000
 const SWEEP_EVERY_MS = 600_000
 const SWEEP_LATEST_MS = 1_200_000
 /** A session or page that nobody used for this long is forgotten. */
@@ -107,6 +109,8 @@ export class Intake {
     unreadable: 0,
   }
   #quarantined = 0
+  /** Used again for each part of a batch. */
+  #values: Float64Array = new Float64Array(SLICE)
 
   constructor(
     registry: SeriesRegistry,
@@ -173,7 +177,11 @@ export class Intake {
     this.#counts.batches++
     this.#counts.bytes += bytes.length
     const dictionary = this.#session(header)
-    for (const definition of definitions) dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
+    dictionary.usedAt = now // a sweep between two turns must not take it for idle
+    for (const [i, definition] of definitions.entries()) {
+      if (i > 0 && i % DEFINITIONS_SLICE === 0) await nextTurn()
+      dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
+    }
     const slots = new Int32Array(samples.count)
     const others = Uint32Array.from([...starts, ...extras.filter((extra) => extra.kind !== 'metadata')], (x) => x.ref)
     const otherSlots = new Int32Array(others.length)
@@ -242,47 +250,47 @@ export class Intake {
     now: number,
     aside: ExtrasOfBatch,
   ): Stored | undefined {
-    const { times, arrivals, exponents, words } = samples
-    const floats = new Float64Array(words.buffer)
     const oldest = now - this.#options.lateMaxMs
-    let expired = 0
-    const toHot = (i: number): void => {
-      const exponent = exponents[i]!
-      const value =
-        exponent === RAW_FLOAT ? floats[i]! : decimalValue((words[2 * i + 1]! | 0) * TWO_32 + words[2 * i]!, exponent)
-      this.#hot.add(pending, slots[i]!, times[i]!, value, arrivals[i]!)
+    const { times, arrivals } = samples
+    const toHot = (): void => {
+      const points = { times, arrivals, values: this.#valuesOf(samples, start, end) }
+      this.#hot.addAll(pending, slots, points, start, end, oldest)
     }
+    let expired = 0
     const received = [end - start + aside.received[0]!, ...aside.received.slice(1)]
     add(this.#counts.received, received)
-    const done = this.#store.add(end - start + aside.rows, (rows, uses, extraRows) => {
-      let before = -1
-      for (let i = start; i < end; i++) {
-        const time = times[i]!
-        if (time < oldest) {
-          expired++
-          continue
-        }
-        const slot = slots[i]!
+    const done = this.#store.add(end - start + aside.rows, ({ rows, extras, isDescribed, describe }) => {
+      expired = end - start - rows.append(this.#registry, samples, slots, start, end, oldest)
+      for (let i = start; i < end; i++)
+        if (!isDescribed(slots[i]!) && times[i]! >= oldest) describe(slots[i]!, this.#registry.get(slots[i]!))
+      toHot()
+      aside.fill(extras, (slot) => {
         const series = this.#registry.get(slot)
-        if (slot !== before) uses(slot, series)
-        before = slot
-        toHot(i)
-        rows.push(series.tenant, series.id, time, exponents[i]!, words[2 * i]!, words[2 * i + 1]!, arrivals[i]!)
-      }
-      aside.fill(extraRows, (slot) => {
-        const series = this.#registry.get(slot)
-        uses(slot, series)
+        if (!isDescribed(slot)) describe(slot, series)
         return series
       })
     })
     if (done === undefined) {
-      for (let i = start; i < end; i++) if (times[i]! >= oldest) toHot(i)
+      toHot()
       add(this.#counts.refused, received)
       return undefined
     }
     const gone = [expired, ...aside.expired.slice(1)]
     add(this.#counts.expired, gone)
     return { done, kinds: received.map((n, i) => n - gone[i]!) }
+  }
+
+  /** The values of the samples [start, end), each at its place; valid until the next call. */
+  #valuesOf({ exponents, words }: SampleColumns, start: number, end: number): Float64Array {
+    if (this.#values.length < end) this.#values = new Float64Array(Math.max(end, 2 * this.#values.length))
+    const values = this.#values
+    const floats = new Float64Array(words.buffer, words.byteOffset, exponents.length)
+    for (let i = start; i < end; i++) {
+      const exponent = exponents[i]!
+      values[i] =
+        exponent === RAW_FLOAT ? floats[i]! : decimalValue((words[2 * i + 1]! | 0) * TWO_32 + words[2 * i]!, exponent)
+    }
+    return values
   }
 
   /** Forgets sessions, references and series that nobody has used for an hour. */

@@ -1,15 +1,26 @@
 /**
- * Rows of `samples` on their way to ClickHouse, in columns that are the insert's bytes already: nothing is converted per
- * row but two times into 64-bit integers.
+ * Rows of `samples` on their way to ClickHouse, in columns that are the insert's bytes already. Rows come in the order of
+ * their senders' requests, so that times and arrivals are mostly those of the row before, and are converted once.
  */
-import type { SeriesId } from '../../proto/wire/labels.ts'
+import type { SampleColumns } from '../../proto/wire/batch.ts'
+import { ByteWriter } from '../../proto/wire/bytes.ts'
 import type { Column } from './native.ts'
-import { bytesOf, nativeBlock, stringColumn } from './native.ts'
+import { bytesOf, nativeBlock } from './native.ts'
 
 const TWO_32 = 4294967296
 const HOUR_MS = 3_600_000
+/** How a LowCardinality column says what its positions are and where its keys stand: in itself. */
+const LOW_CARDINALITY_UINT16 = 1
+const LOW_CARDINALITY_OWN_KEYS = 1 << 9
 
 export const SAMPLE_COLUMNS: readonly string[] = ['tenant', 'series', 'ts', 'e', 'v', 'at']
+
+/** What rows say of a series, by its slot. */
+export interface RowSeries {
+  /** Four words each, low first. */
+  readonly idWords: Uint32Array
+  readonly tenants: readonly string[]
+}
 
 export class RowBuffer {
   count = 0
@@ -17,50 +28,100 @@ export class RowBuffer {
   readonly hours: Set<number> = new Set()
   #tenants: string[] = []
   #tenant: Uint16Array
-  #series: Uint8Array
+  #series: Uint32Array
   #ts: Uint32Array
   #e: Uint8Array
   #v: Uint32Array
   #at: Uint32Array
-  #hour = Number.NaN
-
   constructor(capacity = 4096) {
     this.#tenant = new Uint16Array(capacity)
-    this.#series = new Uint8Array(capacity * 16)
+    this.#series = new Uint32Array(capacity * 4)
     this.#ts = new Uint32Array(capacity * 2)
     this.#e = new Uint8Array(capacity)
     this.#v = new Uint32Array(capacity * 2)
     this.#at = new Uint32Array(capacity * 2)
   }
 
+  /** Rows that it has memory for. */
+  get capacity(): number {
+    return this.#e.length
+  }
+
+  /** Forgets the rows and keeps the memory: blocks made of them are not valid any more. */
+  clear(): void {
+    this.count = 0
+    this.hours.clear()
+    this.#tenants = []
+  }
+
   /**
-   * @param time ms since the epoch; @param at µs since the epoch
-   * @param low low word of the value or mantissa, see SampleColumns
+   * Appends the samples [start, end) that are not older than `oldest`, ms. A loop over columns: a call for each sample would
+   * have to put its times on the heap.
+   * @param slots the series of each sample
+   * @returns how many
    */
-  push(tenant: string, id: SeriesId, time: number, exponent: number, low: number, high: number, at: number): void {
-    const i = this.count
-    if (i === this.#e.length) this.#grow()
-    this.#tenant[i] = this.#tenantNumber(tenant)
-    this.#series.set(id, i * 16)
-    putInt64(this.#ts, i, time)
-    this.#e[i] = exponent
-    this.#v[2 * i] = low
-    this.#v[2 * i + 1] = high
-    putInt64(this.#at, i, at)
-    const hour = Math.floor(time / HOUR_MS) * HOUR_MS
-    if (hour !== this.#hour) {
-      this.#hour = hour
-      this.hours.add(hour)
+  append(
+    { idWords, tenants }: RowSeries,
+    { times, arrivals, exponents, words }: SampleColumns,
+    slots: Int32Array,
+    start: number,
+    end: number,
+    oldest: number,
+  ): number {
+    while (this.count + end - start > this.capacity) this.#grow()
+    const [series, ts, v, at] = [this.#series, this.#ts, this.#v, this.#at]
+    let row = this.count
+    let tenant: string | undefined
+    let number = 0
+    let time = Number.NaN
+    let timeLow = 0
+    let timeHigh = 0
+    let arrival = Number.NaN
+    let arrivalLow = 0
+    let arrivalHigh = 0
+    for (let i = start; i < end; i++) {
+      if (times[i]! < oldest) continue
+      if (times[i] !== time) {
+        time = times[i]!
+        timeLow = time >>> 0
+        timeHigh = Math.floor(time / TWO_32)
+        this.hours.add(Math.floor(time / HOUR_MS) * HOUR_MS)
+      }
+      if (arrivals[i] !== arrival) {
+        arrival = arrivals[i]!
+        arrivalLow = arrival >>> 0
+        arrivalHigh = Math.floor(arrival / TWO_32)
+      }
+      const slot = slots[i]!
+      if (tenants[slot] !== tenant) {
+        tenant = tenants[slot]!
+        number = this.#tenantNumber(tenant)
+      }
+      this.#tenant[row] = number
+      series[4 * row] = idWords[4 * slot]!
+      series[4 * row + 1] = idWords[4 * slot + 1]!
+      series[4 * row + 2] = idWords[4 * slot + 2]!
+      series[4 * row + 3] = idWords[4 * slot + 3]!
+      ts[2 * row] = timeLow
+      ts[2 * row + 1] = timeHigh
+      this.#e[row] = exponents[i]!
+      v[2 * row] = words[2 * i]!
+      v[2 * row + 1] = words[2 * i + 1]!
+      at[2 * row] = arrivalLow
+      at[2 * row + 1] = arrivalHigh
+      row++
     }
-    this.count = i + 1
+    const appended = row - this.count
+    this.count = row
+    return appended
   }
 
   /** All rows as one block. */
   block(): Uint8Array[] {
     const n = this.count
     const columns: Column[] = [
-      { name: 'tenant', type: 'String', data: this.#tenantColumn() },
-      { name: 'series', type: 'UInt128', data: this.#series.subarray(0, n * 16) },
+      { name: 'tenant', type: 'LowCardinality(String)', data: this.#tenantColumn() },
+      { name: 'series', type: 'UInt128', data: bytesOf(this.#series.subarray(0, n * 4)) },
       { name: 'ts', type: "DateTime64(3, 'UTC')", data: bytesOf(this.#ts.subarray(0, n * 2)) },
       { name: 'e', type: 'UInt8', data: this.#e.subarray(0, n) },
       { name: 'v', type: 'Int64', data: bytesOf(this.#v.subarray(0, n * 2)) },
@@ -69,19 +130,19 @@ export class RowBuffer {
     return nativeBlock(n, columns)
   }
 
+  /** Version of the keys; sixteen-bit positions into keys that follow here; the keys; a position for each row. */
   #tenantColumn(): Uint8Array {
-    const tenants = this.#tenants
-    const numbers = this.#tenant
-    const n = this.count
-    return stringColumn(
-      (function* () {
-        for (let i = 0; i < n; i++) yield tenants[numbers[i]!]!
-      })(),
-    )
+    const out = new ByteWriter(64 + this.count * 2)
+    for (const word of [1, 0, LOW_CARDINALITY_UINT16 | LOW_CARDINALITY_OWN_KEYS, 0, this.#tenants.length, 0])
+      out.u32(word)
+    for (const tenant of this.#tenants) out.string(tenant)
+    out.u32(this.count)
+    out.u32(0)
+    out.bytes(bytesOf(this.#tenant.subarray(0, this.count)))
+    return out.view()
   }
 
   #tenantNumber(tenant: string): number {
-    if (this.#tenants[0] === tenant) return 0
     const known = this.#tenants.indexOf(tenant)
     return known >= 0 ? known : this.#tenants.push(tenant) - 1
   }
@@ -89,18 +150,12 @@ export class RowBuffer {
   #grow(): void {
     const capacity = this.#e.length * 2
     this.#tenant = grown(this.#tenant, new Uint16Array(capacity))
-    this.#series = grown(this.#series, new Uint8Array(capacity * 16))
+    this.#series = grown(this.#series, new Uint32Array(capacity * 4))
     this.#ts = grown(this.#ts, new Uint32Array(capacity * 2))
     this.#e = grown(this.#e, new Uint8Array(capacity))
     this.#v = grown(this.#v, new Uint32Array(capacity * 2))
     this.#at = grown(this.#at, new Uint32Array(capacity * 2))
   }
-}
-
-/** A whole number below 2^53 as two words, two's complement, low first. */
-function putInt64(words: Uint32Array, i: number, value: number): void {
-  words[2 * i] = value
-  words[2 * i + 1] = Math.floor(value / TWO_32)
 }
 
 function grown<T extends { set(from: T): void }>(from: T, into: T): T {

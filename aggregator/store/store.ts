@@ -37,6 +37,15 @@ export interface StoreOptions {
   readonly log: Logger
 }
 
+/** Where a batch is put. */
+export interface Filled {
+  readonly rows: RowBuffer
+  readonly extras: ExtraRows
+  /** Whether the definition of a slot was stored today. */
+  readonly isDescribed: (slot: number) => boolean
+  readonly describe: (slot: number, series: SeriesInfo) => void
+}
+
 /** Rows written by the caller, and what waits for them. */
 interface Filling {
   readonly rows: RowBuffer
@@ -48,6 +57,10 @@ interface Filling {
 }
 
 const FEW_ROWS = 2000
+const ROWS_AT_FIRST = 1024
+/** Memory of rows is kept for the next insert up to so many times its usual size. */
+const SPARE_INSERTS = 4
+const NEVER = 0
 const RETRY_PAUSE_MS = 200
 const RETRY_PAUSE_MAX_MS = 5000
 const DAY_MS = 86_400_000
@@ -66,7 +79,9 @@ export class Store implements Service {
   #loop: Promise<void> | undefined
   #problem: string | undefined
   /** Day on which the definition of a slot was stored last, days since the epoch. */
-  readonly #described = new Map<number, number>()
+  #described: Uint16Array = new Uint16Array(1024)
+  /** Memory of rows that were stored, for the next ones. */
+  #spare: RowBuffer | undefined
   #counts = { stored: 0, inserts: 0, failures: 0, refused: 0 }
 
   constructor(db: Database, marks: Marks, options: StoreOptions) {
@@ -120,27 +135,27 @@ export class Store implements Service {
    * @param fill writes them and says which series they are of
    * @returns when everything is stored; undefined when there is no room, and then nothing was taken
    */
-  add(
-    rows: number,
-    fill: (buffer: RowBuffer, uses: (slot: number, series: SeriesInfo) => void, extras: ExtraRows) => void,
-  ): Promise<void> | undefined {
+  add(rows: number, fill: (into: Filled) => void): Promise<void> | undefined {
     if (this.#stopped || (rows > 0 && this.waiting > 0 && this.waiting + rows > this.#options.rowsMax)) {
       this.#counts.refused += rows
       return undefined
     }
     this.#filling ??= {
-      rows: new RowBuffer(Math.max(rows, 1024)),
+      rows: this.#spare ?? new RowBuffer(Math.max(rows, ROWS_AT_FIRST)),
       extras: new ExtraRows(),
       definitions: new Map(),
       waiting: [],
       since: this.#options.clock.monotonic(),
     }
+    this.#spare = undefined
     const { rows: buffer, extras, definitions, waiting } = this.#filling
-    const today = Math.floor(this.#options.clock.now() / DAY_MS)
-    const uses = (slot: number, series: SeriesInfo): void => {
-      if (this.#described.get(slot) !== today) definitions.set(slot, series)
-    }
-    fill(buffer, uses, extras)
+    const today = this.#today()
+    fill({
+      rows: buffer,
+      extras,
+      isDescribed: (slot) => this.#described[slot] === today,
+      describe: (slot, series) => void definitions.set(slot, series),
+    })
     const stored = new Promise<void>((resolve) => waiting.push(resolve))
     if (sizeOf(this.#filling) >= this.#options.insertRows) this.#awake()
     return stored
@@ -163,7 +178,7 @@ export class Store implements Service {
 
   /** A slot was given back: it may be another series next time. */
   forget(slot: number): void {
-    this.#described.delete(slot)
+    if (slot < this.#described.length) this.#described[slot] = NEVER
   }
 
   async #run(): Promise<void> {
@@ -177,11 +192,20 @@ export class Store implements Service {
         continue
       }
       this.#writing = filling
+      const failuresBefore = this.#counts.failures
       await this.#write(filling)
       this.#writing = undefined
       this.#counts.stored += sizeOf(filling)
+      this.#keep(filling.rows, failuresBefore)
       for (const answer of filling.waiting) answer()
     }
+  }
+
+  /** What an attempt that failed was given may still be on its way out of this process: that memory is not used again. */
+  #keep(rows: RowBuffer, failuresBefore: number): void {
+    if (this.#counts.failures !== failuresBefore || rows.capacity > SPARE_INSERTS * this.#options.insertRows) return
+    rows.clear()
+    this.#spare = rows
   }
 
   /** Waits until an insert is worth its price, or somebody waits for it. */
@@ -215,9 +239,9 @@ export class Store implements Service {
 
   async #write({ rows, extras, definitions }: Filling): Promise<void> {
     const { database, faults } = this.#options
-    const today = Math.floor(this.#options.clock.now() / DAY_MS)
+    const today = this.#today()
     await this.#insist('definitions', () => insertSeries(this.#db, database, [...definitions.values()], today))
-    for (const slot of definitions.keys()) this.#described.set(slot, today)
+    for (const slot of definitions.keys()) this.#wasDescribed(slot, today)
     if (rows.count > 0)
       await this.#insist('rows', () => this.#db.insert(`${database}.samples`, SAMPLE_COLUMNS, rows.block()))
     for (const { table, columns, block } of await extras.tables())
@@ -243,6 +267,19 @@ export class Store implements Service {
         await sleep(pause)
       }
     }
+  }
+
+  #today(): number {
+    return Math.floor(this.#options.clock.now() / DAY_MS)
+  }
+
+  #wasDescribed(slot: number, day: number): void {
+    if (slot >= this.#described.length) {
+      const grown = new Uint16Array(Math.max(2 * this.#described.length, slot + 1))
+      grown.set(this.#described)
+      this.#described = grown
+    }
+    this.#described[slot] = day
   }
 
   #awake(): void {
