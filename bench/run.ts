@@ -44,7 +44,7 @@ const QUERY_TURNS = 3
 const HEARTBEATS = { daemons: 30_000, connections: 200, rounds: 2, perSecond: 10_000 }
 const HEARTBEAT_PAIRS = 5
 
-const AGGREGATOR_ROUNDS = { cold: 24, pair: 24 }
+const AGGREGATOR_ROUNDS = { cold: 20, pair: 16 }
 const AGGREGATOR_ROUNDS_PER_SECOND = 2
 
 type Figures = Record<string, number>
