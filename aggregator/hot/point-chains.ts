@@ -111,12 +111,12 @@ export class PointChains {
     if (this.isEmpty(slot)) return Number.NEGATIVE_INFINITY
     if (this.#unordered[slot] === 1) this.#order(slot)
     const block = this.#last[slot]!
-    const slab = this.#slabs[(block / SLAB_BLOCKS) | 0]!
-    const at = (block % SLAB_BLOCKS) * BLOCK
-    for (let i = at + this.#fill[slot]! - 1; i >= at; i--) {
-      const time = slab.times[i]!
+    const { points } = this.#slabs[(block / SLAB_BLOCKS) | 0]!
+    const at = (block % SLAB_BLOCKS) * BLOCK * WIDTH
+    for (let i = at + (this.#fill[slot]! - 1) * WIDTH; i >= at; i -= WIDTH) {
+      const time = points[i]!
       if (time < from) return Number.NEGATIVE_INFINITY
-      if (time <= to && Number.isFinite(slab.values[i])) return time
+      if (time <= to && Number.isFinite(points[i + 1])) return time
     }
     // Seldom: chains lead forward only.
     let latest = Number.NEGATIVE_INFINITY
