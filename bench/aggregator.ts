@@ -29,7 +29,6 @@ export interface AggregatorPair {
 }
 
 export interface AggregatorBench {
-  readonly cold: AggregatorPair
   readonly pairs: readonly AggregatorPair[]
   /** Resident memory at its highest, MiB. */
   readonly peakMib: { readonly prometheus: number; readonly aggregator: number; readonly engine: number }
@@ -53,8 +52,12 @@ export interface AggregatorLoad {
 const MILLION = 1e6
 const STEP_MS = 15_000
 
-/** @param prometheus the command */
-export async function measureAggregator(prometheus: string, load: AggregatorLoad): Promise<AggregatorBench> {
+/** @param prometheus the command; @param report is given each pair as it comes */
+export async function measureAggregator(
+  prometheus: string,
+  load: AggregatorLoad,
+  report: (name: 'cold' | 'warm', pair: AggregatorPair) => void,
+): Promise<AggregatorBench> {
   const { nodes, rounds, pairs, roundsPerSecond } = load
   const job: LoadJob = {
     nodes,
@@ -82,15 +85,19 @@ export async function measureAggregator(prometheus: string, load: AggregatorLoad
       sums.value += sent.sum
       return { prometheus: theirs, ...pair }
     }
-    const cold = await measurePair(0, rounds.cold)
+    report('cold', await measurePair(0, rounds.cold))
     const found: AggregatorPair[] = []
-    for (let at = rounds.cold; at < job.rounds; at += rounds.pair) found.push(await measurePair(at, at + rounds.pair))
+    for (let at = rounds.cold; at < job.rounds; at += rounds.pair) {
+      const pair = await measurePair(at, at + rounds.pair)
+      found.push(pair)
+      report('warm', pair)
+    }
     const peakMib = { prometheus: peer.peakMib(), ...ours.peakMib() }
     same('Prometheus', await peer.holds((job.rounds * STEP_MS) / 1000), sums)
     await ours.stop()
     const { holds, ...disk } = await inspect(join(directory, 'aggregator', 'engine'))
     same('ClickHouse', holds, sums)
-    return { cold, pairs: found, peakMib, disk }
+    return { pairs: found, peakMib, disk }
   } finally {
     for (const stop of stops) await stop()
     talker.end()

@@ -111,12 +111,6 @@ async function aggregator(): Promise<void> {
     throw new Error(
       'FLEETMETER_TEST_PROMETHEUS_3 names no Prometheus 3: build one with "go build -C test/interop/prometheus-3 -mod=mod -tags remove_all_sd -o /tmp/prometheus-3 github.com/prometheus/prometheus/cmd/prometheus"',
     )
-  const { cold, pairs, peakMib, disk } = await measureAggregator(prometheus, {
-    nodes: NODES,
-    rounds: AGGREGATOR_ROUNDS,
-    pairs: FORWARD_PAIRS,
-    roundsPerSecond: AGGREGATOR_ROUNDS_PER_SECOND,
-  })
   const ratio = (pair: AggregatorPair): number => (pair.aggregator + pair.engine) / pair.prometheus
   console.log(
     '| CPU s / million samples | aggregator | engine | Prometheus | × | loop delay p99, ms: collector | aggregator |',
@@ -127,8 +121,16 @@ async function aggregator(): Promise<void> {
     const figures = [pair.aggregator, pair.engine, pair.prometheus, ratio(pair), delay.collector, delay.aggregator]
     console.log(`| ${[name, ...figures.map((n) => n.toFixed(2))].join(' | ')} |`)
   }
-  row('cold', cold)
-  for (const pair of pairs) row('warm', pair)
+  const { pairs, peakMib, disk } = await measureAggregator(
+    prometheus,
+    {
+      nodes: NODES,
+      rounds: AGGREGATOR_ROUNDS,
+      pairs: FORWARD_PAIRS,
+      roundsPerSecond: AGGREGATOR_ROUNDS_PER_SECOND,
+    },
+    row,
+  )
   console.log(`\nmedian × ${quantiles(pairs.map(ratio)).p50.toFixed(2)}`)
   console.log(`peak memory, MiB: ${JSON.stringify(peakMib, (_, n) => (typeof n === 'number' ? Math.round(n) : n))}`)
   console.log(
