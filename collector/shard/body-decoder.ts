@@ -37,6 +37,7 @@ import { REFUSAL_CODES } from './refusals.ts'
 import type { Scratch } from './scratch.ts'
 import { refusedSeries } from './scratch.ts'
 import type { SeriesBounds, SeriesShares } from './series-shares.ts'
+import { keyBytesMax } from './series-shares.ts'
 import type { SeriesTable } from './series-table.ts'
 import { KEY_CANONICAL, KEY_PROTOBUF } from './series-table.ts'
 
@@ -513,7 +514,11 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   }
 
   #isKeyKept(series: number): boolean {
-    return !this.table.hasKey(series) || this.table.keys.entries < this.#limits.seriesMax * KEYS_PER_SERIES
+    const { keys } = this.table
+    return (
+      !this.table.hasKey(series) ||
+      (keys.entries < this.#limits.seriesMax * KEYS_PER_SERIES && keys.bytes < keyBytesMax(this.#limits))
+    )
   }
 }
 

@@ -8,17 +8,31 @@ export interface SeriesBounds {
   readonly seriesPerSenderMax: number
 }
 
+const MIB = 1024 * 1024
+/** Labels and their index, of all spellings, on average for each series that there is room for; and what few series may have. */
+const KEY_BYTES_PER_SERIES = 1024
+const KEY_BYTES_MIN = 64 * MIB
+/** A shard's index is in one memory of 4 GiB, and doubles parts of itself on the way. */
+const KEY_BYTES_MAX = 2048 * MIB
+
+/** Most memory for label blocks and their index, bytes: label limits alone would allow half a megabyte a series. */
+export function keyBytesMax({ seriesMax }: Pick<SeriesBounds, 'seriesMax'>): number {
+  return Math.min(KEY_BYTES_MAX, Math.max(KEY_BYTES_MIN, seriesMax * KEY_BYTES_PER_SERIES))
+}
+
 /** Of series that a journal brought: whose they were is not written there. */
 const NOBODY = 0
 
 export class SeriesShares {
   readonly #bounds: SeriesBounds
+  readonly #keyBytesMax: number
   readonly #numbers = new Map<string, number>()
   #bySender: number[] = [0]
   #byTenant: number[] = []
 
   constructor(bounds: SeriesBounds) {
     this.#bounds = bounds
+    this.#keyBytesMax = keyBytesMax(bounds)
   }
 
   /** The number of a sender, to be kept with its series. @param sender undefined: not known */
@@ -34,7 +48,7 @@ export class SeriesShares {
   /** The bound that one more series would be beyond; undefined: there is room. */
   boundFor(table: SeriesTable, tenant: number, sender: number): SeriesBound | undefined {
     const { seriesMax, seriesPerTenantMax, seriesPerSenderMax } = this.#bounds
-    if (table.count >= seriesMax) return 'series_max'
+    if (table.count >= seriesMax || table.keys.bytes >= this.#keyBytesMax) return 'series_max'
     if ((this.#byTenant[tenant] ?? 0) >= seriesPerTenantMax) return 'series_per_tenant_max'
     if (sender !== NOBODY && this.#bySender[sender]! >= seriesPerSenderMax) return 'series_per_sender_max'
     return undefined

@@ -12,7 +12,7 @@ import type { MetadataRanges } from '../../../proto/wire/remote-write-2.ts'
 import type { KeyIndex, MakeKeys } from '../key-index.ts'
 import { PortableKeys } from '../key-index.ts'
 import type { Core } from './load-core.ts'
-import { newCore } from './load-core.ts'
+import { coreError, newCore } from './load-core.ts'
 
 const MOST_U32 = 0xffffffff
 
@@ -79,11 +79,19 @@ export class FastKeys implements KeyIndex {
   }
 
   find(bytes: Uint8Array, _view: DataView, start: number, end: number, scope: number): number {
-    return this.#core.find(this.#stage(bytes, start, end), end - start, scope)
+    try {
+      return this.#core.find(this.#stage(bytes, start, end), end - start, scope)
+    } catch (error) {
+      throw coreError(error)
+    }
   }
 
   remember(bytes: Uint8Array, _view: DataView, start: number, end: number, scope: number, series: number): number {
-    return this.#core.remember(this.#stage(bytes, start, end), end - start, scope, series)
+    try {
+      return this.#core.remember(this.#stage(bytes, start, end), end - start, scope, series)
+    } catch (error) {
+      throw coreError(error)
+    }
   }
 
   key(entry: number): Uint8Array {
@@ -135,10 +143,14 @@ export class FastKeys implements KeyIndex {
 
   /** @returns the length of the message in the core's output; -1 when the body is not for here */
   #decode(body: Uint8Array, bytesMax: number): number {
-    const input = this.#core.input(body.length)
-    if (input === 0) return -1
-    this.#memory().set(body, input)
-    return this.#core.unsnap(body.length, Math.min(bytesMax, MOST_U32))
+    try {
+      const input = this.#core.input(body.length)
+      if (input === 0) return -1
+      this.#memory().set(body, input)
+      return this.#core.unsnap(body.length, Math.min(bytesMax, MOST_U32))
+    } catch (error) {
+      throw coreError(error)
+    }
   }
 
   #giveMetadata(count: number, sink: PlainSink2): void {

@@ -41,10 +41,15 @@ let compiled: WebAssembly.Module | null | undefined
 export function newCore(seed: number): Core | undefined {
   compiled ??= compile()
   if (compiled === null) return undefined
-  const { exports } = new WebAssembly.Instance(compiled, { env: { abort } })
+  const { exports } = new WebAssembly.Instance(compiled, { env: { abort: outOfMemory } })
   const core = exports as unknown as Core
   core.init(seed | 0, Math.imul(seed, 0x9e3779b1))
   return core
+}
+
+/** What a call of the core threw, as it is to be told: it traps only where its memory cannot grow any more. */
+export function coreError(error: unknown): unknown {
+  return error instanceof WebAssembly.RuntimeError ? memoryError(error) : error
 }
 
 function compile(): WebAssembly.Module | null {
@@ -58,7 +63,13 @@ function compile(): WebAssembly.Module | null {
   }
 }
 
-/** Only memory that cannot grow any more ends here. */
-function abort(): never {
-  throw new Error('The memory for series is full (4 GiB): use more shards or a smaller series_max')
+/** The runtime's own word for the same. */
+function outOfMemory(): never {
+  throw memoryError(undefined)
+}
+
+function memoryError(cause: unknown): Error {
+  const text =
+    'The memory for series cannot grow (a shard has 4 GiB at most, and what the system gives): use more shards or a smaller series_max'
+  return new Error(text, { cause })
 }

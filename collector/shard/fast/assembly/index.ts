@@ -9,6 +9,8 @@
  *
  * Whatever is read here, the portable reader would read the same; whatever is doubtful is left to it. Lengths are compared with
  * what is left before they are believed; buffers have slack for loads and stores of 64 bytes past their end.
+ *
+ * Where memory cannot grow, an allocation traps: what says how large a buffer is, is set behind it.
  */
 
 const SLACK: usize = 128
@@ -16,6 +18,8 @@ const INPUT_BYTES_MAX: usize = 4 << 20
 const OUTPUT_BYTES_MAX: usize = 16 << 20
 const COLUMN_LENGTH: u32 = 1 << 16
 const KEY_CHUNK: usize = 1 << 18
+/** A staging area of this size stays; one label block may be as large as a body. */
+const STAGING_KEPT: usize = 1 << 16
 const NONE: i32 = -1
 
 // An entry: a label block as sent, and the series it leads to.
@@ -101,9 +105,13 @@ export function init(seedLow: u32, seedHigh: u32): void {
 export function input(size: u32): usize {
   if (<usize>size > INPUT_BYTES_MAX) return 0
   if (<usize>size > inputBytes) {
-    if (inputAt != 0) heap.free(inputAt)
-    inputBytes = roomFor(<usize>size)
-    inputAt = heap.alloc(inputBytes + SLACK)
+    const before = inputAt
+    inputAt = 0
+    inputBytes = 0
+    heap.free(before)
+    const room = roomFor(<usize>size)
+    inputAt = heap.alloc(room + SLACK)
+    inputBytes = room
   }
   return inputAt
 }
@@ -163,9 +171,13 @@ export function unsnap(length: u32, max: u32): i32 {
   }
   if (stated > (max as u64) || stated > (OUTPUT_BYTES_MAX as u64)) return -1
   if ((stated as usize) > outputBytes) {
-    if (outputAt != 0) heap.free(outputAt)
-    outputBytes = roomFor(stated as usize)
-    outputAt = heap.alloc(outputBytes + SLACK)
+    const before = outputAt
+    outputAt = 0
+    outputBytes = 0
+    heap.free(before)
+    const room = roomFor(stated as usize)
+    outputAt = heap.alloc(room + SLACK)
+    outputBytes = room
   }
   const first = outputAt
   const last = outputAt + <usize>stated
@@ -394,12 +406,16 @@ export function metadataPushed(): u32 {
   return metadataCount
 }
 
-/** Room for so many bytes that are to be looked up or remembered. */
+/** Room for so many bytes that are to be looked up or remembered. More than is usual is kept until the next call only. */
 export function staging(size: u32): usize {
-  if (<usize>size + SLACK > stagingBytes) {
-    if (stagingAt != 0) heap.free(stagingAt)
-    stagingBytes = <usize>size * 2 + SLACK
-    stagingAt = heap.alloc(stagingBytes)
+  const room = max(<usize>size, STAGING_KEPT)
+  if (room != stagingBytes) {
+    const before = stagingAt
+    stagingAt = 0
+    stagingBytes = 0
+    heap.free(before)
+    stagingAt = heap.alloc(room + SLACK)
+    stagingBytes = room
   }
   return stagingAt
 }
@@ -671,8 +687,9 @@ function keep(at: usize, size: u32): usize {
   const length = (<usize>size + 7) & ~7
   if (keysAt + length > keysEnd) {
     const chunk = length > KEY_CHUNK ? length : KEY_CHUNK
-    keysAt = heap.alloc(chunk)
-    keysEnd = keysAt + chunk
+    const at = heap.alloc(chunk)
+    keysAt = at
+    keysEnd = at + chunk
     keyBytes += <f64>chunk
   }
   const key = keysAt
@@ -688,15 +705,19 @@ function place(entry: i32): void {
 }
 
 function grow(): void {
-  entryCapacity *= 2
-  entries = heap.realloc(entries, <usize>entryCapacity * ENTRY_BYTES)
-  heap.free(slots)
+  const capacity = entryCapacity * 2
+  entries = heap.realloc(entries, <usize>capacity * ENTRY_BYTES)
+  const before = slots
   makeSlots((slotMask + 1) * 2)
+  heap.free(before)
+  // Last: where there was no memory for either, the index is as it was.
+  entryCapacity = capacity
   for (let entry = 0; entry < entryCount; entry++) place(entry)
 }
 
 function makeSlots(length: u32): void {
-  slots = heap.alloc(<usize>length * 4)
+  const bytes = <usize>length * 4
+  slots = heap.alloc(bytes)
   slotMask = length - 1
   memory.fill(slots, 0xff, <usize>length * 4)
 }
