@@ -168,7 +168,7 @@ export class ForwardService implements Service {
     if (generation !== this.#generation) return // of a shard that is no more: it is all made again
     // Batches cut before a rewind are made again: it came after this tick in the thread, and before its reply here.
     if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
-    if (snapshot.due && batches.length > 0) this.#again = true
+    if (snapshot.emitting || (snapshot.due && batches.length > 0)) this.#again = true
     if (emission !== undefined) this.#hand(emission)
   }
 

@@ -7,12 +7,12 @@
  * @see J. R. Shewchuk, Adaptive Precision Floating-Point Arithmetic (1997), section 2.4
  */
 
-/** Terms from here on are kept apart: the rest cannot overflow on the way, whatever the order. */
-const HUGE = 2 ** 960
 /** Every double is a whole multiple of 2^-1074. */
 const UNIT_BITS = 1074
 
 export class ExactSum {
+  /** Terms from here on are kept apart: the rest cannot overflow on the way, whatever the order. A term below is its own sum. */
+  static readonly PLAIN_MAX: number = 2 ** 960
   /** The largest of the list, and the others, smallest first: usually there are none, and no array is made for them. */
   #top = 0
   #rest: number[] | undefined = undefined
@@ -21,7 +21,7 @@ export class ExactSum {
   #special = 0
 
   add(term: number): void {
-    if (!(Math.abs(term) < HUGE)) {
+    if (!(Math.abs(term) < ExactSum.PLAIN_MAX)) {
       if (!Number.isFinite(term)) this.#special += term
       else if (this.#huge === undefined) this.#huge = [term]
       else this.#huge.push(term)

@@ -1,13 +1,9 @@
-/** Folds the points of a settled window into the states of its groups, series by series. */
+/** Folds the points of a window into the states of its groups, series by series and piece by piece. */
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
+import { GroupColumns } from './group-columns.ts'
 import type { Needs } from './group-state.ts'
-import { GroupState } from './group-state.ts'
 import type { Memberships } from './memberships.ts'
-import type { GroupKey } from './output-labels.ts'
-import type { Window } from './window.ts'
-
-/** States by rule and group. */
-export type Folded = Map<number, Map<GroupKey, GroupState>>
+import type { Points } from './points.ts'
 
 /** What folding needs to know besides the points. */
 export interface FoldFrame {
@@ -19,99 +15,75 @@ export interface FoldFrame {
   readonly counters: boolean
 }
 
-/**
- * @param before the window before, settled: the newest point of a series there is what its counters grow from
- * @param only fold the groups of these memberships; the others are not in the result. A group without samples is, as empty
- */
-export function foldWindow(
-  frame: FoldFrame,
-  window: Window,
-  before: Window | undefined,
-  only: ReadonlySet<number> | undefined,
-): Folded {
-  const groups = new Groups(frame)
-  if (only !== undefined) for (const membership of only) groups.open(membership)
-  const growth = new Growth()
-  const { ref, membership, count } = window
-  let baseline = 0
-  for (let start = 0, end = 0; start < count; start = end) {
-    const series = ref[start]!
-    for (end = start + 1; end < count && ref[end] === series; end++);
-    const states = groups.of(membership[end - 1]!, only === undefined)
-    if (states.length === 0) continue
-    for (const { state, needs } of states) foldRun(state, needs, window, start, end)
-    if (!frame.counters) continue
-    growth.begin()
-    if (before !== undefined) {
-      while (baseline < before.count && before.ref[baseline]! < series) baseline++
-      for (; baseline < before.count && before.ref[baseline] === series; baseline++)
-        growth.baseline(before.values[baseline]!)
-    }
-    for (let i = start; i < end; i++) growth.read(window.values[i]!)
-    for (const { state, needs } of states) if (needs.increase) growth.addTo(state)
-  }
-  return groups.folded
-}
-
-function foldRun(state: GroupState, needs: Needs, window: Window, start: number, end: number): void {
-  const { values, words, before } = window
-  for (let i = start; i < end; i++) {
-    const value = values[i]!
-    // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
-    if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) continue
-    state.add(needs, window.end - before[i]!, value)
-  }
-}
-
-interface Target {
-  readonly state: GroupState
-  readonly needs: Needs
-}
-
-/** The states of a window's groups, as they are met. */
-class Groups {
-  readonly folded: Folded = new Map()
+export class WindowFold {
+  /** By index of the rule, those that have groups. */
+  readonly columns: Map<number, GroupColumns> = new Map()
   readonly #frame: FoldFrame
-  readonly #byMembership = new Map<number, readonly Target[]>()
+  /** End of the window, ms. */
+  readonly #end: number
+  readonly #all: boolean
+  readonly #growth = new Growth()
 
-  constructor(frame: FoldFrame) {
+  /** @param only fold the groups of these memberships; the others are not in the result. A group without samples is, as empty */
+  constructor(frame: FoldFrame, end: number, only: ReadonlySet<number> | undefined) {
     this.#frame = frame
+    this.#end = end
+    this.#all = only === undefined
+    for (const membership of only ?? []) {
+      const share = frame.memberships.shareOf(membership, frame.lane)
+      for (const [i, rule] of (share?.rules ?? []).entries()) this.#columnsOf(rule).row(share!.groups[i]!, true)
+    }
   }
 
-  /** Makes the groups of a membership part of the result. */
-  open(membership: number): void {
-    this.of(membership, true)
-  }
-
-  /** The states that a series of this membership is folded into. @param make those that are not there yet */
-  of(membership: number, make: boolean): readonly Target[] {
-    const known = this.#byMembership.get(membership)
-    if (known !== undefined) return known
-    const { memberships, lane, needs } = this.#frame
-    const states: Target[] = []
-    for (const share of memberships.get(membership).shares) {
-      if (share.lane !== lane) continue
+  /**
+   * Folds a piece of the window, settled.
+   * @param before the piece of the same series of the window before, settled: the newest point of a series there is what its
+   *   counters grow from
+   */
+  fold(points: Points, before: Points | undefined): void {
+    const { memberships, lane, counters } = this.#frame
+    const { ref, membership, count, values } = points
+    let baseline = 0
+    for (let start = 0, end = 0; start < count; start = end) {
+      const series = ref[start]!
+      for (end = start + 1; end < count && ref[end] === series; end++);
+      const share = memberships.shareOf(membership[end - 1]!, lane)
+      if (share === undefined) continue
+      if (counters) {
+        this.#growth.begin()
+        if (before !== undefined) {
+          while (baseline < before.count && before.ref[baseline]! < series) baseline++
+          for (; baseline < before.count && before.ref[baseline] === series; baseline++)
+            this.#growth.baseline(before.values[baseline]!)
+        }
+        for (let i = start; i < end; i++) this.#growth.read(values[i]!)
+      }
       for (let i = 0; i < share.rules.length; i++) {
-        const rule = share.rules[i]!
-        const state = this.#state(rule, memberships.groupKey(rule, share.groups[i]!), make)
-        if (state !== undefined) states.push({ state, needs: needs[rule]! })
+        const columns = this.#columnsOf(share.rules[i]!)
+        const row = columns.row(share.groups[i]!, this.#all)
+        if (row < 0) continue
+        this.#foldRun(columns, row, points, start, end)
+        if (columns.needs.increase) this.#growth.addTo(columns, row)
       }
     }
-    this.#byMembership.set(membership, states)
-    return states
   }
 
-  #state(rule: number, key: GroupKey, make: boolean): GroupState | undefined {
-    let groups = this.folded.get(rule)
-    let state = groups?.get(key)
-    if (state !== undefined || !make) return state
-    if (groups === undefined) {
-      groups = new Map()
-      this.folded.set(rule, groups)
+  #foldRun(columns: GroupColumns, row: number, { values, words, before }: Points, start: number, end: number): void {
+    for (let i = start; i < end; i++) {
+      const value = values[i]!
+      // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
+      if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) continue
+      columns.add(row, this.#end - before[i]!, value)
     }
-    state = new GroupState(this.#frame.needs[rule]!)
-    groups.set(key, state)
-    return state
+  }
+
+  #columnsOf(rule: number): GroupColumns {
+    let columns = this.columns.get(rule)
+    if (columns === undefined) {
+      columns = new GroupColumns(this.#frame.needs[rule]!)
+      this.columns.set(rule, columns)
+    }
+    return columns
   }
 }
 
@@ -145,7 +117,9 @@ class Growth {
     this.#last = value
   }
 
-  addTo(state: GroupState): void {
+  addTo(columns: GroupColumns, row: number): void {
+    if (this.#steps === 0) return
+    const state = columns.stateOf(row)
     state.steps += this.#steps
     for (const term of this.#terms) state.increase?.add(term)
   }

@@ -15,11 +15,13 @@ export interface Needs {
   readonly increase: boolean
   readonly values: boolean
   readonly buckets: boolean
+  /** All outputs follow from a row of a part's columns, without a state. */
+  readonly rowSuffices: boolean
 }
 
 export function needsOf(rule: Rule): Needs {
   const kinds = new Set(rule.outputs.map(({ kind }) => kind))
-  return {
+  const needs = {
     sum: kinds.has('sum') || kinds.has('avg') || kinds.has('histogram'),
     extremes: kinds.has('min') || kinds.has('max'),
     last: kinds.has('last'),
@@ -27,6 +29,7 @@ export function needsOf(rule: Rule): Needs {
     values: kinds.has('quantiles'),
     buckets: kinds.has('histogram'),
   }
+  return { ...needs, rowSuffices: !(needs.increase || needs.values || needs.buckets) }
 }
 
 /** Only what is needed is there. */
@@ -79,7 +82,7 @@ export class GroupState {
 }
 
 /** A total order of doubles: -Inf … -0, +0 … +Inf, NaN. */
-function above(a: number, b: number): boolean {
+export function above(a: number, b: number): boolean {
   if (a === b) return a === 0 && Object.is(b, -0) && Object.is(a, 0)
   return a > b || (Number.isNaN(a) && !Number.isNaN(b))
 }

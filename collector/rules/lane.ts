@@ -1,10 +1,9 @@
 /** The windows of the rules that have one interval and grace: which are open, which hold something new, and which are done with. */
 import type { LaneShape } from './memberships.ts'
-import type { Sorter } from './window.ts'
+import type { Points, Sorter } from './points.ts'
 import { Window } from './window.ts'
 
 const MICROS = 1000
-const SOURCES = 256
 /** A window that late points dribble into is given out again this often at most, ms: folding it costs the same for one point. */
 export const AMEND_EVERY_MS = 5000
 
@@ -76,10 +75,7 @@ export class Lane {
 
   /** Counts the point that was just put as one that is not stored. */
   countDropped(source: number): void {
-    const window = this.#current
-    if (window === undefined) return // counted when its window was there
-    window.dropped ??= new Uint32Array(SOURCES)
-    window.dropped[source]!++
+    this.#current?.countDropped(source, 1) // else it was counted when its window was there
   }
 
   /** When the window of a time is due, ms. */
@@ -119,15 +115,18 @@ export class Lane {
     return urgent || now >= this.#closes(window.end) || Math.abs(now - window.emittedAt) >= AMEND_EVERY_MS
   }
 
-  /** Sorts late points in, and notes whose groups they change: here, and where these are what counters go on from. */
-  settle(window: Window, sorter: Sorter): void {
-    if (window.settled === window.count) return
+  /** Sorts late points of a piece in, and notes whose groups they change: here, and where these are what counters go on from. */
+  settle(window: Window, piece: Points, sorter: Sorter): void {
+    if (piece.settled === piece.count) return
     const next = this.shape.counters ? this.#windows.get(window.end + this.shape.intervalMs) : undefined
     for (const { emittedAt, stirred } of next === undefined ? [window] : [window, next]) {
       if (emittedAt === undefined) continue
-      for (let i = window.settled; i < window.count; i++) stirred.add(window.membership[i]!)
+      for (let i = piece.settled; i < piece.count; i++) stirred.add(piece.membership[i]!)
     }
-    this.#budget.points -= window.settle(sorter)
+    window.fresh -= piece.count - piece.settled
+    const superfluous = piece.settle(sorter)
+    window.count -= superfluous
+    this.#budget.points -= superfluous
   }
 
   /** All but those that were closed at a time, ms, are given out once more. */
@@ -166,7 +165,7 @@ export class Lane {
     const { intervalMs } = this.shape
     // Below the floor, only the window before the first complete one is of use.
     if (known !== undefined || at > this.#closes(end) * MICROS || end - intervalMs < this.floor) return known
-    const window = new Window(end, this.#windows.get(end - intervalMs)?.count ?? 0)
+    const window = new Window(end)
     this.#windows.set(end, window)
     return window
   }
@@ -193,5 +192,5 @@ export class Lane {
 
 /** Something came since it was last given out. */
 function isPending(window: Window): boolean {
-  return window.emittedAt === undefined || window.settled < window.count || window.stirred.size > 0
+  return window.emittedAt === undefined || window.fresh > 0 || window.stirred.size > 0
 }

@@ -124,6 +124,23 @@ export class Memberships {
     return this.#all[number]!
   }
 
+  /** The part of a membership in a lane. Hot. */
+  shareOf(number: number, lane: number): Share | undefined {
+    const { shares } = this.#all[number]!
+    for (let i = 0; i < shares.length; i++) if (shares[i]!.lane === lane) return shares[i]
+    return undefined
+  }
+
+  /** The name of a group, where it was not asked for before under this number; undefined: it was. */
+  untold(rule: number, group: number): GroupKey | undefined {
+    return this.#groups[rule]!.untold(group)
+  }
+
+  /** All names are asked for again. */
+  tellAgain(): void {
+    for (const names of this.#groups) names.tellAgain()
+  }
+
   groupKey(rule: number, group: number): GroupKey {
     return this.#groups[rule]!.name(group)
   }
@@ -189,6 +206,8 @@ class Names {
   readonly #numbers = new Map<string, number>()
   readonly #names: string[] = []
   readonly #free: number[] = []
+  /** By number. */
+  #told: boolean[] = []
 
   get size(): number {
     return this.#numbers.size
@@ -201,7 +220,18 @@ class Names {
     const number = this.#free.pop() ?? this.#names.length
     this.#numbers.set(name, number)
     this.#names[number] = name
+    this.#told[number] = false
     return number
+  }
+
+  untold(number: number): string | undefined {
+    if (this.#told[number] === true) return undefined
+    this.#told[number] = true
+    return this.#names[number]
+  }
+
+  tellAgain(): void {
+    this.#told = []
   }
 
   name(number: number): string {

@@ -6,33 +6,26 @@
  *
  * Parts are absolute: a shard that is asked again, or restarts and replays, changes nothing unless its points changed.
  */
-import type { Label } from '../../proto/wire/labels.ts'
 import type { Needs } from './group-state.ts'
 import { GroupState, needsOf, quantile, sortedValues } from './group-state.ts'
-import type { GroupKey, OutputSeries } from './output-labels.ts'
-import { outputSeries } from './output-labels.ts'
+import { MergedWindow } from './merged-window.ts'
+import type { OutputGroup } from './output-groups.ts'
+import { OutputGroups } from './output-groups.ts'
+import type { RowOutput } from './output-values.ts'
+import { floatOfRow, floatOfState } from './output-values.ts'
 import type { Part } from './part.ts'
 import { absorb } from './part.ts'
-import type { Rule } from './rule.ts'
+import type { Output, Rule } from './rule.ts'
 import type { SampleHistogram } from './sample-histogram.ts'
-import { sameHistogram } from './sample-histogram.ts'
 import type { Emission } from './shard-rules.ts'
 
-/** What an output series has at a window's end. `none`: what was given out before is no longer so, and nothing stands in its place. */
-export type OutputValue =
-  | { readonly kind: 'float'; readonly value: number }
-  | { readonly kind: 'histogram'; readonly histogram: SampleHistogram }
-  | { readonly kind: 'none' }
-
-export interface OutputPoint {
-  /** Index of the rule. */
-  readonly rule: number
-  readonly tenant: string
-  /** In canonical order, `__name__` included; the same array each time that the group is given out. */
-  readonly labels: readonly Label[]
-  /** End of the window, ms. */
-  readonly time: number
-  readonly output: OutputValue
+/** Takes what an output series has at a window's end (ms). */
+export interface OutputSink {
+  /** @param series which of the group's */
+  float(group: OutputGroup, series: number, time: number, value: number): void
+  histogram(group: OutputGroup, series: number, time: number, histogram: SampleHistogram): void
+  /** What was given out before is no longer so, and nothing stands in its place. */
+  none(group: OutputGroup, series: number, time: number): void
 }
 
 export interface MergerOptions {
@@ -40,22 +33,6 @@ export interface MergerOptions {
   readonly keepMs: number
   /** The collector's id, for the label. */
   readonly collector: string
-}
-
-const NONE: OutputValue = { kind: 'none' }
-
-/** A group in a window. */
-interface Group {
-  /** By shard: where its part is. */
-  readonly parts: ({ readonly part: Part; readonly index: number } | undefined)[]
-  /** What was given out, in the order of the rule's series; empty: nothing yet. */
-  given: readonly OutputValue[]
-}
-
-interface MergedWindow {
-  readonly groups: Map<GroupKey, Group>
-  /** Groups that may differ from what was given out. */
-  readonly changed: Set<GroupKey>
 }
 
 interface MergedRule {
@@ -66,25 +43,36 @@ interface MergedRule {
   readonly through: number[]
   /** Windows that end here or before are forgotten. */
   forgotten: number
-  names: Map<GroupKey, ReturnType<typeof outputSeries>>
+  readonly groups: OutputGroups
+  /** For the outputs of a group, one each. */
+  readonly outputs: readonly { readonly kind: Output['kind']; readonly phi: number }[]
 }
+
+const NO_VALUES = new Float64Array(0)
 
 export class Merger {
   /** Groups of parts that came when their window was forgotten. */
   late = 0
   readonly #rules: readonly MergedRule[]
   readonly #options: MergerOptions
+  readonly #shards: number
 
   /** @param shards how many there are; nothing is given out before each has emitted */
   constructor(rules: readonly Rule[], shards: number, options: MergerOptions) {
     this.#options = options
-    this.#rules = rules.map((rule) => ({
+    this.#shards = shards
+    this.#rules = rules.map((rule, index) => ({
       rule,
       needs: needsOf(rule),
       windows: new Map(),
       through: new Array<number>(shards).fill(Number.NEGATIVE_INFINITY),
       forgotten: Number.NEGATIVE_INFINITY,
-      names: new Map(),
+      groups: new OutputGroups(index, rule, options.collector, shards),
+      outputs: rule.outputs.flatMap((output): MergedRule['outputs'] =>
+        output.kind === 'quantiles'
+          ? output.phis.map((phi) => ({ kind: output.kind, phi }))
+          : [{ kind: output.kind, phi: Number.NaN }],
+      ),
     }))
   }
 
@@ -99,126 +87,81 @@ export class Merger {
     for (const [rule, through] of emission.through.entries()) this.#rules[rule]!.through[shard] = through
   }
 
-  /** The outputs that changed, of windows that all shards have emitted; oldest window of a rule first. */
-  give(): OutputPoint[] {
-    const points: OutputPoint[] = []
-    for (const [index, merged] of this.#rules.entries()) {
+  /** Gives the outputs that changed, of windows that all shards have emitted; oldest window of a rule first. */
+  give(sink: OutputSink): void {
+    for (const merged of this.#rules) {
       const through = Math.min(...merged.through)
       const ends = [...merged.windows.keys()].filter((end) => end <= through).sort((a, b) => a - b)
       for (const end of ends) {
         const window = merged.windows.get(end)!
-        for (const key of window.changed) this.#giveGroup(index, merged, end, key, window.groups.get(key)!, points)
-        window.changed.clear()
+        for (const group of window.takeChanged()) giveGroup(merged, end, window, group, sink)
       }
       this.#forget(merged, through)
     }
-    return points
   }
 
   #replace(shard: number, part: Part): void {
     const merged = this.#rules[part.rule]!
+    for (const [i, row] of part.named.entries()) merged.groups.name(shard, part.groups[row]!, part.names[i]!)
     if (part.end <= merged.forgotten) {
       this.late += part.groups.length
       return
     }
-    let window = merged.windows.get(part.end)
+    const { windows, groups, outputs } = merged
+    let window = windows.get(part.end)
     if (window === undefined) {
-      window = { groups: new Map(), changed: new Set() }
-      merged.windows.set(part.end, window)
+      window = new MergedWindow(this.#shards, outputs.length, groups.length)
+      windows.set(part.end, window)
     }
-    if (part.complete) {
-      for (const [key, group] of window.groups) {
-        if (group.parts[shard] === undefined) continue
-        group.parts[shard] = undefined
-        window.changed.add(key)
-      }
+    if (part.complete) window.clear(shard)
+    const number = window.push(shard, part)
+    for (let row = 0; row < part.groups.length; row++) {
+      const group = groups.numberOf(shard, part.groups[row]!, part.end)
+      // Named to a thread that is gone: the shard, once it is told, tells all again.
+      if (group >= 0) window.tell(shard, group, number, row)
     }
-    for (const [index, key] of part.groups.entries()) {
-      let group = window.groups.get(key)
-      if (group === undefined) {
-        group = { parts: [], given: [] }
-        window.groups.set(key, group)
-      }
-      group.parts[shard] = { part, index }
-      window.changed.add(key)
-    }
-  }
-
-  #giveGroup(rule: number, merged: MergedRule, time: number, key: GroupKey, group: Group, points: OutputPoint[]): void {
-    const state = new GroupState(merged.needs)
-    for (const part of group.parts) if (part !== undefined) absorb(state, merged.needs, part.part, part.index)
-    const { tenant, series } = this.#names(merged, key)
-    const outputs = outputsOf(state, series, merged.rule)
-    for (const [i, output] of outputs.entries()) {
-      const { labels } = series[i]!
-      const given = group.given[i] ?? NONE
-      if (!same(output, given)) points.push({ rule, tenant, labels, time, output })
-    }
-    group.given = outputs
-  }
-
-  #names(merged: MergedRule, key: GroupKey): ReturnType<typeof outputSeries> {
-    let names = merged.names.get(key)
-    if (names === undefined) {
-      names = outputSeries(merged.rule, key, this.#options.collector)
-      merged.names.set(key, names)
-    }
-    return names
   }
 
   /** One interval later than shards do: what they sent last is still taken. */
   #forget(merged: MergedRule, through: number): void {
-    const { windows, rule } = merged
+    const { windows, rule, groups } = merged
     const last = through - this.#options.keepMs - 2 * rule.intervalMs
     if (last <= merged.forgotten) return
     merged.forgotten = last
     for (const end of windows.keys()) if (end <= last) windows.delete(end)
-    const used = [...windows.values()].reduce((n, { groups }) => Math.max(n, groups.size), 0)
-    // Names of groups that no window has any more; nearly all are the same from window to window.
-    if (merged.names.size > 2 * used + 100) merged.names = new Map()
+    const used = [...windows.values()].reduce((n, window) => Math.max(n, window.groups), 0)
+    // Nearly all groups are the same from window to window.
+    if (groups.size > 2 * used + 100) groups.forget(last)
   }
 }
 
-/** What an output asks for is in the state: `needsOf` is of the same rule. */
-function outputsOf(state: GroupState, series: readonly OutputSeries[], { intervalMs }: Rule): OutputValue[] {
-  if (state.count === 0) return series.map(() => NONE)
-  let sorted: Float64Array | undefined
-  return series.map(({ output, phi }): OutputValue => {
-    switch (output.kind) {
-      case 'count':
-        return float(state.count)
-      case 'sum':
-        return float(state.sum!.value)
-      case 'avg':
-        return float(state.sum!.mean(state.count))
-      case 'min':
-        return float(state.min)
-      case 'max':
-        return float(state.max)
-      case 'last':
-        return float(state.last)
-      case 'increase':
-        return state.steps === 0 ? NONE : float(state.increase!.value)
-      case 'rate':
-        return state.steps === 0 ? NONE : float(state.increase!.value / (intervalMs / 1000))
-      case 'quantiles':
-        sorted ??= sortedValues(state.values!)
-        return float(quantile(phi!, sorted)) // series of quantiles have one
-      case 'histogram':
-        return { kind: 'histogram', histogram: state.buckets!.histogram(state.count, state.sum!.value) }
-      default:
-        return output satisfies never
-    }
+function giveGroup(merged: MergedRule, end: number, window: MergedWindow, group: number, sink: OutputSink): void {
+  const { outputs, needs, rule, groups } = merged
+  let sole: Part | undefined
+  let row = 0
+  const shards = window.partsOf(group, (part, at) => {
+    sole = part
+    row = at
   })
-}
-
-function float(value: number): OutputValue {
-  return { kind: 'float', value }
-}
-
-/** Bit for bit. */
-function same(a: OutputValue, b: OutputValue): boolean {
-  if (a.kind === 'float') return b.kind === 'float' && Object.is(a.value, b.value)
-  if (a.kind === 'histogram') return b.kind === 'histogram' && sameHistogram(a.histogram, b.histogram)
-  return b.kind === 'none'
+  // Usually a group is of one shard, and its row says it all.
+  const single = shards === 1 && needs.rowSuffices ? sole : undefined
+  const state = single === undefined ? new GroupState(needs) : undefined
+  if (state !== undefined) window.partsOf(group, (part, at) => absorb(state, needs, part, at))
+  const empty = (single?.count[row] ?? state?.count) === 0
+  const sorted = state?.values === undefined || empty ? NO_VALUES : sortedValues(state.values)
+  for (const [i, { kind, phi }] of outputs.entries()) {
+    if (!empty && kind === 'histogram') {
+      const histogram = state!.buckets!.histogram(state!.count, state!.sum!.value) // a row does not suffice for it
+      if (window.setHistogram(group, i, histogram)) sink.histogram(groups.get(group), i, end, histogram)
+      continue
+    }
+    let value: number | undefined
+    if (empty || kind === 'histogram') value = undefined
+    else if (kind === 'quantiles') value = quantile(phi, sorted)
+    else if (single === undefined) value = floatOfState(kind, state!, rule)
+    else value = floatOfRow(kind as RowOutput, single, row)
+    if (value === undefined) {
+      if (window.setNone(group, i)) sink.none(groups.get(group), i, end)
+    } else if (window.setFloat(group, i, value)) sink.float(groups.get(group), i, end, value)
+  }
 }

@@ -2,6 +2,7 @@
  * What a shard tells the collector of a window: the states of its groups, absolute, in columns. Plain data that can be cloned
  * from thread to thread; columns that the rule's outputs do not need are empty.
  */
+import type { GroupColumns } from './group-columns.ts'
 import type { GroupState, Needs } from './group-state.ts'
 import type { GroupKey } from './output-labels.ts'
 
@@ -10,9 +11,13 @@ export interface Part {
   readonly rule: number
   /** End of the window, ms: it holds (end - interval, end]. */
   readonly end: number
-  /** All groups that the shard has in the window: others that it told before are void. Else only those that changed. */
+  /** What the shard told of the window before is void. Of a window with many groups, the first part says so. */
   readonly complete: boolean
-  readonly groups: readonly GroupKey[]
+  /** Numbers that the shard has for them. */
+  readonly groups: Uint32Array
+  /** Rows of groups whose numbers the collector does not know yet, or that stand for other groups now; and their names. */
+  readonly named: Uint32Array
+  readonly names: readonly GroupKey[]
   readonly count: Float64Array
   readonly min: Float64Array
   readonly max: Float64Array
@@ -32,47 +37,86 @@ export interface Lists {
   readonly items: Float64Array
 }
 
-/** Puts the states of groups into columns. */
-export function encodePart(
-  rule: number,
-  end: number,
-  complete: boolean,
-  needs: Needs,
-  states: ReadonlyMap<GroupKey, GroupState>,
+/**
+ * A part of the rows [start, end) of a rule's groups.
+ * @param nameOf the name of a group by its number, where the collector was not told of it
+ */
+export function partOf(
+  place: Pick<Part, 'rule' | 'end' | 'complete'>,
+  columns: GroupColumns,
+  rows: { readonly start: number; readonly end: number },
+  nameOf: (group: number) => GroupKey | undefined,
 ): Part {
-  const all = [...states.values()]
-  const column = (needed: boolean, of: (state: GroupState) => number): Float64Array => {
-    const out = new Float64Array(needed ? all.length : 0)
-    for (let i = 0; i < out.length; i++) out[i] = of(all[i]!)
-    return out
+  const { needs } = columns
+  const { start, end } = rows
+  const slice = (needed: boolean, column: Float64Array): Float64Array => (needed ? column.slice(start, end) : NOTHING)
+  const named: number[] = []
+  const names: GroupKey[] = []
+  for (let row = start; row < end; row++) {
+    const name = nameOf(columns.group[row]!)
+    if (name === undefined) continue
+    named.push(row - start)
+    names.push(name)
   }
-  const lists = (needed: boolean, of: (state: GroupState, into: number[]) => void): Lists => {
-    const items: number[] = []
-    const ends = new Uint32Array(needed ? all.length : 0)
-    for (let i = 0; i < ends.length; i++) {
-      of(all[i]!, items)
-      ends[i] = items.length
-    }
-    return { ends, items: Float64Array.from(items) }
-  }
+  const lists = (
+    needed: boolean,
+    of: (state: Pick<GroupState, 'increase' | 'values' | 'buckets'>, into: number[]) => void,
+  ): Lists => (needed ? listsOf(rows, (row, into) => of(columns.states.get(row) ?? EMPTY, into)) : NO_LISTS)
   return {
-    rule,
-    end,
-    complete,
-    groups: [...states.keys()],
-    count: column(true, (s) => s.count),
-    min: column(needs.extremes, (s) => s.min),
-    max: column(needs.extremes, (s) => s.max),
-    lastTime: column(needs.last, (s) => s.lastTime),
-    last: column(needs.last, (s) => s.last),
-    sum: lists(needs.sum, (s, into) => s.sum?.terms(into)),
-    steps: column(needs.increase, (s) => s.steps),
-    increase: lists(needs.increase, (s, into) => s.increase?.terms(into)),
-    values: lists(needs.values, (s, into) => {
-      for (const value of s.values ?? []) into.push(value)
+    ...place,
+    groups: columns.group.slice(start, end),
+    named: Uint32Array.from(named),
+    names,
+    count: slice(true, columns.count),
+    min: slice(needs.extremes, columns.min),
+    max: slice(needs.extremes, columns.max),
+    lastTime: slice(needs.last, columns.lastTime),
+    last: slice(needs.last, columns.last),
+    sum: needs.sum ? sumsOf(columns, rows) : NO_LISTS,
+    steps: needs.increase
+      ? Float64Array.from({ length: end - start }, (_, i) => columns.states.get(start + i)?.steps ?? 0)
+      : NOTHING,
+    increase: lists(needs.increase, (state, into) => state.increase?.terms(into)),
+    values: lists(needs.values, (state, into) => {
+      for (const value of state.values ?? []) into.push(value)
     }),
-    buckets: lists(needs.buckets, (s, into) => s.buckets?.triples(into)),
+    buckets: lists(needs.buckets, (state, into) => state.buckets?.triples(into)),
   }
+}
+
+const NOTHING = new Float64Array(0)
+const NO_LISTS: Lists = { ends: new Uint32Array(0), items: NOTHING }
+/** Of groups that have all in columns. */
+const EMPTY: Pick<GroupState, 'increase' | 'values' | 'buckets'> = {
+  increase: undefined,
+  values: undefined,
+  buckets: undefined,
+}
+
+/** Nearly all sums are one double, and as many as there are rows. */
+function sumsOf({ states, sum }: GroupColumns, rows: { readonly start: number; readonly end: number }): Lists {
+  if (states.size === 0) {
+    const ends = Uint32Array.from({ length: rows.end - rows.start }, (_, i) => i + 1)
+    return { ends, items: sum.slice(rows.start, rows.end) }
+  }
+  return listsOf(rows, (row, into) => {
+    const state = states.get(row)
+    if (state === undefined) into.push(sum[row]!)
+    else state.sum?.terms(into)
+  })
+}
+
+function listsOf(
+  { start, end }: { readonly start: number; readonly end: number },
+  of: (row: number, into: number[]) => void,
+): Lists {
+  const items: number[] = []
+  const ends = new Uint32Array(end - start)
+  for (let row = start; row < end; row++) {
+    of(row, items)
+    ends[row - start] = items.length
+  }
+  return { ends, items: Float64Array.from(items) }
 }
 
 /** Folds group i of a part into a state. */
@@ -96,6 +140,6 @@ function each({ ends, items }: Lists, i: number, visit: (item: number) => void):
   for (let at = startOf(ends, i); at < ends[i]!; at++) visit(items[at]!)
 }
 
-function startOf(ends: Uint32Array, i: number): number {
+export function startOf(ends: Uint32Array, i: number): number {
   return i === 0 ? 0 : ends[i - 1]!
 }

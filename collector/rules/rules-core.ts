@@ -6,7 +6,7 @@
 import type { MergerOptions } from './merger.ts'
 import { Merger } from './merger.ts'
 import type { OutputBody } from './output-bodies.ts'
-import { outputBodies } from './output-bodies.ts'
+import { OutputBodies } from './output-bodies.ts'
 import { rulesInForce } from './read-rules.ts'
 import type { TimedEmission } from './shard-rules.ts'
 
@@ -18,6 +18,9 @@ export interface RulesCoreOptions extends MergerOptions {
   readonly session: string
 }
 
+/** A write has room for so many items only; outputs that are appended twice are the same. */
+const BODIES_PER_WRITE = 20
+
 export class RulesCore {
   /** Outputs appended. */
   outputs = 0
@@ -25,13 +28,13 @@ export class RulesCore {
   readonly #session: string
   readonly #merger: Merger
   readonly #append: (bodies: readonly OutputBody[]) => boolean
-  #waiting: readonly OutputBody[] = []
-  #waitingOutputs = 0
+  readonly #bodies = new OutputBodies()
+  #waiting: OutputBody[] = []
   /** By shard: emissions that are not kept yet, and the last that is. */
   readonly #emissions: { readonly time: number; readonly through: readonly number[] }[][]
   readonly #kept: number[]
 
-  /** @param append takes all of them or none; false: later */
+  /** @param append takes all that it is given, one write, or none; false: later */
   constructor(options: RulesCoreOptions, append: (bodies: readonly OutputBody[]) => boolean) {
     this.#shards = options.shards
     this.#session = options.session
@@ -63,12 +66,15 @@ export class RulesCore {
   /** Appends what there is to append. @returns whether nothing waits */
   advance(): boolean {
     for (;;) {
-      if (this.#waiting.length > 0 && !this.#append(this.#waiting)) return false
-      this.outputs += this.#waitingOutputs
-      const points = this.#merger.give()
-      this.#waiting = outputBodies(points)
-      this.#waitingOutputs = points.length
-      if (points.length === 0) return true
+      while (this.#waiting.length > 0) {
+        const bodies = this.#waiting.slice(0, BODIES_PER_WRITE)
+        if (!this.#append(bodies)) return false
+        this.#waiting.splice(0, bodies.length)
+        this.outputs += bodies.reduce((n, { outputs }) => n + outputs, 0)
+      }
+      this.#merger.give(this.#bodies)
+      this.#waiting = this.#bodies.take()
+      if (this.#waiting.length === 0) return true
     }
   }
 

@@ -18,6 +18,8 @@ import type { TimedEmission } from './shard-rules.ts'
 const RETRY_PAUSE_MS = 500
 /** What cannot be merged must not hold up what comes behind it; its windows stay with the shard, and in the journal. */
 const ATTEMPTS_MAX = 20
+/** No thread's. */
+const UNKNOWN = -1
 
 export class RulesService implements Service {
   readonly name = 'rules'
@@ -100,7 +102,10 @@ export class RulesService implements Service {
         return 0
       } catch (error) {
         this.#log.error({ shard, attempt, error: messageOf(error) }, 'windows of rules are not taken')
-        if (attempt === ATTEMPTS_MAX) return 0
+        if (attempt === ATTEMPTS_MAX) {
+          this.#generation = UNKNOWN // names of groups were in it that later ones take for known: all is told again
+          return 0
+        }
         await sleep(RETRY_PAUSE_MS)
       }
     }

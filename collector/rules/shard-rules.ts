@@ -8,17 +8,14 @@
  * points, of a series and instant the one with the latest arrival. So a restart that replays the points ends in the same state.
  */
 import type { Label } from '../../proto/wire/labels.ts'
+import { Emitting } from './emitting.ts'
 import type { FoldFrame } from './fold-window.ts'
-import { foldWindow } from './fold-window.ts'
 import { needsOf } from './group-state.ts'
 import type { Budget } from './lane.ts'
 import { AMEND_EVERY_MS, Lane } from './lane.ts'
 import { lanesOf, Memberships } from './memberships.ts'
 import type { Part } from './part.ts'
-import { encodePart } from './part.ts'
 import type { Rule } from './rule.ts'
-import type { Window } from './window.ts'
-import { Sorter } from './window.ts'
 
 /** The point is in its windows. */
 export const TAKEN = 0
@@ -75,7 +72,7 @@ export class ShardRules {
   readonly #lanes: readonly Lane[]
   readonly #frames: readonly FoldFrame[]
   readonly #memberships: Memberships
-  readonly #sorter = new Sorter()
+  #emitting: { readonly now: number; readonly windows: Emitting } | undefined
   readonly #budget: Budget = { points: 0 }
   #retainedAt = Number.NEGATIVE_INFINITY
   #pointsMax: number
@@ -118,11 +115,12 @@ export class ShardRules {
 
   /** Whether points of this membership that are TAKEN are not to be stored. */
   drops(membership: number): boolean {
-    return this.#memberships.get(membership).drops
+    return this.#memberships.dropping[membership] === 1
   }
 
   /** What was closed at a time, ms, is not given out any more: some shard no longer has it. What came for it is to be stored. */
   close(time: number): void {
+    this.#abandon()
     for (const lane of this.#lanes) lane.close(time)
   }
 
@@ -131,6 +129,7 @@ export class ShardRules {
    * made anew. @param add calls {@link add} for all that is read
    */
   refold(time: number, add: () => void): void {
+    this.#abandon()
     for (const lane of this.#lanes) lane.freeze(time)
     this.#pointsMax = Number.POSITIVE_INFINITY
     add()
@@ -147,16 +146,19 @@ export class ShardRules {
    * From when on, ms, an emission has told of a point in all windows that keep it from being stored. @param at of its arrival, µs
    */
   toldBy(membership: number, time: number, at: number): number {
+    const amended = Math.floor(at / MICROS) + AMEND_EVERY_MS
+    const sole = this.#memberships.soleLane[membership]!
+    if (sole >= 0) return Math.max(amended, this.#lanes[sole]!.dueAt(time))
     const due = this.#memberships
       .get(membership)
       .shares.filter((share) => share.drops)
       .map((share) => this.#lanes[share.lane]!.dueAt(time))
-    return Math.max(Math.floor(at / MICROS) + AMEND_EVERY_MS, ...due)
+    return Math.max(amended, ...due)
   }
 
   /** Whether every rule that counts for storing had room for the group of this membership. */
   hasRoomFor(membership: number): boolean {
-    return !this.#memberships.get(membership).full
+    return this.#memberships.soleLane[membership]! >= 0 || !this.#memberships.get(membership).full
   }
 
   /**
@@ -165,6 +167,7 @@ export class ShardRules {
    * caller has to store it. @param time ms
    */
   raiseFloor(time: number): void {
+    this.#abandon()
     for (const lane of this.#lanes) lane.floor = Math.max(lane.floor, time)
   }
 
@@ -193,6 +196,8 @@ export class ShardRules {
    * where `add` had no room.
    */
   decide(membership: number, time: number, at: number): typeof TAKEN | typeof LATE {
+    const sole = this.#memberships.soleLane[membership]!
+    if (sole >= 0) return this.#lanes[sole]!.takes(time, at) ? TAKEN : LATE
     const { shares, drops } = this.#memberships.get(membership)
     for (const share of shares) {
       if (!this.#lanes[share.lane]!.takes(time, at) && (!drops || share.drops)) return LATE
@@ -204,27 +209,32 @@ export class ShardRules {
    * The parts of all windows that are due and have something to tell.
    * @param now ms, of the clock that gives arrivals; while journals are replayed, the arrival of the last record
    * @param urgent the process is stopping: amendments do not wait
+   * @param work do about so many points of it now
+   * @returns undefined: not all is done, go on with another call
    */
-  emit(now: number, urgent = false): Emission {
-    const parts: Part[] = []
-    const windows: Emission['windows'][number][] = []
-    for (const [l, lane] of this.#lanes.entries()) {
-      for (const window of lane.inOrder()) {
-        if (!lane.isDue(window, now)) break
-        if (!lane.isReady(window, now, urgent)) continue
-        this.#emitWindow(l, window, parts)
-        window.emittedAt = now
-        const { intervalMs, graceMs } = lane.shape
-        windows.push({ intervalMs, graceMs, end: window.end, dropped: window.dropped })
-        window.dropped = undefined
-      }
-    }
-    const through = this.#rules.map(({ intervalMs, graceMs }) => Math.floor((now - graceMs) / intervalMs) * intervalMs)
-    return { parts, through, windows }
+  emit(now: number, urgent = false, work: number = Number.POSITIVE_INFINITY): Emission | undefined {
+    this.#emitting ??= { now, windows: new Emitting(now, urgent, this.#lanes, this.#frames) }
+    const { now: begun, windows } = this.#emitting
+    if (!windows.step(urgent ? Number.POSITIVE_INFINITY : work)) return undefined
+    this.#emitting = undefined
+    const through = this.#rules.map(
+      ({ intervalMs, graceMs }) => Math.floor((begun - graceMs) / intervalMs) * intervalMs,
+    )
+    return { ...windows.result, through }
+  }
+
+  /** What was emitted only in part is emitted from the start again. */
+  #abandon(): void {
+    if (this.#emitting === undefined) return
+    this.#emitting.windows.abandon()
+    this.#emitting = undefined
+    this.#memberships.tellAgain() // names that were in it
   }
 
   /** Windows are given out once more, since whoever had them has lost them; but those that were closed at a time, ms, are final. */
   emitAgain(closed: number): void {
+    this.#abandon()
+    this.#memberships.tellAgain()
     for (const lane of this.#lanes) lane.emitAgain(closed)
   }
 
@@ -233,8 +243,8 @@ export class ShardRules {
    * @param now as for {@link emit}. @param kept what was given out up to then is journalled, ms
    */
   forget(now: number, kept: number = Number.POSITIVE_INFINITY): void {
+    if (this.#emitting !== undefined) return // numbers of groups are in use there
     for (const lane of this.#lanes) lane.forget(now, kept)
-    this.#sorter.release()
     this.#retainGroups(now)
   }
 
@@ -272,21 +282,6 @@ export class ShardRules {
     return took
   }
 
-  #emitWindow(l: number, window: Window, parts: Part[]): void {
-    const lane = this.#lanes[l]!
-    const frame = this.#frames[l]!
-    const before = lane.before(window)
-    if (before !== undefined) lane.settle(before, this.#sorter)
-    lane.settle(window, this.#sorter)
-    const complete = window.emittedAt === undefined
-    if (lane.isBelowFloor(window.end)) window.dropped = undefined
-    else {
-      for (const [rule, states] of foldWindow(frame, window, before, complete ? undefined : window.stirred))
-        parts.push(encodePart(rule, window.end, complete, frame.needs[rule]!, states))
-    }
-    window.stirred.clear()
-  }
-
   /** When there is hardly room for new groups: gives back those that no window has. */
   #retainGroups(now: number): void {
     const { groupsMax } = this.#options
@@ -298,7 +293,8 @@ export class ShardRules {
     const used = new Set<number>()
     for (const lane of this.#lanes) {
       for (const window of lane.inOrder()) {
-        for (let i = 0; i < window.count; i++) used.add(window.membership[i]!)
+        for (const { count, membership } of window.pieces.values())
+          for (let i = 0; i < count; i++) used.add(membership[i]!)
         for (const membership of window.stirred) used.add(membership)
       }
     }

@@ -1,174 +1,58 @@
 /**
- * The points of one window, in columns:
- *
- *     0 ──────── settled ──────────── count
- *     by series, then time; one    as they came; repeats, replaced
- *     point for each instant       and late ones among them
- *
- * Taking a point is six writes at the end. Settling sorts: of several points of a series for one instant the latest arrival
- * stays. 28 bytes a point, at most twice that while a window grows.
+ * One window of a lane: its points, by series in pieces that are sorted and folded one at a time, so that nothing takes long.
  */
+import { Points } from './points.ts'
 
-const CAPACITY_MIN = 64
+/** Neighbouring series, by their references, share a piece. */
+const PIECE_BITS = 10
+const SOURCES = 256
 
 export class Window {
   /** It holds (end - interval, end], ms. */
   readonly end: number
+  /** Of all pieces. */
   count = 0
-  settled = 0
-  /** Which series, by the caller's reference. */
-  ref: Uint32Array
-  membership: Uint32Array
-  /** Time, ms before the end. */
-  before: Uint32Array
-  /** Bits of the values, two words a point, low first, and the same memory as float64s. */
-  words: Uint32Array
-  values: Float64Array
-  /** Arrival, µs: the larger wins. */
-  at: Float64Array
+  readonly pieces: Map<number, Points> = new Map()
   /** When it was last given out, ms of the arrival clock; undefined: never. */
   emittedAt: number | undefined = undefined
   /** Memberships with points that came, here or in the window before, after it was given out. */
-  readonly stirred: Set<number> = new Set()
+  stirred: Set<number> = new Set()
   /** Points of rules that drop their input, by source, not reported yet. */
   dropped: Uint32Array | undefined = undefined
+  /** Points that are not settled. */
+  fresh = 0
+  #piece: Points | undefined
+  #number = -1
 
-  constructor(end: number, capacity: number) {
-    const n = Math.max(CAPACITY_MIN, capacity)
+  constructor(end: number) {
     this.end = end
-    this.ref = new Uint32Array(n)
-    this.membership = new Uint32Array(n)
-    this.before = new Uint32Array(n)
-    this.words = new Uint32Array(2 * n)
-    this.values = new Float64Array(this.words.buffer)
-    this.at = new Float64Array(n)
   }
 
   push(ref: number, membership: number, before: number, low: number, high: number, at: number): void {
-    const i = this.count
-    if (i === this.ref.length) this.#grow()
-    this.ref[i] = ref
-    this.membership[i] = membership
-    this.before[i] = before
-    this.words[2 * i] = low
-    this.words[2 * i + 1] = high
-    this.at[i] = at
-    this.count = i + 1
-  }
-
-  /** Sorts what came since the last time in among the rest. @returns how many points that made superfluous */
-  settle(sorter: Sorter): number {
-    const { count, ref, before, membership, words, at } = this
-    const order = sorter.sort(this)
-    const kept = new Window(this.end, count)
-    for (let k = 0; k < count; k++) {
-      const i = order[k]!
-      const later = k + 1 < count ? order[k + 1]! : -1
-      // The next one is of the same series and instant, and arrived later.
-      if (later >= 0 && ref[later] === ref[i] && before[later] === before[i]) continue
-      kept.push(ref[i]!, membership[i]!, before[i]!, words[2 * i]!, words[2 * i + 1]!, at[i]!)
+    const number = ref >>> PIECE_BITS
+    let piece = this.#piece
+    if (piece === undefined || number !== this.#number) {
+      piece = this.#pieceOf(number)
+      this.#piece = piece
+      this.#number = number
     }
-    this.ref = kept.ref
-    this.membership = kept.membership
-    this.before = kept.before
-    this.words = kept.words
-    this.values = kept.values
-    this.at = kept.at
-    this.count = kept.count
-    this.settled = kept.count
-    return count - kept.count
+    piece.push(ref, membership, before, low, high, at)
+    this.count++
+    this.fresh++
   }
 
-  #grow(): void {
-    // Once it was given out, only late points come.
-    const n = Math.ceil(this.ref.length * (this.emittedAt === undefined ? 2 : 1.125))
-    const { ref, membership, before, words, at } = this
-    this.ref = new Uint32Array(n)
-    this.ref.set(ref)
-    this.membership = new Uint32Array(n)
-    this.membership.set(membership)
-    this.before = new Uint32Array(n)
-    this.before.set(before)
-    this.words = new Uint32Array(2 * n)
-    this.words.set(words)
-    this.values = new Float64Array(this.words.buffer)
-    this.at = new Float64Array(n)
-    this.at.set(at)
+  /** Points that are not stored, by what counts them. */
+  countDropped(source: number, points: number): void {
+    this.dropped ??= new Uint32Array(SOURCES)
+    this.dropped[source]! += points
   }
-}
 
-const DIGIT_BITS = 11
-const DIGITS = 1 << DIGIT_BITS
-
-/** Orders a window's points by series, time and arrival; its memory is used again. */
-export class Sorter {
-  #order = new Uint32Array(0)
-  #other = new Uint32Array(0)
-  readonly #starts = new Uint32Array(DIGITS)
-
-  /** @returns indices of the points, valid until the next call */
-  sort(window: Window): Uint32Array {
-    const { count } = window
-    if (this.#order.length < count) {
-      this.#order = new Uint32Array(count)
-      this.#other = new Uint32Array(count)
+  #pieceOf(number: number): Points {
+    let piece = this.pieces.get(number)
+    if (piece === undefined) {
+      piece = new Points(this.#piece?.count ?? 0) // series come one after the other, and alike
+      this.pieces.set(number, piece)
     }
-    for (let i = 0; i < count; i++) this.#order[i] = i
-    for (let shift = 0; shift < 32; shift += DIGIT_BITS) this.#byDigit(window.ref, count, shift)
-    this.#sortRuns(window)
-    return this.#order
+    return piece
   }
-
-  /** Gives memory back that only an unusually large window needed. */
-  release(): void {
-    this.#order = new Uint32Array(0)
-    this.#other = new Uint32Array(0)
-  }
-
-  /** One pass of a radix sort, least digit first: keeps the order of those that are equal. */
-  #byDigit(refs: Uint32Array, count: number, shift: number): void {
-    const starts = this.#starts.fill(0)
-    for (let i = 0; i < count; i++) starts[(refs[i]! >>> shift) & (DIGITS - 1)]!++
-    if (count === 0 || starts[(refs[0]! >>> shift) & (DIGITS - 1)] === count) return // all have the same digit
-    let sum = 0
-    for (let d = 0; d < DIGITS; d++) {
-      const n = starts[d]!
-      starts[d] = sum
-      sum += n
-    }
-    const from = this.#order
-    const into = this.#other
-    for (let k = 0; k < count; k++) {
-      const i = from[k]!
-      into[starts[(refs[i]! >>> shift) & (DIGITS - 1)]!++] = i
-    }
-    this.#order = into
-    this.#other = from
-  }
-
-  /** Within each series: usually in order as it came. */
-  #sortRuns(window: Window): void {
-    const { ref, before, count } = window
-    const order = this.#order
-    const compare = (a: number, b: number): number => compareInSeries(window, a, b)
-    for (let start = 0, end = 0; start < count; start = end) {
-      let previous = order[start]!
-      const series = ref[previous]
-      let sorted = true
-      for (end = start + 1; end < count; end++) {
-        const next = order[end]!
-        if (ref[next] !== series) break
-        sorted &&= before[previous]! > before[next]!
-        previous = next
-      }
-      if (!sorted) order.subarray(start, end).sort(compare)
-    }
-  }
-}
-
-/** By time, then arrival; one arrival has one value, and if not, the order is still always the same. */
-function compareInSeries({ before, at, words }: Window, a: number, b: number): number {
-  return (
-    before[b]! - before[a]! || at[a]! - at[b]! || words[2 * a + 1]! - words[2 * b + 1]! || words[2 * a]! - words[2 * b]!
-  )
 }

@@ -132,15 +132,16 @@ export class Outbox {
     this.#builder.decimal(table.ref[series]!, scratch.times[i]!, arrival, exponent, decimalMantissa(value, exponent))
   }
 
-  /** Puts the taken ones of samples of the scratch columns into the batch. */
+  /** Puts the taken ones of samples of the scratch columns into the batch, but for those that are not to be stored themselves. */
   putAll(
     table: SeriesTable,
     scratch: Scratch,
-    { start, end, verdicts }: PlainSamples,
+    { start, end, verdicts, drops }: PlainSamples,
     arrival: number,
     describe: DescribeSeries,
   ): void {
-    for (let i = start; i < end; i++) if (verdicts[i] === ACCEPTED) this.put(table, scratch, i, arrival, describe)
+    for (let i = start; i < end; i++)
+      if (verdicts[i] === ACCEPTED && drops?.[i] !== 1) this.put(table, scratch, i, arrival, describe)
   }
 
   /** Puts an item that is no sample into the batch. @param tenant of metadata */

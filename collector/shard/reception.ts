@@ -33,7 +33,7 @@ import { OVERFLOW, Overflow } from './overflow.ts'
 import type { Refusal } from './refusals.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 import { Scratch } from './scratch.ts'
-import { SeriesShares } from './series-shares.ts'
+import { keyBytesMax, SeriesShares } from './series-shares.ts'
 import { KEY_PROTOBUF, SeriesTable } from './series-table.ts'
 import type { ShardCounts } from './shard-counts.ts'
 import type { Tally } from './verdicts.ts'
@@ -98,6 +98,8 @@ export interface PlainSamples {
   readonly start: number
   readonly end: number
   readonly verdicts: Uint8Array
+  /** 1 for each that is not to be stored itself; undefined: none is. */
+  readonly drops: Uint8Array | undefined
 }
 
 /** A body's record for the journal, and where its items are. */
@@ -109,6 +111,7 @@ export interface Recorded {
 /** A series that sent nothing for this long may be forgotten when the table is nearly full, looked at once in a while. */
 const IDLE_SERIES_MS = 600_000
 const COMPACT_EVERY_MS = 60_000
+const MICROS = 1000
 const EXAMPLE_LABELS_MAX = 4
 const WRITE_ITEMS_MAX = 1_000_000
 const WRITE_EXTRA_BYTES_MAX = 32 * 1024 * 1024
@@ -163,7 +166,7 @@ export class Reception {
     bounds: TimeBounds,
     takesOverflow: (item: number) => boolean,
   ): Received[] {
-    this.#forgetIdleSeries(now)
+    this.forgetIdleSeries(now)
     this.overflow.forget(now)
     this.#metadata.begin(now)
     this.#clear()
@@ -267,16 +270,16 @@ export class Reception {
   }
 
   /**
-   * The samples of a body, where it has nothing else and each is stored under a series: the usual case, for loops of its own.
+   * The samples of a body, where it has nothing else and each has a series: the usual case, for loops of its own.
    * The body is journalled, and so committed. @param atMs its arrival
    */
   plainSamples({ start, end, extrasStart, extrasEnd }: Received, atMs: number): PlainSamples | undefined {
-    if (extrasEnd > extrasStart || this.#dropping || this.overflow.used) return undefined
+    if (extrasEnd > extrasStart || this.overflow.used) return undefined
     const { series } = this.scratch
     const { usedAt } = this.table
     const verdicts = this.#judge.verdicts.bytes
     for (let i = start; i < end; i++) if (verdicts[i] === ACCEPTED) usedAt[series[i]!] = atMs
-    return { start, end, verdicts }
+    return { start, end, verdicts, drops: this.#dropping ? this.#drops : undefined }
   }
 
   /** Visits the accepted items of a body, which is journalled. @param atMs its arrival */
@@ -313,9 +316,12 @@ export class Reception {
       decodeVerdict(record.verdict, taken)
       const drops = record.dropped.length === 0 ? undefined : new Uint8Array(samples)
       if (drops !== undefined) decodeVerdict(record.dropped, drops)
-      for (let i = 0; i < samples; i++)
-        if (taken[i] === 1 && this.scratch.series[i]! >= 0)
-          visitor.sample(i, (drops !== undefined && drops[i] === 1) || this.#isOverflow(i))
+      for (let i = 0; i < samples; i++) {
+        const series = this.scratch.series[i]!
+        if (taken[i] !== 1 || series < 0) continue
+        if (series < OVERFLOW) this.table.usedAt[series] = Math.max(this.table.usedAt[series]!, record.at / MICROS)
+        visitor.sample(i, (drops !== undefined && drops[i] === 1) || this.#isOverflow(i))
+      }
       for (let i = 0; i < this.extras.count; i++)
         if (taken[samples + i] === 1 && this.extras.series[i]! >= 0) visitor.extra(i)
       return true
@@ -489,10 +495,14 @@ export class Reception {
     return seriesText(name, labels.slice(0, EXAMPLE_LABELS_MAX))
   }
 
-  /** Between writes only: numbers of series change. */
-  #forgetIdleSeries(now: number): void {
+  /** Where there is hardly room for new ones. Between writes and records only: numbers of series change. @param now ms */
+  forgetIdleSeries(now: number): void {
     const { seriesMax } = this.#limits
-    const full = this.table.count >= seriesMax * 0.9 || this.table.keys.entries >= seriesMax * KEYS_PER_SERIES
+    const { count, keys } = this.table
+    const full =
+      count >= seriesMax * 0.9 ||
+      keys.entries >= seriesMax * KEYS_PER_SERIES ||
+      keys.bytes >= keyBytesMax(this.#limits) * 0.9
     if (!(full || this.#shares.tight) || now - this.#compactedAt < COMPACT_EVERY_MS) return
     this.#compactedAt = now
     this.table = this.table.retain(now - IDLE_SERIES_MS)

@@ -33,6 +33,8 @@ export const UNCOUNTED = 255
 export type DroppedFate = 'in a window' | 'given out' | 'not in a window'
 
 const NOT_ASKED = -2
+/** Points of windows that are folded in one go: some ten milliseconds. */
+const EMIT_POINTS = 100_000
 
 export class RuleFeed {
   /** Whether a rule of the configuration drops its input at all. */
@@ -109,11 +111,27 @@ export class RuleFeed {
     )
   }
 
-  /** Puts samples of the columns that are stored too into their windows. */
-  foldAll({ start, end, verdicts }: PlainSamples, at: number): void {
+  /**
+   * Puts samples of the columns into their windows. @param source what counts those that are not stored themselves
+   * @returns how many these are, and from when on emissions have told of all of them, ms
+   */
+  foldAll(
+    { start, end, verdicts, drops }: PlainSamples,
+    at: number,
+    source: number,
+  ): { dropped: number; toldBy: number } {
     const { series } = this.#reception.scratch
-    for (let i = start; i < end; i++)
-      if (verdicts[i] === ACCEPTED && this.#membershipOf(series[i]!) !== NO_MEMBERSHIP) this.fold(i, at, UNCOUNTED)
+    let dropped = 0
+    let toldBy = 0
+    for (let i = start; i < end; i++) {
+      if (verdicts[i] !== ACCEPTED) continue
+      const drop = drops !== undefined && drops[i] === 1
+      if (this.#membershipOf(series[i]!) !== NO_MEMBERSHIP) this.fold(i, at, drop ? source : UNCOUNTED)
+      if (!drop) continue
+      dropped++
+      toldBy = Math.max(toldBy, this.toldBy(i, at))
+    }
+    return { dropped, toldBy }
   }
 
   /** What has become of a sample of a record that was not to be stored itself. */
@@ -135,10 +153,13 @@ export class RuleFeed {
     return this.#history.told(at, time, series, () => this.#reception.define(series))
   }
 
-  /** @param now ms; never before an arrival that was given out. @param kept what was given out up to then is journalled, ms */
-  emit(now: number, urgent: boolean, kept: number): Emission {
-    const emission = this.#rules.emit(now, urgent)
-    this.#rules.forget(now, kept)
+  /**
+   * @param now ms; never before an arrival that was given out. @param kept what was given out up to then is journalled, ms
+   * @returns undefined: not all is done
+   */
+  emit(now: number, urgent: boolean, kept: number): Emission | undefined {
+    const emission = this.#rules.emit(now, urgent, EMIT_POINTS)
+    if (emission !== undefined) this.#rules.forget(now, kept)
     return emission
   }
 

@@ -62,6 +62,8 @@ export class RuleWindows {
   #kept = 0
   #windowsFrom = 0
   #emittedAt = 0
+  /** Time of the emission that is under way, ms. */
+  #emitting: number | undefined
   /** What an earlier process has consumed is counted up to here. */
   #consumedTo = 0
 
@@ -120,9 +122,11 @@ export class RuleWindows {
     return (item) => this.#feed.willDrop(item, atMs * MICROS + this.#writer, ahead++)
   }
 
-  /** Puts samples of a record that was just journalled, and are all stored too, into windows. @param at its arrival, µs */
-  takingAll(samples: PlainSamples, at: number): void {
-    this.#feed.foldAll(samples, at)
+  /** Puts the samples of a record that was just journalled into windows. @returns how many are not to be stored themselves */
+  takingAll({ door, position, at }: JournalRecord, samples: PlainSamples): number {
+    const { dropped, toldBy } = this.#feed.foldAll(samples, at, DOORS.indexOf(door))
+    if (dropped > 0) this.#records.add(position, toldBy)
+    return dropped
   }
 
   /** Puts the samples of a record that was just journalled into windows, and what is to be stored into the outbox. */
@@ -183,16 +187,27 @@ export class RuleWindows {
     if (this.#kept > this.#history.keptBefore) this.#records.settle(this.#kept)
   }
 
-  /** Windows that are due; undefined: not yet. @param lastAt what is taken from now on arrives later than this, ms */
+  /** Whether windows are given out only in part: {@link emit} is to be called again soon. */
+  get emitting(): boolean {
+    return this.#emitting !== undefined
+  }
+
+  /** Windows that are due; undefined: not yet, or not all. @param lastAt what is taken from now on arrives later than this, ms */
   emit(now: number, lastAt: number, urgent: boolean): (Emission & { readonly time: number }) | undefined {
-    if (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS) return undefined
-    this.#emittedAt = now
-    const emission = this.#feed.emit(lastAt, urgent, this.#kept)
+    if (this.#emitting === undefined) {
+      if (!urgent && Math.abs(now - this.#emittedAt) < EMIT_EVERY_MS) return undefined
+      this.#emittedAt = now
+      this.#emitting = lastAt
+    }
+    const time = this.#emitting
+    const emission = this.#feed.emit(time, urgent, this.#kept)
+    if (emission === undefined) return undefined
+    this.#emitting = undefined
     for (const { dropped } of emission.windows) {
       if (dropped === undefined) continue
       for (const [source, door] of DOORS.entries()) this.#counts.of(door, 'sample').consumed += dropped[source]!
     }
-    return { ...emission, time: lastAt }
+    return { ...emission, time }
   }
 
   /** Records that arrived after this are still needed to make windows again, µs. @param lastAt ms */

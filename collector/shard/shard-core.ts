@@ -176,6 +176,11 @@ export class ShardCore {
     return this.#outbox.behind || this.#outbox.full
   }
 
+  /** Windows of rules are given out only in part: a tick is due. */
+  get emitting(): boolean {
+    return this.#windows.emitting
+  }
+
   /**
    * Takes bodies in one write. They share one arrival, so of two values for one instant only the later is kept.
    * @param now wall clock, ms
@@ -333,11 +338,11 @@ export class ShardCore {
       const { behind } = this.#outbox
       const plain = this.#reception.plainSamples(body, atMs)
       if (plain !== undefined) {
-        this.#windows.takingAll(plain, record.at)
+        const dropped = this.#windows.takingAll(record, plain)
         if (behind) continue
         const { table, scratch, describe } = this.#reception
         this.#outbox.putAll(table, scratch, plain, record.at, describe)
-        this.#reach(record, 0)
+        this.#reach(record, dropped)
         continue
       }
       const visitor = this.#windows.taking(record, behind ? NOBODY : this.#intoOutbox(record.at))
@@ -387,6 +392,7 @@ export class ShardCore {
       }
       const end = record.position + record.count
       if (this.#outbox.passes(record.position, end)) continue
+      this.#reception.forgetIdleSeries(this.#lastAtMs) // what is read again has no bounds of its own
       const visitor = this.#windows.again(record, this.#intoOutbox(record.at))
       this.#replay(record, visitor)
       visitor.done()
@@ -400,7 +406,6 @@ export class ShardCore {
       const { series, times, words } = scratch
       const s = series[i]!
       if (s >= OVERFLOW) return
-      table.usedAt[s] = record.at / MICROS
       if (times[i]! < table.lastTime[s]!) return
       table.lastTime[s] = times[i]!
       table.lastWords[2 * s] = words[2 * i]!

@@ -60,6 +60,8 @@ export interface ShardSnapshot {
   readonly lastAt: number
   readonly state: string | undefined
   readonly due: boolean
+  /** Windows of rules are given out only in part. */
+  readonly emitting: boolean
   readonly recovery: Recovery
   /** Which windows of rules its journal has all of. */
   readonly windows: WindowBounds

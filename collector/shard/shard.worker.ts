@@ -128,6 +128,7 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     lastAt: shard.lastAt,
     state: shard.state,
     due: shard.due,
+    emitting: shard.emitting,
     recovery: { ...recovery },
     windows: shard.windows.bounds,
     rules: shard.windows.figures,

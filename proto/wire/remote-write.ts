@@ -283,13 +283,6 @@ export function encodeWriteRequest(series: Iterable<SeriesToWrite>, metadata: It
   return writer.finish()
 }
 
-/** A request of series that are encoded already. */
-export function writeRequestOf(messages: Iterable<Uint8Array>): Uint8Array {
-  const writer = new Writer()
-  for (const message of messages) writer.uint32(REQUEST_TIMESERIES).bytes(message)
-  return writer.finish()
-}
-
 /** The fields of a `TimeSeries`. */
 export function writeSeries(writer: Writer, { labels, samples, exemplars, histograms }: SeriesToWrite): void {
   for (const [name, value] of labels) {

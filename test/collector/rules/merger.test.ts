@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { GroupState, needsOf } from '../../../collector/rules/group-state.ts'
+import { GroupColumns } from '../../../collector/rules/group-columns.ts'
+import { needsOf } from '../../../collector/rules/group-state.ts'
 import { Merger } from '../../../collector/rules/merger.ts'
 import type { Part } from '../../../collector/rules/part.ts'
-import { encodePart } from '../../../collector/rules/part.ts'
+import { partOf } from '../../../collector/rules/part.ts'
 import { readRules } from '../../../collector/rules/read-rules.ts'
+import { outputPoints } from '../../support/output-points.ts'
 
 const MINUTE = 60_000
 const KEEP = 300_000
@@ -14,15 +16,17 @@ const newMerger = (shards: number) => new Merger(rules, shards, { keepMs: KEEP, 
 
 /** A part with a group for each entry, and its values. */
 function part(end: number, groups: Readonly<Record<string, readonly number[]>>, complete = true): Part {
-  const states = Object.entries(groups).map(([g, values]) => {
-    const state = new GroupState(needsOf(rule))
-    for (const value of values) state.add(needsOf(rule), end, value)
-    return [JSON.stringify(['t', 'm', 'g', g]), state] as const
-  })
-  return encodePart(0, end, complete, needsOf(rule), new Map(states))
+  const columns = new GroupColumns(needsOf(rule))
+  const names = Object.keys(groups)
+  for (const [i, values] of Object.values(groups).entries()) {
+    const row = columns.row(i, true)
+    for (const value of values) columns.add(row, end, value)
+  }
+  const nameOf = (group: number): string => JSON.stringify(['t', 'm', 'g', names[group]])
+  return partOf({ rule: 0, end, complete }, columns, { start: 0, end: names.length }, nameOf)
 }
 const give = (merger: Merger) =>
-  merger.give().map(({ labels, time, output }) => {
+  outputPoints(merger).map(({ labels, time, output }) => {
     const text = output.kind === 'float' ? output.value : output.kind
     return `${time / MINUTE} ${labels
       .map(([, value]) => value)

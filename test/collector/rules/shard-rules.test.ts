@@ -23,8 +23,16 @@ const words = (value: number): [number, number] => {
 /** Takes a point of the series `ref` that arrived a second after its time, or at `at`. */
 const put = (shard: ShardRules, membership: number, ref: number, time: number, value = 1, at = time + 1000) =>
   shard.add(membership, ref, time, ...words(value), at * 1000, 3)
-const summary = (shard: ShardRules, now: number, urgent = false) =>
-  shard.emit(now, urgent).parts.map((p) => [p.end - T, p.complete, ...p.groups, ...p.count])
+/** Names of groups by rule and number, as a collector would have noted them: of the shard in hand. */
+const names = new WeakMap<ShardRules, Map<string, string>>()
+const summary = (shard: ShardRules, now: number, urgent = false) => {
+  const known = names.get(shard) ?? new Map<string, string>()
+  names.set(shard, known)
+  return shard.emit(now, urgent)!.parts.map((p) => {
+    for (const [i, row] of p.named.entries()) known.set(`${p.rule} ${p.groups[row]}`, p.names[i]!)
+    return [p.end - T, p.complete, ...[...p.groups].map((g) => known.get(`${p.rule} ${g}`)), ...p.count]
+  })
+}
 
 test('ShardRules: a window holds what is after its start, up to and with its end', () => {
   const shard = shardOf([{}])
@@ -43,10 +51,10 @@ test('ShardRules.emit() gives a window out once it is due, and again only what l
   put(shard, x, 1, T + 1)
   put(shard, y, 2, T + 1)
   assert.deepEqual(summary(shard, T + MINUTE + GRACE - 1), [])
-  assert.deepEqual(shard.emit(T + MINUTE + GRACE - 1).through, [T])
+  assert.deepEqual(shard.emit(T + MINUTE + GRACE - 1)?.through, [T])
   const due = T + MINUTE + GRACE
   assert.deepEqual(summary(shard, due), [[MINUTE, true, '["t","m","g","x"]', '["t","m","g","y"]', 1, 1]])
-  assert.deepEqual(shard.emit(due).through, [T + MINUTE])
+  assert.deepEqual(shard.emit(due)?.through, [T + MINUTE])
   assert.deepEqual(summary(shard, due + MINUTE), [])
   assert.equal(put(shard, y, 2, T + 2, 1, due + MINUTE), TAKEN)
   assert.deepEqual(summary(shard, due + MINUTE), [[MINUTE, false, '["t","m","g","y"]', 2]])
@@ -76,7 +84,7 @@ test('ShardRules: increases go on from the newest point of the window before, al
   const shard = shardOf([{ outputs: ['increase'] }])
   const m = shard.join('t', 'm', [])
   const increases = (now: number) =>
-    shard.emit(now).parts.map((p) => [p.end - T, p.steps[0], p.increase.items.reduce((a, b) => a + b, 0)])
+    shard.emit(now)!.parts.map((p) => [p.end - T, p.steps[0], p.increase.items.reduce((a, b) => a + b, 0)])
   put(shard, m, 1, T + 10_000, 5)
   put(shard, m, 1, T + MINUTE + 10_000, 9)
   put(shard, m, 1, T + MINUTE + 20_000, 2)
@@ -117,7 +125,7 @@ test('ShardRules.raiseFloor() closes windows whose points may be gone, and keeps
   shard.raiseFloor(T)
   assert.equal(put(shard, m, 1, T + 2, 4), LATE)
   assert.equal(put(shard, m, 1, T + MINUTE + 2, 5), TAKEN)
-  const { parts, windows } = shard.emit(T + 10 * MINUTE)
+  const { parts, windows } = shard.emit(T + 10 * MINUTE)!
   assert.deepEqual(
     parts.map((p) => [p.end - T, [...p.increase.items]]),
     [[2 * MINUTE, [1]]],
@@ -137,7 +145,7 @@ test('ShardRules.add() answers FULL beyond the points, and takes again when wind
   )
   assert.equal(shard.counts.full, 1)
   const later = T + 2 * MINUTE + GRACE + KEEP + 1
-  shard.emit(later)
+  summary(shard, later)
   shard.forget(later)
   assert.equal(put(shard, m, 1, later), TAKEN)
 })
@@ -160,14 +168,14 @@ test('ShardRules: a rule takes so many groups; series of more are stored, until 
     [TAKEN, TAKEN, FULL],
   )
   const { generation } = shard
-  shard.emit(T + 2 * MINUTE)
+  summary(shard, T + 2 * MINUTE)
   shard.forget(T + 2 * MINUTE)
   assert.equal(shard.generation, generation + 1)
   assert.equal(put(shard, join('a'), 1, T + 2), TAKEN, 'kept: it is in a window')
   assert.equal(put(shard, join('c'), 3, T + 2), FULL)
   const later = T + 2 * MINUTE + GRACE + KEEP + 1
   put(shard, join('b'), 2, later)
-  shard.emit(later)
+  summary(shard, later)
   shard.forget(later)
   assert.equal(put(shard, join('c'), 3, later), TAKEN)
   assert.deepEqual(summary(shard, later + 2 * MINUTE)[0]!.slice(2), ['["t","m","g","b"]', '["t","m","g","c"]', 1, 1])
@@ -186,7 +194,7 @@ test('ShardRules: rules of one interval and grace share a point, others keep the
   ])
   put(shard, m, 1, T + 1)
   assert.equal(shard.points, 3)
-  assert.equal(shard.emit(T + 10 * MINUTE).parts.length, 4)
+  assert.equal(shard.emit(T + 10 * MINUTE)!.parts.length, 4)
 })
 
 test('ShardRules.join() keeps tenants apart, and knows what no rule is about', () => {
@@ -207,7 +215,7 @@ test('ShardRules.add(): a sample that one dropping rule found late is stored, wh
   assert.equal(shard.decide(m, T + 1, closed * 1000), LATE)
   assert.equal(put(shard, m, 1, T + 1, 1, closed), LATE)
   assert.deepEqual(
-    shard.emit(T + 120 * MINUTE).windows.map((w) => w.dropped),
+    shard.emit(T + 120 * MINUTE)!.windows.map((w) => w.dropped),
     [undefined],
   )
 })
@@ -216,7 +224,7 @@ test('ShardRules: a late sample of a busy window costs its groups, not the windo
   const shard = shardOf([{ by: ['g'] }], { pointsMax: 1e6, groupsMax: 1e5 })
   const members = Array.from({ length: 1000 }, (_, i) => shard.join('t', 'm', [['g', String(i)]]))
   for (let s = 1; s < 60; s++) for (const [ref, m] of members.entries()) put(shard, m, ref, T + s * 1000)
-  assert.equal(shard.emit(T + 2 * MINUTE).parts[0]!.groups.length, 1000)
+  assert.equal(shard.emit(T + 2 * MINUTE)!.parts[0]!.groups.length, 1000)
   put(shard, members[7]!, 7, T + 5, 1, T + 3 * MINUTE)
-  assert.deepEqual([...shard.emit(T + 3 * MINUTE).parts[0]!.count], [60])
+  assert.deepEqual([...shard.emit(T + 3 * MINUTE)!.parts[0]!.count], [60])
 })

@@ -7,7 +7,6 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Door } from '../../../collector/journal/record.ts'
 import { DOORS } from '../../../collector/journal/record.ts'
-import type { OutputPoint } from '../../../collector/rules/merger.ts'
 import { Merger } from '../../../collector/rules/merger.ts'
 import { rulesInForce } from '../../../collector/rules/read-rules.ts'
 import { CursorFile } from '../../../collector/shard/cursor-file.ts'
@@ -20,6 +19,8 @@ import { waiting } from '../../../collector/shard/shard-counts.ts'
 import { ITEM_KINDS } from '../../../proto/wire/batch-extras.ts'
 import type { AppendFault } from '../../support/memory-files.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
+import type { OutputPoint } from '../../support/output-points.ts'
+import { outputPoints } from '../../support/output-points.ts'
 import { StoreModel } from '../../support/store-model.ts'
 import type { Point } from '../../support/write-request.ts'
 import { histogramOf, metricsBatchBody, remoteWrite2Body, remoteWriteBody } from '../../support/write-request.ts'
@@ -245,7 +246,7 @@ class World {
     if (emission !== undefined) {
       this.#merger.take(0, emission)
       this.#emissionsKept = emission.time
-      for (const { labels, time, output } of this.#merger.give()) {
+      for (const { labels, time, output } of outputPoints(this.#merger)) {
         const [, name] = labels.find(([label]) => label === '__name__')!
         this.outputs.set(`${time} ${name.split('_').at(-1)}`, figureOf(output))
       }

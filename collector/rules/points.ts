@@ -1,0 +1,158 @@
+/**
+ * Points of one window, of neighbouring series, in columns:
+ *
+ *     0 ──────── settled ──────────── count
+ *     by series, then time; one    as they came; repeats, replaced
+ *     point for each instant       and late ones among them
+ *
+ * Taking a point is six writes at the end. Settling sorts: of several points of a series for one instant the latest arrival
+ * stays. 28 bytes a point, at most twice that while they grow.
+ */
+
+const CAPACITY_MIN = 64
+
+export class Points {
+  count = 0
+  settled = 0
+  /** Which series, by the caller's reference. */
+  ref: Uint32Array
+  membership: Uint32Array
+  /** Time, ms before the window's end. */
+  before: Uint32Array
+  /** Bits of the values, two words a point, low first, and the same memory as float64s. */
+  words: Uint32Array
+  values: Float64Array
+  /** Arrival, µs: the larger wins. */
+  at: Float64Array
+  constructor(capacity: number) {
+    const n = Math.max(CAPACITY_MIN, capacity)
+    this.ref = new Uint32Array(n)
+    this.membership = new Uint32Array(n)
+    this.before = new Uint32Array(n)
+    this.words = new Uint32Array(2 * n)
+    this.values = new Float64Array(this.words.buffer)
+    this.at = new Float64Array(n)
+  }
+
+  push(ref: number, membership: number, before: number, low: number, high: number, at: number): void {
+    const i = this.count
+    if (i === this.ref.length) this.#grow()
+    this.ref[i] = ref
+    this.membership[i] = membership
+    this.before[i] = before
+    this.words[2 * i] = low
+    this.words[2 * i + 1] = high
+    this.at[i] = at
+    this.count = i + 1
+  }
+
+  /** Sorts what came since the last time in among the rest. @returns how many points that made superfluous */
+  settle(sorter: Sorter): number {
+    const { count, ref, before, membership, words, at } = this
+    const order = sorter.sort(this)
+    const kept = new Points(count)
+    for (let k = 0; k < count; k++) {
+      const i = order[k]!
+      const later = k + 1 < count ? order[k + 1]! : -1
+      // The next one is of the same series and instant, and arrived later.
+      if (later >= 0 && ref[later] === ref[i] && before[later] === before[i]) continue
+      kept.push(ref[i]!, membership[i]!, before[i]!, words[2 * i]!, words[2 * i + 1]!, at[i]!)
+    }
+    this.ref = kept.ref
+    this.membership = kept.membership
+    this.before = kept.before
+    this.words = kept.words
+    this.values = kept.values
+    this.at = kept.at
+    this.count = kept.count
+    this.settled = kept.count
+    return count - kept.count
+  }
+
+  #grow(): void {
+    // Once they were sorted, and so given out, only late points come.
+    const n = Math.ceil(this.ref.length * (this.settled === 0 ? 2 : 1.125))
+    const { ref, membership, before, words, at } = this
+    this.ref = new Uint32Array(n)
+    this.ref.set(ref)
+    this.membership = new Uint32Array(n)
+    this.membership.set(membership)
+    this.before = new Uint32Array(n)
+    this.before.set(before)
+    this.words = new Uint32Array(2 * n)
+    this.words.set(words)
+    this.values = new Float64Array(this.words.buffer)
+    this.at = new Float64Array(n)
+    this.at.set(at)
+  }
+}
+
+const DIGIT_BITS = 11
+const DIGITS = 1 << DIGIT_BITS
+
+/** Orders points by series, time and arrival; its memory is used again. */
+export class Sorter {
+  #order = new Uint32Array(0)
+  #other = new Uint32Array(0)
+  readonly #starts = new Uint32Array(DIGITS)
+
+  /** @returns indices of the points, valid until the next call */
+  sort(points: Points): Uint32Array {
+    const { count } = points
+    if (this.#order.length < count) {
+      this.#order = new Uint32Array(count)
+      this.#other = new Uint32Array(count)
+    }
+    for (let i = 0; i < count; i++) this.#order[i] = i
+    for (let shift = 0; shift < 32; shift += DIGIT_BITS) this.#byDigit(points.ref, count, shift)
+    this.#sortRuns(points)
+    return this.#order
+  }
+
+  /** One pass of a radix sort, least digit first: keeps the order of those that are equal. */
+  #byDigit(refs: Uint32Array, count: number, shift: number): void {
+    const starts = this.#starts.fill(0)
+    for (let i = 0; i < count; i++) starts[(refs[i]! >>> shift) & (DIGITS - 1)]!++
+    if (count === 0 || starts[(refs[0]! >>> shift) & (DIGITS - 1)] === count) return // all have the same digit
+    let sum = 0
+    for (let d = 0; d < DIGITS; d++) {
+      const n = starts[d]!
+      starts[d] = sum
+      sum += n
+    }
+    const from = this.#order
+    const into = this.#other
+    for (let k = 0; k < count; k++) {
+      const i = from[k]!
+      into[starts[(refs[i]! >>> shift) & (DIGITS - 1)]!++] = i
+    }
+    this.#order = into
+    this.#other = from
+  }
+
+  /** Within each series: usually in order as it came. */
+  #sortRuns(points: Points): void {
+    const { ref, before, count } = points
+    const order = this.#order
+    const compare = (a: number, b: number): number => compareInSeries(points, a, b)
+    for (let start = 0, end = 0; start < count; start = end) {
+      let previous = order[start]!
+      const series = ref[previous]
+      let sorted = true
+      for (end = start + 1; end < count; end++) {
+        const next = order[end]!
+        if (ref[next] !== series) break
+        sorted &&= before[previous]! > before[next]!
+        previous = next
+      }
+      if (!sorted) order.subarray(start, end).sort(compare)
+    }
+  }
+}
+
+/** By time, then arrival; one arrival has one value, and if not, the order is still always the same. */
+function compareInSeries({ before, at, words }: Points, a: number, b: number): number {
+  return (
+    before[b]! - before[a]! || at[a]! - at[b]! || words[2 * a + 1]! - words[2 * b + 1]! || words[2 * a]! - words[2 * b]!
+  )
+}
