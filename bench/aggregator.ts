@@ -17,7 +17,13 @@ import type { Running } from '../test/support/programs.ts'
 import { enginePid, eventually, freePort, ready, scrape, start, terminate, total } from '../test/support/programs.ts'
 import type { LoadJob, LoadResult } from './load.process.ts'
 import { cpuSeconds, memoryMib, quiet, stopChild } from './processes.ts'
-import { Talker } from './talker.ts'
+import { quantiles } from './quantiles.ts'
+import { row } from './table.ts'
+import { Load } from './talker.ts'
+
+const NODES = 200
+const ROUNDS = { cold: 20, pair: 16 }
+const ROUNDS_PER_SECOND = 2
 
 /** CPU seconds a million samples. */
 export interface AggregatorPair {
@@ -55,30 +61,34 @@ const STEP_MS = 15_000
 /** @param prometheus the command; @param report is given each pair as it comes */
 export async function measureAggregator(
   prometheus: string,
-  load: AggregatorLoad,
+  options: AggregatorLoad,
   report: (name: 'cold' | 'warm', pair: AggregatorPair) => void,
 ): Promise<AggregatorBench> {
-  const { nodes, rounds, pairs, roundsPerSecond } = load
+  const { nodes, rounds, pairs, roundsPerSecond } = options
+  const all = rounds.cold + pairs * rounds.pair
   const job: LoadJob = {
     nodes,
-    rounds: rounds.cold + pairs * rounds.pair,
+    pods: false,
+    versions: [1],
+    rounds: all,
+    startMs: Date.now() - all * STEP_MS,
     stepMs: STEP_MS,
+    windows: undefined,
     connections: 4,
-    roundsPerSecond,
   }
-  const talker = new Talker('./load.process.ts', [JSON.stringify(job)])
+  const load = new Load(job)
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
   const stops: (() => Promise<void>)[] = []
   try {
-    await talker.line()
+    await load.ready()
     const peer = await startPrometheus(prometheus, directory)
     stops.push(peer.stop)
     const ours = await startOurs(directory, job)
     stops.push(ours.stop)
     const sums = { samples: 0, value: 0 }
     const measurePair = async (first: number, end: number): Promise<AggregatorPair> => {
-      const ask = async (url: string): Promise<LoadResult> =>
-        JSON.parse(await talker.ask(`${url} ${first} ${end}`)) as LoadResult
+      const overMs = roundsPerSecond === 0 ? 0 : ((end - first) / roundsPerSecond) * 1000
+      const ask = (url: string): Promise<LoadResult> => load.send({ url, version: 1, first, end, overMs })
       const theirs = await peer.measure(ask)
       const { sent, ...pair } = await ours.measure(ask)
       sums.samples += sent.samples
@@ -100,7 +110,7 @@ export async function measureAggregator(
     return { pairs: found, peakMib, disk }
   } finally {
     for (const stop of stops) await stop()
-    talker.end()
+    load.end()
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
   }
 }
@@ -265,4 +275,38 @@ async function startPrometheus(command: string, directory: string): Promise<Peer
     peakMib: () => memoryMib(pid).peak,
     stop: () => stopChild(child),
   }
+}
+
+/** Prints the table. */
+export async function aggregator(turns: number): Promise<void> {
+  const prometheus = process.env['FLEETMETER_TEST_PROMETHEUS_3']
+  if (prometheus === undefined)
+    throw new Error(
+      'FLEETMETER_TEST_PROMETHEUS_3 names no Prometheus 3: build one with "go build -C test/interop/prometheus-3 -mod=mod -tags remove_all_sd -o /tmp/prometheus-3 github.com/prometheus/prometheus/cmd/prometheus"',
+    )
+  const ratio = (pair: AggregatorPair): number => (pair.aggregator + pair.engine) / pair.prometheus
+  console.log(
+    '| CPU s / million samples | aggregator | engine | Prometheus | × | loop delay p99, ms: collector | aggregator |',
+  )
+  console.log('|---|---:|---:|---:|---:|---:|---:|')
+  const tell = (name: string, pair: AggregatorPair): void => {
+    const { loopDelayP99Ms: delay } = pair
+    row(name, [pair.aggregator, pair.engine, pair.prometheus, ratio(pair), delay.collector, delay.aggregator])
+  }
+  const { pairs, peakMib, disk } = await measureAggregator(
+    prometheus,
+    {
+      nodes: NODES,
+      rounds: ROUNDS,
+      pairs: turns,
+      roundsPerSecond: ROUNDS_PER_SECOND,
+    },
+    tell,
+  )
+  console.log(`\nmedian × ${quantiles(pairs.map(ratio)).p50.toFixed(2)}`)
+  console.log(`peak memory, MiB: ${JSON.stringify(peakMib, (_, n) => (typeof n === 'number' ? Math.round(n) : n))}`)
+  console.log(
+    `bytes / sample on disk: ${disk.written.toFixed(2)} as the engine left it, ${disk.merged.toFixed(2)} merged`,
+  )
+  for (const [column, bytes] of Object.entries(disk.columns)) console.log(`  ${column}: ${bytes.toFixed(2)}`)
 }

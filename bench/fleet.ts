@@ -1,6 +1,7 @@
 /**
- * A fleet as DCGM exporter shows it: nodes × 8 GPUs × 30 metrics, 8 labels each beside the name, values that move as those of
- * GPUs do. Requests are made the way a Prometheus makes them, 2,000 samples each, all samples of one round with one timestamp.
+ * A fleet as DCGM exporter shows it: nodes × 8 GPUs × 30 metrics, 8 labels each beside the name (and `pod` where asked for),
+ * values that move as those of GPUs do. Requests are made the way a Prometheus makes them, 2,000 samples each, all samples of one
+ * round with one timestamp; the same samples also as remote write 2.0.
  */
 import { utf8Encode } from '../proto/wire/bytes.ts'
 import { Writer } from '../proto/wire/protobuf.ts'
@@ -67,11 +68,23 @@ const TAG_VALUE = 0x09
 const TAG_TIMESTAMP = 0x10
 const SAMPLE_BYTES_MAX = 24
 
+// Remote write 2.0.
+const TAG_SYMBOL = 0x22
+const TAG_SERIES_2 = 0x2a
+const TAG_REFS = 0x0a
+const TAG_METADATA = 0x2a
+
+type LabelPair = readonly [name: string, value: string]
+
 export class Fleet {
+  /** The latest value of each series. */
+  readonly values: Float64Array
+  /** Bytes of all label names and values, of all series. */
+  labelBytes = 0
+  readonly #pods: boolean
   /** Encoded label fields of each series. */
   readonly #labels: Uint8Array[] = []
   readonly #walks: Walk[] = []
-  readonly #values: Float64Array
   readonly #scratch = new Uint8Array(SAMPLES_PER_REQUEST * 1024)
   readonly #view = new DataView(this.#scratch.buffer)
   /** Of all values so far. */
@@ -80,14 +93,16 @@ export class Fleet {
   #time = 0
   #seed = 42
 
-  constructor(nodes: number) {
-    for (let node = 0; node < nodes; node++)
-      for (let gpu = 0; gpu < GPUS; gpu++)
-        for (const [name, walk] of METRICS) {
-          this.#labels.push(encodeLabels(name, node, gpu))
-          this.#walks.push(walk)
-        }
-    this.#values = new Float64Array(this.#labels.length)
+  /** @param pods each GPU has a pod on it, and its series the label */
+  constructor(nodes: number, pods = false) {
+    this.#pods = pods
+    for (let series = 0; series < nodes * GPUS * METRICS.length; series++) {
+      const labels = this.#labelsOf(series)
+      for (const [name, value] of labels) this.labelBytes += name.length + value.length
+      this.#labels.push(encodeLabels(labels))
+      this.#walks.push(METRICS[series % METRICS.length]![1])
+    }
+    this.values = new Float64Array(this.#labels.length)
   }
 
   get series(): number {
@@ -101,12 +116,46 @@ export class Fleet {
       const s = this.#next
       if (s === 0) this.#time = Math.max(this.#time + 1, now)
       this.#next = (s + 1) % this.#labels.length
-      const value = this.#walks[s]!(this.#values[s]!, this.#random(), (s >> 8) % 4 !== 0)
-      this.#values[s] = value
+      const value = this.#walks[s]!(this.values[s]!, this.#random(), (s >> 8) % 4 !== 0)
+      this.values[s] = value
       this.sum += value
       at = this.#write(at, this.#labels[s]!, this.#time, value)
     }
     return Uint8Array.from(portableSnappy.compress(this.#scratch.subarray(0, at)))
+  }
+
+  /** The samples of the last request as a remote write 2.0 body. */
+  request2(): Uint8Array<ArrayBuffer> {
+    const writer = Writer.create()
+    const symbols = new Map([['', 0]])
+    writer.uint32(TAG_SYMBOL).string('')
+    const refOf = (text: string): number => {
+      const known = symbols.get(text)
+      if (known !== undefined) return known
+      writer.uint32(TAG_SYMBOL).string(text)
+      symbols.set(text, symbols.size)
+      return symbols.size - 1
+    }
+    const count = this.#labels.length
+    const first = (this.#next - (SAMPLES_PER_REQUEST % count) + count) % count
+    const refs = Array.from({ length: SAMPLES_PER_REQUEST }, (_, i) =>
+      this.#labelsOf((first + i) % count).flatMap(([name, value]) => [refOf(name), refOf(value)]),
+    )
+    for (const [i, of] of refs.entries()) {
+      writer.uint32(TAG_SERIES_2).fork().uint32(TAG_REFS).fork()
+      for (const ref of of) writer.uint32(ref)
+      writer.ldelim().uint32(TAG_SAMPLE).fork()
+      writer.uint32(TAG_VALUE).double(this.values[(first + i) % count]!)
+      writer.uint32(TAG_TIMESTAMP).int64(this.#time)
+      writer.ldelim().uint32(TAG_METADATA).uint32(0).ldelim() // as a Prometheus that knows none says it
+    }
+    return Uint8Array.from(portableSnappy.compress(writer.finish()))
+  }
+
+  #labelsOf(series: number): readonly LabelPair[] {
+    const gpu = Math.floor(series / METRICS.length) % GPUS
+    const node = Math.floor(series / METRICS.length / GPUS)
+    return labelsOf(METRICS[series % METRICS.length]![0], node, gpu, this.#pods)
   }
 
   #write(start: number, labels: Uint8Array, time: number, value: number): number {
@@ -140,20 +189,24 @@ export class Fleet {
   }
 }
 
-function encodeLabels(name: string, node: number, gpu: number): Uint8Array {
+function labelsOf(metric: string, node: number, gpu: number, pods: boolean): readonly LabelPair[] {
   const host = `gpu-${String(node).padStart(4, '0')}`
   const uuid = `GPU-${(node * GPUS + gpu + 0x3f2a1000).toString(16)}-77d2-4c1e-9a3b-${(node * 7919 + gpu).toString(16).padStart(12, '0')}`
-  const labels: readonly (readonly [string, string])[] = [
+  return [
     ['DCGM_FI_DRIVER_VERSION', '550.90.07'],
     ['Hostname', host],
     ['UUID', uuid],
-    ['__name__', name],
+    ['__name__', metric],
     ['device', `nvidia${gpu}`],
     ['gpu', String(gpu)],
     ['instance', `${host}:9400`],
     ['job', 'dcgm-exporter'],
     ['modelName', 'NVIDIA H100 80GB HBM3'],
+    ...(pods ? [['pod', `training-${(node * 104729 + gpu).toString(36).padStart(5, '0')}`] as const] : []),
   ]
+}
+
+function encodeLabels(labels: readonly LabelPair[]): Uint8Array {
   const writer = Writer.create()
   for (const [key, value] of labels) {
     writer.uint32(TAG_LABEL).fork()

@@ -1,21 +1,24 @@
 /**
- * What does it cost to take a sample and forward it? A collector and a vmagent, side by side and in turn, the same samples flat
- * out, the same sink:
+ * What does it cost to take a sample and forward it? A vmagent and two collectors, side by side and in turn, the same samples flat
+ * out, the same sink; one of the collectors gets them as remote write 2.0:
  *
- *     load process ──remote write──▶ collector | vmagent ──▶ sink process
+ *     load process ──remote write──▶ vmagent | collector | collector (2.0) ──▶ sink process
  *
  * The first turn is cold and stands by itself. CPU is read when the queues have drained, and what the sink holds must be what was sent: as many samples, of the same sum.
  */
-import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Running } from '../test/support/programs.ts'
-import { eventually, freePort, ready, start, terminate } from '../test/support/programs.ts'
-import type { LoadJob, LoadResult } from './load.process.ts'
-import { cpuSeconds, memoryMib, quiet, stopChild } from './processes.ts'
-import type { Received } from './sink.process.ts'
-import { Talker } from './talker.ts'
+import type { Forwarder } from './forwarders.ts'
+import { startCollector, startVmagent, vmagentVersion } from './forwarders.ts'
+import type { WriteVersion } from './post.ts'
+import { cpuSeconds, memoryMib, quiet } from './processes.ts'
+import { quantiles } from './quantiles.ts'
+import { row } from './table.ts'
+import { checkForwarded, Load, Sink } from './talker.ts'
+
+const NODES = 200
+const ROUNDS = { cold: 100, turn: 40 }
 
 /** CPU seconds a million samples. */
 export interface ForwardCost {
@@ -25,76 +28,84 @@ export interface ForwardCost {
   readonly wireBytes: number
 }
 
-export interface ForwardPair {
-  readonly fleetmeter: ForwardCost
-  readonly vmagent: ForwardCost
-}
+const FORWARDERS = ['vmagent', 'fleetmeter', 'fleetmeter2'] as const
+/** `fleetmeter2` gets remote write 2.0. */
+type Of<T> = Readonly<Record<(typeof FORWARDERS)[number], T>>
+export type ForwardTurn = Of<ForwardCost>
 
 export interface Forward {
   /** The first samples after the start: series that are new, code that is not compiled yet. */
-  readonly cold: ForwardPair
-  readonly pairs: readonly ForwardPair[]
+  readonly cold: ForwardTurn
+  readonly warm: readonly ForwardTurn[]
   /** Resident memory at its highest, MiB. */
-  readonly peakMib: { readonly fleetmeter: number; readonly vmagent: number }
+  readonly peakMib: Of<number>
 }
 
 const MILLION = 1e6
-/** From one sample of a series to the next. */
 const STEP_MS = 1000
 
-/** @param rounds samples of each series that each of them takes cold, and in each pair */
+/** @param rounds samples of each series that each of them takes cold, and in each turn */
 export async function measureForward(
   nodes: number,
-  rounds: { readonly cold: number; readonly pair: number },
-  pairs: number,
+  rounds: { readonly cold: number; readonly turn: number },
+  turns: number,
 ): Promise<Forward> {
-  const job: LoadJob = {
+  const all = rounds.cold + turns * rounds.turn
+  const load = new Load({
     nodes,
-    rounds: rounds.cold + pairs * rounds.pair,
+    pods: false,
+    versions: [1, 2],
+    rounds: all,
+    startMs: Date.now() - all * STEP_MS,
     stepMs: STEP_MS,
+    windows: undefined,
     connections: 4,
-    roundsPerSecond: 0,
-  }
-  const load = new Talker('./load.process.ts', [JSON.stringify(job)])
-  const sink = new Talker('./sink.process.ts', [])
+  })
+  const sink = new Sink()
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
-  const programs: Program[] = []
+  const started: Forwarder[] = []
   try {
-    const sinkUrl = await sink.line()
-    await load.line()
+    const sinkUrl = await sink.url()
+    await load.ready()
     const vmagent = await startVmagent(directory, sinkUrl)
-    programs.push(vmagent)
-    const fleetmeter = await startCollector(directory, sinkUrl)
-    programs.push(fleetmeter)
-    const measurePair = async (first: number, end: number): Promise<ForwardPair> => ({
-      vmagent: await measure(vmagent, load, sink, first, end),
-      fleetmeter: await measure(fleetmeter, load, sink, first, end),
+    started.push(vmagent)
+    const fleetmeter = await startCollector(join(directory, '1'), sinkUrl)
+    started.push(fleetmeter)
+    const fleetmeter2 = await startCollector(join(directory, '2'), sinkUrl)
+    started.push(fleetmeter2)
+    const turn = async (first: number, end: number): Promise<ForwardTurn> => ({
+      vmagent: await measureTurn(vmagent, load, sink, { first, end, version: 1 }),
+      fleetmeter: await measureTurn(fleetmeter, load, sink, { first, end, version: 1 }),
+      fleetmeter2: await measureTurn(fleetmeter2, load, sink, { first, end, version: 2 }),
     })
-    const cold = await measurePair(0, rounds.cold)
-    const found: ForwardPair[] = []
-    for (let at = rounds.cold; at < job.rounds; at += rounds.pair) found.push(await measurePair(at, at + rounds.pair))
-    const peakMib = { fleetmeter: memoryMib(fleetmeter.pid).peak, vmagent: memoryMib(vmagent.pid).peak }
-    return { cold, pairs: found, peakMib }
+    const cold = await turn(0, rounds.cold)
+    const warm: ForwardTurn[] = []
+    for (let at = rounds.cold; at < all; at += rounds.turn) warm.push(await turn(at, at + rounds.turn))
+    const peak = ({ pid }: Forwarder): number => memoryMib(pid).peak
+    const peakMib = { vmagent: peak(vmagent), fleetmeter: peak(fleetmeter), fleetmeter2: peak(fleetmeter2) }
+    return { cold, warm, peakMib }
   } finally {
-    for (const { stop } of programs) await stop()
+    for (const { stop } of started) await stop()
     load.end()
     sink.end()
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
-interface Program {
-  readonly pid: number
-  readonly writeUrl: string
-  readonly stop: () => Promise<void>
-}
-
-async function measure(program: Program, load: Talker, sink: Talker, first: number, end: number): Promise<ForwardCost> {
-  const before = cpuSeconds(program.pid)
-  const sent = JSON.parse(await load.ask(`${program.writeUrl} ${first} ${end}`)) as LoadResult
-  await quiet([program.pid])
-  const cpu = cpuSeconds(program.pid) - before
-  const got = checkReceived(await sink.ask('count'), sent)
+/** Sends rounds to one of them flat out, and waits until nothing is left to do. */
+export async function measureTurn(
+  { pid, writeUrl }: Forwarder,
+  load: Load,
+  sink: Sink,
+  part: { readonly first: number; readonly end: number; readonly version: WriteVersion },
+): Promise<ForwardCost> {
+  const before = cpuSeconds(pid)
+  const sent = await load.send({ url: writeUrl, overMs: 0, ...part })
+  await quiet([pid])
+  const cpu = cpuSeconds(pid) - before
+  const { batches, writes } = await sink.received()
+  const got = batches.samples > 0 ? batches : writes
+  checkForwarded(got, sent.samples, sent.sum)
   return {
     cpuPerMillion: (cpu / sent.samples) * MILLION,
     seconds: sent.seconds,
@@ -102,49 +113,25 @@ async function measure(program: Program, load: Talker, sink: Talker, first: numb
   }
 }
 
-/** The sink must hold what was sent. */
-export function checkReceived(line: string, sent: { readonly samples: number; readonly sum: number }): Received {
-  const got = JSON.parse(line) as Received
-  if (got.samples !== sent.samples || Math.abs(got.sum - sent.sum) > 1e-9 * Math.abs(sent.sum))
-    throw new Error(`the sink has ${got.samples} samples, sum ${got.sum}; sent were ${sent.samples}, ${sent.sum}`)
-  return got
-}
-
-/** A collector that forwards to a sink, and of which everything there comes from the bench. */
-export async function startForwarding(directory: string, sinkUrl: string): Promise<Running> {
-  const collector = await start('collector', {
-    FLEETMETER_DATA_DIR: directory,
-    FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
-    FLEETMETER_COLLECTOR_HOST: 'false',
-    FLEETMETER_AGGREGATOR_URL: sinkUrl,
-    // What rules make is not what was sent.
-    FLEETMETER_COLLECTOR_RULES: '[]',
-  })
-  await ready(collector.url)
-  return collector
-}
-
-async function startCollector(directory: string, sinkUrl: string): Promise<Program> {
-  const collector = await startForwarding(directory, sinkUrl)
-  return {
-    pid: collector.process.pid!,
-    writeUrl: `${collector.url}/api/v1/write`,
-    stop: async () => void (await terminate(collector)),
-  }
-}
-
-async function startVmagent(directory: string, sinkUrl: string): Promise<Program> {
-  const port = await freePort()
-  const child = spawn(
-    'vmagent',
-    [
-      `-httpListenAddr=127.0.0.1:${port}`,
-      `-remoteWrite.url=${sinkUrl}/api/v1/write`,
-      `-remoteWrite.tmpDataPath=${join(directory, 'vmagent')}`,
-    ],
-    { stdio: 'ignore' },
+/** Prints the table. */
+export async function forward(turns: number): Promise<void> {
+  console.log(`beside ${vmagentVersion()}\n`)
+  const { cold, warm, peakMib } = await measureForward(NODES, ROUNDS, turns)
+  console.log(
+    '| CPU s / million samples | vmagent | fleetmeter | × | fleetmeter, 2.0 | × 1.0 | bytes / sample forwarded | |',
   )
-  const url = `http://127.0.0.1:${port}`
-  await eventually('vmagent is ready', async () => (await fetch(`${url}/health`)).status === 200)
-  return { pid: child.pid!, writeUrl: `${url}/api/v1/write`, stop: () => stopChild(child) }
+  console.log('|---|---:|---:|---:|---:|---:|---:|---:|')
+  const over = (a: ForwardCost, b: ForwardCost): number => a.cpuPerMillion / b.cpuPerMillion
+  const tell = (name: string, { vmagent, fleetmeter, fleetmeter2 }: ForwardTurn): void =>
+    row(name, [
+      ...[vmagent.cpuPerMillion, fleetmeter.cpuPerMillion, over(fleetmeter, vmagent)],
+      ...[fleetmeter2.cpuPerMillion, over(fleetmeter2, fleetmeter), fleetmeter.wireBytes, vmagent.wireBytes],
+    ])
+  tell('cold', cold)
+  for (const turn of warm) tell('warm', turn)
+  const median = (of: (turn: ForwardTurn) => number): string => quantiles(warm.map(of)).p50.toFixed(2)
+  console.log(`\nmedian × ${median((turn) => over(turn.fleetmeter, turn.vmagent))}`)
+  console.log(`median of 2.0 × 1.0 ${median((turn) => over(turn.fleetmeter2, turn.fleetmeter))}`)
+  const peaks = [peakMib.vmagent, peakMib.fleetmeter, peakMib.fleetmeter2].map((n) => n.toFixed(0))
+  console.log(`peak memory, MiB: ${peaks.join(' / ')}`)
 }

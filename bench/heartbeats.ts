@@ -11,11 +11,15 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { TOKEN, terminate } from '../test/support/programs.ts'
-import { checkReceived, startForwarding } from './forward.ts'
+import { TOKEN } from '../test/support/programs.ts'
+import { startCollector } from './forwarders.ts'
 import type { HeartbeatsJob, HeartbeatsResult } from './heartbeats.process.ts'
 import { cpuSeconds, memoryMib, quiet } from './processes.ts'
-import { Talker } from './talker.ts'
+import { quantiles } from './quantiles.ts'
+import { checkForwarded, Sink, Talker } from './talker.ts'
+
+/** As many daemons as beat every three seconds. */
+const HEARTBEATS = { daemons: 30_000, connections: 200, rounds: 2, perSecond: 10_000 }
 
 export interface HeartbeatCost {
   /** CPU seconds a thousand heartbeats, of the process with all its threads. */
@@ -37,13 +41,13 @@ export interface Heartbeats {
 export async function measureHeartbeats(load: Omit<HeartbeatsJob, 'token'>, pairs: number): Promise<Heartbeats> {
   const job: HeartbeatsJob = { ...load, token: TOKEN }
   const daemons = new Talker('./heartbeats.process.ts', [JSON.stringify(job)])
-  const sink = new Talker('./sink.process.ts', [])
+  const sink = new Sink()
   const bare = new Talker('./json-floor.process.ts', [])
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
   try {
-    const [sinkUrl, bareUrl] = [await sink.line(), await bare.line(), await daemons.line()]
-    const collector = await startForwarding(directory, sinkUrl)
-    const pid = collector.process.pid!
+    const [sinkUrl, bareUrl] = [await sink.url(), await bare.line(), await daemons.line()]
+    const collector = await startCollector(directory, sinkUrl)
+    const { pid } = collector
     const measurePair = async (): Promise<HeartbeatPair> => {
       await daemons.ask('make')
       const pair = {
@@ -51,7 +55,7 @@ export async function measureHeartbeats(load: Omit<HeartbeatsJob, 'token'>, pair
         collector: await measure(daemons, pid, collector.url),
       }
       const { points: samples, sum } = pair.collector.result
-      checkReceived(await sink.ask('count'), { samples, sum })
+      checkForwarded((await sink.received()).batches, samples, sum)
       return pair
     }
     try {
@@ -60,7 +64,7 @@ export async function measureHeartbeats(load: Omit<HeartbeatsJob, 'token'>, pair
       while (found.length < pairs) found.push(await measurePair())
       return { cold, pairs: found, peakMib: { bare: memoryMib(bare.pid).peak, collector: memoryMib(pid).peak } }
     } finally {
-      await terminate(collector)
+      await collector.stop()
     }
   } finally {
     for (const process of [daemons, sink, bare]) process.end()
@@ -73,4 +77,23 @@ async function measure(daemons: Talker, pid: number, url: string): Promise<Heart
   const result = JSON.parse(await daemons.ask(url)) as HeartbeatsResult
   await quiet([pid])
   return { cpuPerThousand: ((cpuSeconds(pid) - before) / result.beats) * 1000, result }
+}
+
+/** Prints the table. */
+export async function heartbeats(turns: number): Promise<void> {
+  const { cold, pairs, peakMib } = await measureHeartbeats(HEARTBEATS, turns)
+  console.log('| CPU s / 1,000 heartbeats | collector | bare handler | × | a second | | answered p99, ms | |')
+  console.log('|---|---:|---:|---:|---:|---:|---:|---:|')
+  const ratio = ({ collector, bare }: HeartbeatPair): number => collector.cpuPerThousand / bare.cpuPerThousand
+  const row = (name: string, pair: HeartbeatPair): void => {
+    const both = [pair.collector, pair.bare]
+    const cpu = [...both.map((one) => one.cpuPerThousand.toFixed(4)), ratio(pair).toFixed(2)]
+    const rates = both.map(({ result }) => Math.round(result.beats / result.seconds).toLocaleString('en'))
+    const answers = both.map(({ result }) => result.latencies.p99.toFixed(1))
+    console.log(`| ${[name, ...cpu, ...rates, ...answers].join(' | ')} |`)
+  }
+  row('cold', cold)
+  for (const pair of pairs) row('warm', pair)
+  console.log(`\nmedian × ${quantiles(pairs.map(ratio)).p50.toFixed(2)}`)
+  console.log(`peak memory, MiB: ${peakMib.collector.toFixed(0)} / ${peakMib.bare.toFixed(0)}`)
 }

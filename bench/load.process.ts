@@ -1,9 +1,9 @@
 /**
- * A fleet's samples, made before the clock runs, sent over a few connections as often as asked: flat out, or so many rounds a second.
+ * Sends samples of a fleet that were prepared before: flat out over a few connections, or evenly over a time.
  *
- *     arguments: JSON LoadJob
- *     prints:    `ready`, then for each line `ADDRESS FIRST END` on its standard input, which sends the rounds [FIRST, END), a
- *                JSON LoadResult
+ *     arguments: JSON LoadJob; prints "ready" when all bodies are made
+ *     stdin:     a line for each part of them, JSON LoadPart
+ *     stdout:    for each of them a line, JSON LoadResult
  *
  * A body that is not taken (503, 429, lost connection) is sent again until it is.
  */
@@ -12,17 +12,33 @@ import { Agent } from 'node:http'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
+import type { WriteVersion } from './post.ts'
 import { post } from './post.ts'
 
 export interface LoadJob {
   readonly nodes: number
+  /** With the label `pod`, one a GPU. */
+  readonly pods: boolean
+  /** Of remote write. */
+  readonly versions: readonly WriteVersion[]
   /** Samples of each series. */
   readonly rounds: number
-  /** From one sample of a series to the next. The last one is of now. */
+  /** Sample time of the first round, and between two, ms. */
+  readonly startMs: number
   readonly stepMs: number
+  /** So many rounds are a window, from the first on, and windows begin so often, ms; undefined: there are none. */
+  readonly windows: { readonly rounds: number; readonly everyMs: number } | undefined
   readonly connections: number
-  /** 0: as fast as answers come. */
-  readonly roundsPerSecond: number
+}
+
+/** Rounds [first, end). */
+export interface LoadPart {
+  readonly url: string
+  readonly version: WriteVersion
+  readonly first: number
+  readonly end: number
+  /** Evenly over this time, ms; 0: flat out. */
+  readonly overMs: number
 }
 
 export interface LoadResult {
@@ -32,34 +48,84 @@ export interface LoadResult {
   readonly bytes: number
   readonly seconds: number
   readonly retries: number
+  /** Of each series in each whole window the average, the highest and the last: how many that are, and their sum. */
+  readonly outputs: number
+  readonly outputSum: number
+}
+
+interface Round {
+  readonly bodies: readonly { readonly bytes: Uint8Array; readonly sum: number }[]
+  readonly bodies2: readonly Uint8Array[]
 }
 
 const RETRY_MS = 50
+const OUTPUTS = 3
 
-const job = JSON.parse(process.argv[2]!) as LoadJob
-const fleet = new Fleet(job.nodes)
-const perRound = Math.ceil(fleet.series / SAMPLES_PER_REQUEST)
-const start = Date.now() - job.rounds * job.stepMs
-const bodies: { readonly bytes: Uint8Array; readonly sum: number }[] = []
-for (let i = 0; i < perRound * job.rounds; i++) {
-  const before = fleet.sum
-  const bytes = fleet.request(start + Math.floor(i / perRound) * job.stepMs)
-  bodies.push({ bytes, sum: fleet.sum - before })
+/** What a rule with avg, max and last makes of series that are a group each. */
+class Windows {
+  /** By the number of the window. */
+  readonly sums: number[] = []
+  readonly #rounds: number
+  readonly #sum: Float64Array
+  readonly #max: Float64Array
+  #seen = 0
+
+  constructor(series: number, rounds: number) {
+    this.#rounds = rounds
+    this.#sum = new Float64Array(series)
+    this.#max = new Float64Array(series).fill(Number.NEGATIVE_INFINITY)
+  }
+
+  round(values: Float64Array): void {
+    for (let i = 0; i < values.length; i++) {
+      this.#sum[i]! += values[i]!
+      this.#max[i] = Math.max(this.#max[i]!, values[i]!)
+    }
+    if (++this.#seen % this.#rounds !== 0) return
+    this.sums.push(values.reduce((n, last, i) => n + this.#sum[i]! / this.#rounds + this.#max[i]! + last, 0))
+    this.#sum.fill(0)
+    this.#max.fill(Number.NEGATIVE_INFINITY)
+  }
 }
 
-async function send(url: string, first: number, end: number): Promise<LoadResult> {
+const job = JSON.parse(process.argv[2]!) as LoadJob
+const fleet = new Fleet(job.nodes, job.pods)
+const perRound = Math.ceil(fleet.series / SAMPLES_PER_REQUEST)
+const perWindow = job.windows?.rounds ?? job.rounds
+const windows = new Windows(fleet.series, perWindow)
+const rounds = Array.from({ length: job.rounds }, (_, round) => {
+  const window = Math.floor(round / perWindow) * (job.windows?.everyMs ?? 0)
+  return makeRound(job.startMs + window + (round % perWindow) * job.stepMs)
+})
+
+function makeRound(time: number): Round {
+  const bodies: { bytes: Uint8Array; sum: number }[] = []
+  const bodies2: Uint8Array[] = []
+  for (let i = 0; i < perRound; i++) {
+    const before = fleet.sum
+    const bytes = fleet.request(time)
+    bodies.push({ bytes, sum: fleet.sum - before })
+    if (job.versions.includes(2)) bodies2.push(fleet.request2())
+  }
+  windows.round(fleet.values)
+  return { bodies, bodies2 }
+}
+
+async function send({ url, version, first, end, overMs }: LoadPart): Promise<LoadResult> {
   const started = performance.now()
-  const part = bodies.slice(first * perRound, end * perRound)
+  const part = rounds.slice(first, end)
+  const bodies = part.flatMap((round) => (version === 1 ? round.bodies.map(({ bytes }) => bytes) : round.bodies2))
+  const everyMs = overMs / bodies.length
   let next = 0
   let retries = 0
   const connection = async (): Promise<void> => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-    while (next < part.length) {
-      const due = job.roundsPerSecond === 0 ? 0 : started + (next / perRound / job.roundsPerSecond) * 1000
-      const { bytes } = part[next++]!
-      await sleep(Math.max(0, due - performance.now()))
+    while (next < bodies.length) {
+      const due = started + next * everyMs
+      const bytes = bodies[next++]!
+      if (everyMs > 0) await sleep(Math.max(0, due - performance.now()))
       for (;;) {
-        const status = await post(url, bytes, agent)
+        const status = await post(url, bytes, agent, version)
         if (status === 204 || status === 200) break
         if (status !== 503 && status !== 429 && status !== 0) throw new Error(`${url} answered ${status}`)
         retries++
@@ -69,19 +135,21 @@ async function send(url: string, first: number, end: number): Promise<LoadResult
     agent.destroy()
   }
   await Promise.all(Array.from({ length: job.connections }, connection))
+  const whole = windows.sums.slice(first / perWindow, end / perWindow)
   return {
-    samples: part.length * SAMPLES_PER_REQUEST,
-    sum: part.reduce((n, { sum }) => n + sum, 0),
-    bytes: part.reduce((n, { bytes }) => n + bytes.length, 0),
+    samples: bodies.length * SAMPLES_PER_REQUEST,
+    sum: part.reduce((n, round) => round.bodies.reduce((m, { sum }) => m + sum, n), 0),
+    bytes: bodies.reduce((n, bytes) => n + bytes.length, 0),
     seconds: (performance.now() - started) / 1000,
     retries,
+    outputs: whole.length * fleet.series * OUTPUTS,
+    outputSum: whole.reduce((n, sum) => n + sum, 0),
   }
 }
 
 process.stdout.write('ready\n')
 const lines = createInterface({ input: process.stdin })
 lines.on('line', (line) => {
-  const [url, first, end] = line.split(' ') as [string, string, string]
-  void send(url, Number(first), Number(end)).then((result) => process.stdout.write(`${JSON.stringify(result)}\n`))
+  void send(JSON.parse(line) as LoadPart).then((result) => process.stdout.write(`${JSON.stringify(result)}\n`))
 })
 await once(lines, 'close')

@@ -66,3 +66,16 @@ class Sender {
     return JSON.parse(await this.#output) as NeighbourResult
   }
 }
+
+/** Prints the table. */
+export async function neighbour(turns: number, seconds: number): Promise<void> {
+  console.log('answers to the honest sender, ms; answers to the hostile one by status\n')
+  console.log('| alone p50 | p99 | attacked p50 | p99 | p99 × | the hostile one |\n|---:|---:|---:|---:|---:|---|')
+  for (const { alone, attacked, attacker } of await measureNeighbour(turns, seconds)) {
+    const figures = [alone, attacked].flatMap(({ latencies: { p50, p99 } }) => [p50, p99])
+    const row = [...figures, attacked.latencies.p99 / alone.latencies.p99].map((n) => n.toFixed(1))
+    console.log(`| ${row.join(' | ')} | ${JSON.stringify(attacker.statuses)} |`)
+    for (const { statuses } of [alone, attacked])
+      if (Object.keys(statuses).join() !== '204') throw new Error(`the honest one got ${JSON.stringify(statuses)}`)
+  }
+}

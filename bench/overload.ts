@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { kill, ready, scrape, start, total } from '../test/support/programs.ts'
 import type { OverloadJob, OverloadResult, OverloadTurn } from './overload.process.ts'
 import { memoryMib } from './processes.ts'
-import { Talker } from './talker.ts'
+import { Sink, Talker } from './talker.ts'
 
 const NODES = 40
 const SENDERS = 8
@@ -36,10 +36,10 @@ export async function measureOverload(seconds: number): Promise<OverloadRound[]>
   const bodies = RATE_MAX * (WARM_SECONDS + seconds * open)
   const job: OverloadJob = { nodes: NODES, bodies, senders: SENDERS }
   const load = new Talker('./overload.process.ts', [JSON.stringify(job)])
-  const sink = new Talker('./sink.process.ts', [])
+  const sink = new Sink()
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-bench-'))
   try {
-    const sinkUrl = await sink.line()
+    const sinkUrl = await sink.url()
     await load.line()
     const collector = await start('collector', {
       FLEETMETER_DATA_DIR: directory,
@@ -54,7 +54,7 @@ export async function measureOverload(seconds: number): Promise<OverloadRound[]>
         // Every body holds as many samples, and what is acknowledged is in the counters: told apart from what was refused.
         for (let waits = 1; waits > 0; await sleep(PAUSE_MS))
           waits = total(await scrape(collector.url), 'fleetmeter_collector_items_waiting')
-        await sink.ask('count')
+        await sink.received()
         return result
       }
       await run({ seconds: WARM_SECONDS, rate: 0 })
@@ -73,5 +73,34 @@ export async function measureOverload(seconds: number): Promise<OverloadRound[]>
     load.end()
     sink.end()
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+/** Prints the table. */
+export async function overload(seconds: number): Promise<void> {
+  console.log('capacity: bodies of 2,000 samples a second in a closed loop of 16 connections, right before\n')
+  console.log(
+    '| offered | capacity | taken of it | closed loop p50, ms | p99 | taken p50, ms | p99 | refused | refusal p50, ms | p99 | peak MiB | behind, ms |',
+  )
+  console.log(`|${'---:|'.repeat(12)}`)
+  for (const { times, capacity, closed, open, peakMib } of await measureOverload(seconds)) {
+    const taken = open.accepted / open.seconds / capacity
+    const text = [
+      `${times} ×`,
+      capacity.toFixed(0),
+      `${(100 * taken).toFixed(0)} %`,
+      closed.latencies.p50.toFixed(0),
+      closed.latencies.p99.toFixed(0),
+      open.latencies.p50.toFixed(0),
+      open.latencies.p99.toFixed(0),
+      `${((100 * open.refused) / open.offered).toFixed(0)} %`,
+      open.refused === 0 ? '' : open.refusals.p50.toFixed(0),
+      open.refused === 0 ? '' : open.refusals.p99.toFixed(0),
+      peakMib.toFixed(0),
+      open.lagMs.toFixed(0),
+    ]
+    console.log(`| ${text.join(' | ')} |`)
+    const wrong = closed.wrong + open.wrong
+    if (wrong > 0) throw new Error(`${wrong} requests were neither taken nor refused with a time to come again`)
   }
 }

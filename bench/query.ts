@@ -19,8 +19,15 @@ import { remoteWriteBody } from '../test/support/write-request.ts'
 import type { FleetJob, FleetResult } from './fleet.process.ts'
 import { post } from './post.ts'
 import { cpuSeconds, outputOf, startScript } from './processes.ts'
+import { quantiles } from './quantiles.ts'
 import type { QueryJob, QueryResult } from './query.process.ts'
+import { row } from './table.ts'
 import { Talker } from './talker.ts'
+
+const NODES = 200
+const SENDERS = 8
+const RATE = 100_000
+const QUERY = { series: 512, perSecond: 20 }
 
 export interface QueryTurn {
   /** CPU ms a query, aggregator and engine together, and of the collector. */
@@ -187,4 +194,27 @@ class Replicas {
     const padded = body.replace('"pad":""', `"pad":"${'x'.repeat(Math.max(0, bytes - body.length))}"`)
     await fetch(to, { method: 'POST', body: padded })
   }
+}
+
+/** Prints the table. */
+export async function query(turns: number, seconds: number): Promise<void> {
+  const load = { nodes: NODES, senders: SENDERS, samplesPerSecond: RATE }
+  const { fleet, direct, through, floor } = await measureQuery(load, QUERY, turns, seconds)
+  console.log(`${Math.round(fleet.samples / fleet.seconds).toLocaleString('en')} samples a second arrived`)
+  console.log(`${QUERY.series} series over 15 min, ${floor.result.bytes} bytes, ${QUERY.perSecond} queries a second\n`)
+  console.log('| | CPU ms a query: aggregator, engine | collector | p50, ms | p99 | max | event loop p99, ms |')
+  console.log('|---|---:|---:|---:|---:|---:|---:|')
+  const turn = ({ aggregator, collector, result: { latencies: l }, loopDelayP99Ms }: QueryTurn): number[] => [
+    aggregator,
+    collector,
+    l.p50,
+    l.p99,
+    l.max,
+    loopDelayP99Ms,
+  ]
+  for (const one of direct) row('of the aggregator', turn(one), 1)
+  for (const one of through) row('through the collector', turn(one), 1)
+  const { latencies: l } = floor.result
+  row('empty handler', [floor.cpuMs, undefined, l.p50, l.p99, l.max, undefined], 1)
+  console.log(`\nmedian CPU ms a query ${quantiles(direct.map((one) => one.aggregator)).p50.toFixed(1)}`)
 }

@@ -1,6 +1,7 @@
 /**
  * Takes what is forwarded, as an aggregator would (batches) or as remote write, and keeps it. For each line on its standard
- * input it prints what it got since the last, JSON `Received`: read only then, so that reading does not hold up whoever forwards.
+ * input it prints what it got since the last by either way, JSON `Received`: read only then, so that reading does not hold up
+ * whoever forwards.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -11,10 +12,16 @@ import { decimalValue, RAW_FLOAT } from '../proto/wire/decimal.ts'
 import { readWriteRequest } from '../proto/wire/remote-write.ts'
 import { portableSnappy } from '../proto/wire/snappy.ts'
 
-export interface Received {
+/** What came by one way. */
+export interface Forwarded {
   readonly samples: number
   readonly sum: number
   readonly bytes: number
+}
+
+export interface Received {
+  readonly batches: Forwarded
+  readonly writes: Forwarded
 }
 
 const BODY_BYTES_MAX = 256 * 1024 * 1024
@@ -35,7 +42,6 @@ const server = createServer((request, response) => {
 
 const value = new DataView(new ArrayBuffer(8))
 
-/** Outputs of rules, which come by a door of their own, are not among the samples that were sent: shard numbers tell. */
 function batch(bytes: Uint8Array): { samples: number; sum: number } {
   const { samples } = decodeBatch(bytes)
   const { words, exponents } = samples
@@ -70,13 +76,18 @@ function remoteWrite(bytes: Uint8Array): { samples: number; sum: number } {
   return { samples, sum }
 }
 
-function received(): Received {
-  const parts = bodies.map(({ batch: isBatch, bytes }) => (isBatch ? batch(bytes) : remoteWrite(bytes)))
-  const got = {
+function forwarded(batches: boolean): Forwarded {
+  const own = bodies.filter((body) => body.batch === batches)
+  const parts = own.map(({ bytes }) => (batches ? batch(bytes) : remoteWrite(bytes)))
+  return {
     samples: parts.reduce((n, part) => n + part.samples, 0),
     sum: parts.reduce((n, part) => n + part.sum, 0),
-    bytes: bodies.reduce((n, { bytes }) => n + bytes.length, 0),
+    bytes: own.reduce((n, { bytes }) => n + bytes.length, 0),
   }
+}
+
+function received(): Received {
+  const got = { batches: forwarded(true), writes: forwarded(false) }
   bodies = []
   return got
 }
