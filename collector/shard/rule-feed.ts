@@ -33,8 +33,8 @@ export const UNCOUNTED = 255
 export type DroppedFate = 'in a window' | 'given out' | 'not in a window'
 
 const NOT_ASKED = -2
-/** Points of windows that are folded in one go: some ten milliseconds. */
-const EMIT_POINTS = 100_000
+/** Points of windows that are folded in one go: some ten milliseconds, with what their groups take. */
+const EMIT_POINTS = 20_000
 
 export class RuleFeed {
   /** Whether a rule of the configuration drops its input at all. */
