@@ -51,6 +51,7 @@ export interface CollectorConfig {
   readonly hostNebulaNames: boolean
   readonly hostToolTimeoutMs: number
   readonly hostName: string
+  readonly senderIntervalMs: number
   readonly stopDeadlineMs: number
 }
 
@@ -269,6 +270,12 @@ export const collectorSection: Section<CollectorConfig> = {
       {
         aliases: ['HOST_NAME'],
       },
+    ),
+    senderIntervalMs: integer(
+      10_000,
+      0,
+      3_600_000,
+      'How often it is written who sends what, as samples fleetmeter_sender_…, ms. 0: never, and the first page shows no senders.',
     ),
     stopDeadlineMs: integer(
       8000,

@@ -37,13 +37,15 @@ import { Link } from './forward/link.ts'
 import { HostSampler } from './host/host-sampler.ts'
 import { Pace } from './host/pace.ts'
 import { registerCollectorMetrics } from './metrics.ts'
-import { DoorRequests, Senders } from './receive/doors.ts'
+import { DoorRequests, SenderPlaces } from './receive/doors.ts'
 import { HostSampling } from './receive/host-sampling.ts'
 import type { LimitKind, Rate } from './receive/limits.ts'
 import { Limits } from './receive/limits.ts'
 import { PassThrough } from './receive/pass-through.ts'
 import { ReceivedTenants } from './receive/received-tenants.ts'
 import { collectorRoutes } from './receive/routes.ts'
+import { SenderFigures } from './receive/sender-figures.ts'
+import { Senders } from './receive/senders.ts'
 import { showReplay } from './replay-progress.ts'
 import { RulesService } from './rules/rules-service.ts'
 import type { TimedEmission } from './rules/shard-rules.ts'
@@ -139,6 +141,15 @@ async function build(): Promise<Program | { print: string }> {
       })
     : undefined
 
+  const senders = new Senders(() => clock.now())
+  const senderFigures = new SenderFigures(takes[0]!, threads, senders, {
+    intervalMs: own.senderIntervalMs,
+    collector: id,
+    instance: own.hostName,
+    tenant: shared.tenant,
+    clock,
+  })
+
   const metrics = new Metrics('collector')
   const requests = new DoorRequests()
   const limits = new Limits(ratesOf(own), clock)
@@ -152,6 +163,7 @@ async function build(): Promise<Program | { print: string }> {
     limits,
     tenants,
     host,
+    senderFigures,
   })
   const openMetrics = new Networks(shared.openMetrics, 'open_metrics')
   const openWrites = new Networks(shared.openWrites, 'open_writes')
@@ -160,13 +172,15 @@ async function build(): Promise<Program | { print: string }> {
   const context = {
     access,
     openWrites,
-    senders: new Senders(takes),
+    places: new SenderPlaces(takes),
     limits,
     tenants,
     bodyBytesMax: own.bodyBytesMax,
     receiving: new ReceivingBudget(own.receivingBytesMax, own.bodyBytesMax),
     buffers,
     counts: requests,
+    senders,
+    tenant: shared.tenant,
   }
   const receive = new HttpService({
     name: 'receive',
@@ -207,6 +221,7 @@ async function build(): Promise<Program | { print: string }> {
       reload,
       receive,
       ...(host === undefined ? [] : [host]),
+      senderFigures,
       ...takes,
       ...forwards,
       rules,

@@ -10,6 +10,7 @@ import type { DoorRequests } from './receive/doors.ts'
 import type { Limits } from './receive/limits.ts'
 import { LIMITS } from './receive/limits.ts'
 import type { ReceivedTenants } from './receive/received-tenants.ts'
+import type { SenderFigures } from './receive/sender-figures.ts'
 import { REFUSAL_CODES } from './shard/refusals.ts'
 import type { DoorCounts, ItemCounts } from './shard/shard-counts.ts'
 import { waiting } from './shard/shard-counts.ts'
@@ -25,6 +26,7 @@ export interface Measured {
   readonly limits: Limits
   readonly tenants: ReceivedTenants
   readonly host: HostSampler | undefined
+  readonly senderFigures: SenderFigures
 }
 
 /**
@@ -156,6 +158,12 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'Times that such a program failed, or did not answer in time and was killed.',
     ['tool'],
     () => (measured.host?.tools ?? []).map((tool) => ({ labels: { tool: tool.name }, value: tool.failures })),
+  )
+  metrics.counter(
+    'sender_rounds_dropped_total',
+    'Rounds of the counts of senders that found the shard full.',
+    [],
+    () => [{ value: measured.senderFigures.dropped }],
   )
 
   metrics.counter(

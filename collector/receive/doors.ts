@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LRUCache } from 'lru-cache'
-import type { Access, Networks } from '../../proto/runtime/access.ts'
+import type { Access, Credential, Networks } from '../../proto/runtime/access.ts'
 import { permit } from '../../proto/runtime/access.ts'
 import type { BufferPool } from '../../proto/runtime/buffer-pool.ts'
 import { discardRest } from '../../proto/runtime/discard-rest.ts'
@@ -24,17 +24,21 @@ import type { Taken } from '../shard/reception.ts'
 import type { TakeService } from '../shard/take-service.ts'
 import type { Excess, Limits } from './limits.ts'
 import type { ReceivedTenants } from './received-tenants.ts'
+import type { Origin, ReadSamples, Senders } from './senders.ts'
 
 export interface DoorContext {
   readonly access: Access
   readonly openWrites: Networks
-  readonly senders: Senders
+  readonly places: SenderPlaces
   readonly limits: Limits
   readonly tenants: ReceivedTenants
   readonly bodyBytesMax: number
   readonly receiving: ReceivingBudget
   readonly buffers: BufferPool
   readonly counts: DoorRequests
+  readonly senders: Senders
+  /** Of requests without a valid token: those are told to it. */
+  readonly tenant: string
 }
 
 const SENDERS_KNOWN_MAX = 10_000
@@ -44,6 +48,7 @@ export interface Sender {
   /** Credential and address without port, as a short hash. */
   readonly key: string
   readonly tenant: string
+  readonly origin: Origin
   readonly shard: TakeService
 }
 
@@ -77,24 +82,27 @@ export function admitted(
   request: IncomingMessage,
   response: ServerResponse,
 ): Sender | undefined {
-  const { access, counts, openWrites } = context
-  const address = request.socket.remoteAddress
+  const { access, openWrites } = context
+  const address = request.socket.remoteAddress ?? ''
   const caller = access.caller(request.headers.authorization)
   if (caller.kind === 'refused' || (caller.kind === 'anonymous' && !(open && openWrites.has(address)))) {
-    counts.add(door, 'unauthorized')
+    const credential = caller.kind === 'refused' ? 'invalid' : 'missing'
+    count(context, door, { tenant: context.tenant, address, credential }, 'unauthorized')
     sendError(response, 401, 'UNAUTHORIZED', 'Unauthorized')
     discardRest(request)
     return undefined
   }
   const credential = caller.kind === 'known' ? caller.credential : access.open
+  const origin = { tenant: credential.tenant ?? context.tenant, address, credential: shownName(credential) }
   const permitted = permit(credential, 'write', tenantHeader(request))
   if ('status' in permitted) {
-    counts.add(door, permitted.status === 403 ? 'forbidden' : 'bad_tenant')
+    count(context, door, origin, permitted.status === 403 ? 'forbidden' : 'bad_tenant')
     sendError(response, permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
     discardRest(request)
     return undefined
   }
-  return context.senders.of(`${credential.id} ${address}`, permitted.tenant)
+  const place = context.places.of(`${credential.id} ${address}`)
+  return { ...place, tenant: permitted.tenant, origin: { ...origin, tenant: permitted.tenant } }
 }
 
 /** As {@link admitted}, within the limits of the sender and its tenant: from here on the request is charged. */
@@ -108,14 +116,16 @@ export function entered(
   const sender = admitted(context, door, open, request, response)
   if (sender === undefined) return undefined
   const excess = context.limits.admit(sender)
+  // A tenant that is not taken is told nothing: its samples would be of one tenant more.
+  const told = context.tenants.knows(sender.tenant) ? sender.origin : { ...sender.origin, tenant: context.tenant }
   if (excess !== undefined) {
-    context.counts.add(door, 'limited')
+    count(context, door, told, 'limited')
     answerLimited(response, excess)
     discardRest(request)
     return undefined
   }
   if (!context.tenants.admit(sender.tenant)) {
-    context.counts.add(door, 'busy')
+    count(context, door, told, 'busy')
     const reason = `"${sender.tenant}" would be one tenant more than this collector takes: raise collector.tenants_max`
     sendError(response, 503, 'SERVICE_UNAVAILABLE', reason, { 'Retry-After': '60' })
     discardRest(request)
@@ -136,7 +146,7 @@ export async function takeBody(
   // What is too large is told so: sending it again later would not help.
   const busy = stated > bodyBytesMax ? undefined : sender.shard.refuses(sender.key, stated)
   if (busy !== undefined) {
-    context.counts.add(door, 'busy')
+    count(context, door, sender.origin, 'busy')
     discardRest(request)
     return busy
   }
@@ -151,8 +161,33 @@ export async function takeBody(
   // What we could not take is sent again, and costs then.
   if (outcome.kind !== 'retry') context.limits.settle(sender, samples, bytes)
   context.tenants.add(sender.tenant, samples)
-  context.counts.add(door, outcome.kind === 'ok' ? 'ok' : outcome.code)
+  count(context, door, sender.origin, outcome.kind === 'ok' ? 'ok' : outcome.code, readSamples(outcome))
   return outcome
+}
+
+/** Counts a request, for this collector and for its sender. */
+export function count(
+  { counts, senders }: DoorContext,
+  door: Door,
+  origin: Origin,
+  outcome: DoorOutcome,
+  samples?: ReadSamples,
+): void {
+  counts.add(door, outcome)
+  senders.add(origin, door, outcome, samples)
+}
+
+/** How a credential is named to its tenant. */
+function shownName({ id, admin }: Credential): string {
+  if (admin) return 'admin'
+  return id === '' ? 'none' : id
+}
+
+function readSamples(outcome: Outcome<Taken>): ReadSamples | undefined {
+  if (outcome.kind !== 'ok') return undefined
+  const { items, refused } = outcome.value
+  const ofSamples = refused.filter(({ kind }) => kind === 'sample' || kind === 'histogram')
+  return { received: items.sample + items.histogram, refused: ofSamples.map((r) => [r.reason, r.count]) }
 }
 
 /** Metadata is free: senders of 2.0 repeat it for each series. */
@@ -161,7 +196,7 @@ function costOf({ items }: Taken): number {
 }
 
 /** The same sender always meets the same shard, so that the samples of one series meet in one place. */
-export class Senders {
+export class SenderPlaces {
   readonly #shards: readonly TakeService[]
   /** Those that sent last. */
   readonly #known = new LRUCache<string, Pick<Sender, 'key' | 'shard'>>({ max: SENDERS_KNOWN_MAX })
@@ -171,7 +206,7 @@ export class Senders {
   }
 
   /** @param name credential and address */
-  of(name: string, tenant: string): Sender {
+  of(name: string): Pick<Sender, 'key' | 'shard'> {
     let known = this.#known.get(name)
     if (known === undefined) {
       const hash = createHash('sha256').update(name).digest()
@@ -179,7 +214,7 @@ export class Senders {
       known = { key: hash.toString('hex', 0, 8), shard }
       this.#known.set(name, known)
     }
-    return { key: known.key, tenant, shard: known.shard }
+    return known
   }
 }
 

@@ -13,7 +13,7 @@ import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
 import type { DoorContext } from './doors.ts'
-import { answerFailure, entered, overflowText, takeBody } from './doors.ts'
+import { answerFailure, count, entered, overflowText, takeBody } from './doors.ts'
 
 const DOOR = 'metrics_batch'
 const REJECTED_MAX = 100
@@ -29,14 +29,14 @@ export async function receiveMetricsBatch(
   if (sender === undefined) return
   const { type } = mediaType(request.headers['content-type'])
   if (type !== 'application/json' && !type.endsWith('+json')) {
-    context.counts.add(DOOR, 'unsupported')
+    count(context, DOOR, sender.origin, 'unsupported')
     request.resume()
     sendError(response, 415, 'BAD_REQUEST', `Content-Type "${type}" is not supported: expected application/json`)
     return
   }
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
   if (encoding !== 'identity') {
-    context.counts.add(DOOR, 'unsupported')
+    count(context, DOOR, sender.origin, 'unsupported')
     request.resume()
     sendError(response, 400, 'BAD_REQUEST', `Content-Encoding "${encoding}" is not supported here: send plain JSON`)
     return
@@ -51,8 +51,8 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
   }
   const { items, refused, overflow, badPoints } = outcome.value
   if (overflow.length > 0) response.setHeader('X-Fleetmeter-Overflow', overflowText(overflow))
-  const count = refused.reduce((n, r) => n + r.count, 0)
-  if (count === 0) {
+  const refusedCount = refused.reduce((n, r) => n + r.count, 0)
+  if (refusedCount === 0) {
     response.writeHead(200, SUCCESS_HEADERS).end(SUCCESS)
     return
   }
@@ -60,8 +60,8 @@ function answer(response: ServerResponse, outcome: Outcome<Taken>): void {
     .filter(({ reason }) => reason !== 'bad_point')
     .flatMap(({ reason, items }) => items.map((index) => ({ index, reason: `${reason}: ${REFUSALS[reason]}` })))
   const rejected = [...badPoints, ...others].sort((a, b) => a.index - b.index).slice(0, REJECTED_MAX)
-  const details = { rejected_count: count, rejected }
-  if (count < items.sample) sendJson(response, 200, { message: 'Request Successful.', ...details })
+  const details = { rejected_count: refusedCount, rejected }
+  if (refusedCount < items.sample) sendJson(response, 200, { message: 'Request Successful.', ...details })
   else {
     // Nothing is usable: of the wrong shape is 422, as the original answers; outside of limits is 400.
     const { index, reason } = rejected[0]!

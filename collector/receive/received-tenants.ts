@@ -36,6 +36,11 @@ export class ReceivedTenants {
     return true
   }
 
+  /** Whether the tenant was let in before. */
+  knows(tenant: string): boolean {
+    return this.#known.has(tenant)
+  }
+
   add(tenant: string, samples: number): void {
     const label = this.#samples.has(tenant) ? tenant : OTHER
     this.#samples.set(label, this.#samples.get(label)! + samples)

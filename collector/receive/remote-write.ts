@@ -19,7 +19,7 @@ import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'
 import type { DoorContext } from './doors.ts'
-import { answerFailure, entered, overflowText, REJECT_STATUS, takeBody } from './doors.ts'
+import { answerFailure, count, entered, overflowText, REJECT_STATUS, takeBody } from './doors.ts'
 
 /** The messages and the doors that they come through. */
 const MESSAGES: ReadonlyMap<string, 'remote_write' | 'remote_write_2'> = new Map([
@@ -36,7 +36,7 @@ export async function receiveRemoteWrite(
   if (sender === undefined) return
   const door = doorOf(request)
   if (typeof door === 'object') {
-    context.counts.add('remote_write', 'unsupported')
+    count(context, 'remote_write', sender.origin, 'unsupported')
     request.resume()
     sendError(response, 415, 'BAD_REQUEST', door.unsupported)
     return

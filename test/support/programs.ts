@@ -69,6 +69,7 @@ export async function start(
         FLEETMETER_LOG_LEVEL: 'warn',
         FLEETMETER_TOKEN: TOKEN,
         FLEETMETER_STOP_WITH_PARENT: 'true',
+        FLEETMETER_COLLECTOR_SENDER_INTERVAL_MS: '0', // tests count the samples that they send
         ...env,
       },
       stdio: ['pipe', 'pipe', 'pipe'],
