@@ -140,14 +140,16 @@ async function build(): Promise<Program | { print: string }> {
   const limiter = new Limiter({ perSecond: own.rateLimitQps, burst: own.rateLimitBurst, now: () => clock.monotonic() })
   const metrics = new Metrics('aggregator')
   const observed = registerAggregatorMetrics(metrics, { intake, hot, store, roller, limiter, engine })
+  const stored = new StoredSeries(db, database)
+  const storedProblem = (): string | undefined => engine?.health().detail
   const context: MetricQueryContext = {
     get hot() {
       return hot.series
     },
     registry,
-    stored: new StoredSeries(db, database),
+    stored,
     dirtyHours: async () => new Set((await marks.open()).filter((mark) => mark.level === 1).map((mark) => mark.start)),
-    storedProblem: () => engine?.health().detail,
+    storedProblem,
     flush: () => store.flush(),
     now: () => clock.now(),
     pointsMs: shared.pointsDays * DAY_MS,
@@ -166,7 +168,7 @@ async function build(): Promise<Program | { print: string }> {
       database,
       read: {
         parts: new StoredParts(db, database),
-        settled: () => settled(store, () => engine?.health().detail),
+        settled: () => settled(store, storedProblem),
         now: () => clock.now(),
         pointsMs: shared.pointsDays * DAY_MS,
         get seriesMax() {
@@ -175,6 +177,20 @@ async function build(): Promise<Program | { print: string }> {
         get itemsMax() {
           return inForce.remoteReadItemsMax
         },
+      },
+    },
+    overview: {
+      get hot() {
+        return hot.series
+      },
+      registry,
+      now: () => clock.now(),
+      stored,
+      db,
+      database,
+      storedProblem,
+      get seriesScannedMax() {
+        return inForce.seriesScannedMax
       },
     },
     get seriesDefault() {

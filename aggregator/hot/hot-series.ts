@@ -125,6 +125,11 @@ export class HotSeries {
     return this.#chains.latest(slot, Math.max(from, this.#floor), to)
   }
 
+  /** Time of a series' newest point, ms; -Infinity when memory has none. */
+  newest(slot: number): number {
+    return this.#chains.newest(slot)
+  }
+
   /** Points below the floor that are not stored yet. */
   late(from: number, to: number): LatePoint[] {
     const found: LatePoint[] = []

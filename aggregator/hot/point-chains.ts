@@ -59,6 +59,11 @@ export class PointChains {
     return slot >= this.#first.length || this.#first[slot] === NONE
   }
 
+  /** Time of the newest point of a series; -Infinity when there is none. */
+  newest(slot: number): number {
+    return this.isEmpty(slot) ? Number.NEGATIVE_INFINITY : this.#newest[slot]!
+  }
+
   add(slot: number, time: number, value: number, arrival: number): void {
     const { times, values, arrivals } = this.#one
     times[0] = time

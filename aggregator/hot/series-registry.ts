@@ -111,6 +111,16 @@ export class SeriesRegistry {
     return [...(this.#byName.get(tenant)?.keys() ?? [])]
   }
 
+  /** How many series a metric has. */
+  seriesOf(tenant: string, name: string): number {
+    return this.#byName.get(tenant)?.get(name)?.size ?? 0
+  }
+
+  /** Tenants with at least one series. */
+  knownTenants(): string[] {
+    return [...this.#byName.keys()]
+  }
+
   release(slot: number): void {
     const info = this.#slots[slot]
     if (info === undefined) return

@@ -11,6 +11,8 @@ import type { Logger } from '../../proto/runtime/log.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { compareUtf8 } from '../../proto/wire/labels.ts'
 import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
+import type { OverviewOptions } from '../overview/routes.ts'
+import { addOverviewRoutes } from '../overview/routes.ts'
 import type { PrometheusOptions } from '../prometheus/routes.ts'
 import { addPrometheusRoutes } from '../prometheus/routes.ts'
 import { metricAnswer } from './answer.ts'
@@ -24,6 +26,7 @@ export interface QueryRoutesOptions {
   readonly limiter: Limiter
   readonly context: MetricQueryContext
   readonly prometheus: PrometheusOptions
+  readonly overview: OverviewOptions
   readonly seriesDefault: number
   readonly seriesMax: number
   readonly pointsMax: number
@@ -35,7 +38,7 @@ export interface QueryRoutesOptions {
 }
 
 /** Who asks, and of which tenant the answer is. */
-type Env = { Variables: { credential: string; tenant: string } }
+type Env = { Variables: { credential: string; tenant: string; admin: boolean } }
 
 export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
   const app = new Hono<Env>()
@@ -64,6 +67,10 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
   })
 
   addPrometheusRoutes(app, options.prometheus, [authorized, limited, ready], (c) => c.get('tenant'))
+  addOverviewRoutes(app, options.overview, [authorized, limited, ready], (c) => ({
+    tenant: c.get('tenant'),
+    admin: c.get('admin'),
+  }))
 
   // About all callers.
   app.get('/api/internal/rate_limit_stats', requireAdmin(options.access), (c) => {
@@ -112,6 +119,7 @@ function requireReader(access: Access): MiddlewareHandler<Env> {
       return failure(c, permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
     c.set('credential', caller.credential.id)
     c.set('tenant', permitted.tenant)
+    c.set('admin', caller.credential.admin)
     return next()
   }
 }

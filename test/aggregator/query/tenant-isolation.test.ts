@@ -72,6 +72,16 @@ function routesOf(rig: Rig, database: string, perSecond = 1e6): Ask {
         itemsMax: 1000,
       },
     },
+    overview: {
+      hot: rig.query.hot,
+      registry: rig.query.registry,
+      stored: rig.query.stored,
+      now: () => Date.now(),
+      db: engine.db,
+      database,
+      storedProblem: () => undefined,
+      seriesScannedMax: 1000,
+    },
     seriesDefault: 50,
     seriesMax: 1000,
     pointsMax: 1000,
@@ -180,6 +190,15 @@ async function check(
   )
   const names = await ask('/api/public/metrics/names', token, tenant)
   assert.deepEqual(JSON.parse(names.text), { data: expected === A ? ['shared'] : ['secret_of_b', 'shared'] })
+  const found = JSON.parse((await ask('/v1/metric_names', token, tenant)).text) as { data: { name: string }[] }
+  assert.deepEqual(
+    found.data.map(({ name }) => name),
+    expected === A ? ['shared'] : ['secret_of_b', 'shared'],
+  )
+  const labels = await ask('/v1/metric_labels?name=shared', token, tenant)
+  assert.equal(labels.status, 200, labels.text)
+  assert.equal(labels.text.includes('only-b'), expected === B)
+  assert.match(labels.text, expected === A ? /"help":"a"/ : /"help":"b"/)
 }
 
 test('queries and names answer one tenant, from memory, from late points, from ClickHouse and from roll-ups', {
@@ -235,7 +254,15 @@ test('late points of one tenant, not stored yet, are in no answer of another', {
 test('who may not read, or not that tenant, is told why', { timeout: 60_000 }, async (t) => {
   const rig = await rigWithBoth(t, 'refusals', Date.now() - H, [Date.now() - MINUTE])
   const ask = routesOf(rig, 'refusals')
-  for (const path of ['/api/public/metrics/query?name=shared', '/api/public/metrics/names']) {
+  for (const path of [
+    '/api/public/metrics/query?name=shared',
+    '/api/public/metrics/names',
+    '/v1/senders',
+    '/v1/hosts',
+    '/v1/overview',
+    '/v1/metric_names',
+    '/v1/metric_labels?name=shared',
+  ]) {
     for (const [token, tenant, status, reason] of [
       ['token-of-a', 'b', 403, /X-Scope-OrgID names the tenant \\"b\\", which the key \\"a\\" does not reach/],
       ['token-of-a', 'a|b', 400, /several tenants/],

@@ -1,0 +1,170 @@
+/**
+ * Everything that the first page shows, in one answer from memory: what arrives, from whom, hosts with their GPUs, and charts of the
+ * last fifteen minutes. One question every few seconds instead of dozens; askers of the same answer within a second share it.
+ */
+import { LRUCache } from 'lru-cache'
+import type { HostAnswer, SenderAnswer } from './answers.ts'
+import { gpusOf, hostAnswer, senderAnswer, utc } from './answers.ts'
+import type { Host } from './fleet.ts'
+import { readFleet } from './fleet.ts'
+import type { RecentOptions } from './recent.ts'
+import { Recent } from './recent.ts'
+import type { SenderRow } from './senders.ts'
+import { readArrival, readSenders } from './senders.ts'
+import type { Line, StepMeans } from './steps.ts'
+import { drawable, lastSteps } from './steps.ts'
+
+export interface OverviewAnswer {
+  readonly as_of: string
+  readonly tenant: string
+  /** Whether senders are those of every tenant. */
+  readonly all_tenants: boolean
+  /** For the admin: tenants with series in memory, the first thousand. */
+  readonly tenants?: readonly string[]
+  readonly totals: {
+    readonly samples_per_second: number | null
+    /** Within the minutes of the charts. */
+    readonly samples_refused: number
+    readonly requests_refused: number
+    readonly senders: number
+    readonly hosts: number
+    readonly gpus: number
+    readonly series: number
+  }
+  /** Those that send most; `totals.senders` is how many there are. */
+  readonly senders: readonly SenderAnswer[]
+  readonly hosts: readonly HostAnswer[]
+  readonly charts: {
+    readonly start: string
+    readonly step_seconds: number
+    readonly samples_per_second: ChartAnswer
+    readonly cpu_used_ratio: ChartAnswer
+    readonly memory_used_ratio: ChartAnswer
+    readonly gpu_utilization_ratio: ChartAnswer
+    readonly gpu_power_watts: ChartAnswer
+  }
+}
+
+export interface ChartAnswer {
+  /** What there is a line of; more than can be told apart are summed up as their highest, median and lowest. */
+  readonly of: number
+  readonly summary: boolean
+  readonly lines: readonly Line[]
+}
+
+export interface OverviewQuery {
+  readonly tenant: string
+  /** Also of the senders of all other tenants, and which tenants there are. */
+  readonly allTenants: boolean
+  /** Charts of this host only. */
+  readonly host: string | undefined
+}
+
+export const WINDOW_MS = 900_000
+const STEP_MS = 15_000
+const LINES_MAX = 8
+const SENDERS_MAX = 100
+const HOSTS_MAX = 200
+const TENANTS_MAX = 1000
+const SHARED_MS = 1000
+const SHARED_MAX = 50
+
+export class Overview {
+  readonly #options: RecentOptions
+  readonly #shared = new LRUCache<string, Promise<OverviewAnswer>>({ max: SHARED_MAX, ttl: SHARED_MS })
+
+  constructor(options: RecentOptions) {
+    this.#options = options
+  }
+
+  answer(query: OverviewQuery): Promise<OverviewAnswer> {
+    const key = JSON.stringify([query.tenant, query.allTenants, query.host ?? null])
+    let answer = this.#shared.get(key)
+    if (answer === undefined) {
+      answer = this.#read(query)
+      this.#shared.set(key, answer)
+      answer.catch(() => this.#shared.delete(key))
+    }
+    return answer
+  }
+
+  async #read({ tenant, allTenants, host }: OverviewQuery): Promise<OverviewAnswer> {
+    const { registry } = this.#options
+    const recent = new Recent(this.#options, tenant)
+    const recents = allTenants ? recentsOf(this.#options) : [recent]
+    const steps = lastSteps(recent.now, STEP_MS, WINDOW_MS / STEP_MS)
+    const fleet = await readFleet(recent, steps, undefined)
+    const senders: SenderRow[] = []
+    for (const one of recents) senders.push(...(await readSenders(one, steps.start)).values())
+    const arrival = await readArrival(recents, steps)
+    const hosts = [...fleet.values()]
+    const drawn = host === undefined ? hosts : hosts.filter(({ name }) => name === host)
+    return {
+      as_of: utc(recent.now),
+      tenant,
+      all_tenants: allTenants,
+      ...(allTenants ? { tenants: registry.knownTenants().slice(0, TENANTS_MAX).sort() } : {}),
+      totals: {
+        samples_per_second: total(senders),
+        samples_refused: counted(senders, 'samplesRefused'),
+        requests_refused: counted(senders, 'requestsRefused'),
+        senders: senders.length,
+        hosts: hosts.length,
+        gpus: hosts.reduce((n, { gpus }) => n + gpus.size, 0),
+        series: registry.count,
+      },
+      senders: senders.sort(byRate).slice(0, SENDERS_MAX).map(senderAnswer),
+      hosts: hosts.sort(byName).slice(0, HOSTS_MAX).map(hostAnswer),
+      charts: {
+        start: utc(steps.start),
+        step_seconds: STEP_MS / 1000,
+        samples_per_second: { of: arrival.length, summary: false, lines: arrival },
+        cpu_used_ratio: chart(drawn.map(({ name, cpu }) => [name, cpu])),
+        memory_used_ratio: chart(drawn.map(({ name, memory }) => [name, memory])),
+        gpu_utilization_ratio: chart(ofGpus(drawn, (gpu) => gpu.utilization)),
+        gpu_power_watts: chart(ofGpus(drawn, (gpu) => gpu.power)),
+      },
+    }
+  }
+}
+
+/** Each tenant that memory has series of. */
+export function recentsOf(options: RecentOptions): Recent[] {
+  return options.registry.knownTenants().map((tenant) => new Recent(options, tenant))
+}
+
+function ofGpus(
+  hosts: readonly Host[],
+  read: (gpu: ReturnType<typeof gpusOf>[number]) => StepMeans,
+): [string, StepMeans][] {
+  return hosts.flatMap((host) =>
+    gpusOf(host).map((gpu): [string, StepMeans] => [
+      hosts.length === 1 ? `GPU ${gpu.index}` : `${host.name} GPU ${gpu.index}`,
+      read(gpu),
+    ]),
+  )
+}
+
+function chart(entities: readonly (readonly [name: string, means: StepMeans])[]): ChartAnswer {
+  const lines = entities
+    .map(([name, means]): Line => ({ name, values: means.values() }))
+    .filter(({ values }) => values.some((value) => value !== null))
+  return { of: lines.length, ...drawable(lines, LINES_MAX) }
+}
+
+function total(senders: readonly SenderRow[]): number | null {
+  const rates = senders.flatMap(({ samplesPerSecond }) => samplesPerSecond ?? [])
+  return rates.length === 0 ? null : rates.reduce((a, b) => a + b, 0)
+}
+
+function counted(senders: readonly SenderRow[], what: 'samplesRefused' | 'requestsRefused'): number {
+  return senders.reduce((n, row) => n + row[what].reduce((m, { count }) => m + count, 0), 0)
+}
+
+function byRate(a: SenderRow, b: SenderRow): number {
+  return (b.samplesPerSecond ?? -1) - (a.samplesPerSecond ?? -1)
+}
+
+function byName(a: Host, b: Host): number {
+  return a.name.localeCompare(b.name, 'en', { numeric: true })
+}
