@@ -32,6 +32,7 @@ import { SeriesRegistry } from './hot/series-registry.ts'
 import { handleIntake, isIntakePath } from './intake/intake-routes.ts'
 import { IntakeService } from './intake/intake-service.ts'
 import { registerAggregatorMetrics } from './metrics.ts'
+import { Page } from './page/page.ts'
 import { StoredParts } from './prometheus/stored-parts.ts'
 import { Limiter } from './query/limiter.ts'
 import type { MetricQueryContext } from './query/metric-query.ts'
@@ -214,6 +215,7 @@ async function build(): Promise<Program | { print: string }> {
   })
   const openMetrics = new Networks(shared.openMetrics, 'open_metrics')
   const ownState = new OwnState(() => supervisor, metrics, access, openMetrics)
+  const page = await Page.load()
   const http = new HttpService({
     name: 'http',
     listen: own.listen,
@@ -222,6 +224,7 @@ async function build(): Promise<Program | { print: string }> {
       const path = pathOf(request)
       if (isIntakePath(path))
         await handleIntake({ access, intake, flush: () => store.flush() }, path, request, response)
+      else if (page.serves(request.method, path)) page.handle(path, request, response)
       else if (ownState.serves(path)) await ownState.handle(path, request, response)
       else if (COLLECTOR_DOORS.has(path)) {
         request.resume()

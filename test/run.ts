@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** Their tests start programs, and measure or kill them. */
-const ONE_AT_A_TIME = /^test\/(guarantees|interop)\//
+const ONE_AT_A_TIME = /^test\/(guarantees|interop|aggregator\/page)\//
 /** The longest file builds a Prometheus first, in CI: three minutes on two cores, more on slower ones. */
 const FILE_TIMEOUT_MS = 1_500_000
 

@@ -1,50 +1,9 @@
-/** The JSON of our own questions: snake_case, units in names, RFC 3339 times in UTC, null for what is not known. */
+/** Hosts, GPUs and senders as they are answered. */
+import type { GpuAnswer, HostAnswer, SenderAnswer } from './api.ts'
 import type { Gpu, Host } from './fleet.ts'
-import type { Refused, SenderRow } from './senders.ts'
+import type { SenderRow } from './senders.ts'
 
 const MIB = 1024 * 1024
-
-export interface HostAnswer {
-  readonly host: string
-  readonly last_seen: string
-  /** 0 to 1, over all processors, of the newest step. */
-  readonly cpu_used_ratio: number | null
-  readonly processors: number | null
-  readonly load1: number | null
-  readonly memory_used_bytes: number | null
-  readonly memory_total_bytes: number | null
-  readonly gpus: readonly GpuAnswer[]
-}
-
-export interface GpuAnswer {
-  readonly gpu: string
-  readonly uuid: string
-  readonly model: string
-  readonly last_seen: string
-  readonly utilization_ratio: number | null
-  readonly memory_used_bytes: number | null
-  readonly memory_total_bytes: number | null
-  readonly power_watts: number | null
-  readonly temperature_celsius: number | null
-}
-
-export interface SenderAnswer {
-  readonly tenant: string
-  readonly sender: string
-  readonly credential: string
-  readonly door: string
-  readonly collector: string
-  readonly instance: string
-  /** Over the last minute; null where the collector says nothing any more. */
-  readonly samples_per_second: number | null
-  /** Since the collector was started. */
-  readonly samples_received: number
-  /** Within the minutes that memory holds. */
-  readonly samples_refused: readonly Refused[]
-  readonly requests_refused: readonly Refused[]
-  readonly last_seen: string | null
-  readonly reported_at: string
-}
 
 export function hostAnswer(host: Host): HostAnswer {
   const { memoryTotal, memoryAvailable } = host

@@ -3,10 +3,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Label } from '../../proto/wire/labels.ts'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
-import type { MetadataEntry } from '../prometheus/stored-metadata.ts'
 import { readMetadataOf } from '../prometheus/stored-metadata.ts'
 import type { StoredSeries } from '../query/stored-series.ts'
 import type { Database } from '../store/clickhouse.ts'
+import type { MetricLabelsAnswer, MetricNameAnswer } from './api.ts'
 
 export interface MetricNamesOptions {
   readonly registry: SeriesRegistry
@@ -16,26 +16,6 @@ export interface MetricNamesOptions {
   /** Why ClickHouse cannot be asked; undefined when it can. */
   readonly storedProblem: () => string | undefined
   readonly seriesScannedMax: number
-}
-
-export interface MetricNameAnswer {
-  readonly name: string
-  /** In memory; 0: only older ones. */
-  readonly series: number
-}
-
-export interface MetricLabelsAnswer {
-  readonly name: string
-  readonly series: number
-  readonly metadata: MetadataEntry | null
-  /** By key; of each the values that most series have. */
-  readonly labels: readonly {
-    readonly key: string
-    readonly values: readonly { readonly value: string; readonly series: number }[]
-    /** How many there are, listed or not, as far as they were counted: 10,000. */
-    readonly values_total: number
-  }[]
-  readonly warnings: readonly string[]
 }
 
 const NAMES_KEPT_MS = 15_000

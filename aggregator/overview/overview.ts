@@ -3,54 +3,16 @@
  * last fifteen minutes. One question every few seconds instead of dozens; askers of the same answer within a second share it.
  */
 import { LRUCache } from 'lru-cache'
-import type { HostAnswer, SenderAnswer } from './answers.ts'
 import { gpusOf, hostAnswer, senderAnswer, utc } from './answers.ts'
+import type { ChartAnswer, LineAnswer, OverviewAnswer } from './api.ts'
 import type { Host } from './fleet.ts'
 import { readFleet } from './fleet.ts'
 import type { RecentOptions } from './recent.ts'
 import { Recent } from './recent.ts'
 import type { SenderRow } from './senders.ts'
 import { readArrival, readSenders } from './senders.ts'
-import type { Line, StepMeans } from './steps.ts'
+import type { StepMeans } from './steps.ts'
 import { drawable, lastSteps } from './steps.ts'
-
-export interface OverviewAnswer {
-  readonly as_of: string
-  readonly tenant: string
-  /** Whether senders are those of every tenant. */
-  readonly all_tenants: boolean
-  /** For the admin: tenants with series in memory, the first thousand. */
-  readonly tenants?: readonly string[]
-  readonly totals: {
-    readonly samples_per_second: number | null
-    /** Within the minutes of the charts. */
-    readonly samples_refused: number
-    readonly requests_refused: number
-    readonly senders: number
-    readonly hosts: number
-    readonly gpus: number
-    readonly series: number
-  }
-  /** Those that send most; `totals.senders` is how many there are. */
-  readonly senders: readonly SenderAnswer[]
-  readonly hosts: readonly HostAnswer[]
-  readonly charts: {
-    readonly start: string
-    readonly step_seconds: number
-    readonly samples_per_second: ChartAnswer
-    readonly cpu_used_ratio: ChartAnswer
-    readonly memory_used_ratio: ChartAnswer
-    readonly gpu_utilization_ratio: ChartAnswer
-    readonly gpu_power_watts: ChartAnswer
-  }
-}
-
-export interface ChartAnswer {
-  /** What there is a line of; more than can be told apart are summed up as their highest, median and lowest. */
-  readonly of: number
-  readonly summary: boolean
-  readonly lines: readonly Line[]
-}
 
 export interface OverviewQuery {
   readonly tenant: string
@@ -147,7 +109,7 @@ function ofGpus(
 
 function chart(entities: readonly (readonly [name: string, means: StepMeans])[]): ChartAnswer {
   const lines = entities
-    .map(([name, means]): Line => ({ name, values: means.values() }))
+    .map(([name, means]): LineAnswer => ({ name, values: means.values() }))
     .filter(({ values }) => values.some((value) => value !== null))
   return { of: lines.length, ...drawable(lines, LINES_MAX) }
 }

@@ -1,8 +1,9 @@
 /** What arrives, from whom, how fresh, and what was refused and why: of the counts that collectors write as samples. */
 import type { Label } from '../../proto/wire/labels.ts'
+import type { LineAnswer, RefusedAnswer } from './api.ts'
 import type { Recent } from './recent.ts'
 import { labelOf } from './recent.ts'
-import type { Line, Steps } from './steps.ts'
+import type { Steps } from './steps.ts'
 import { StepMeans, summed } from './steps.ts'
 
 /** One sender at one door of one collector. */
@@ -19,17 +20,12 @@ export interface SenderRow {
   /** Since the collector was started. */
   samplesReceived: number
   /** Within memory. */
-  readonly samplesRefused: Refused[]
-  readonly requestsRefused: Refused[]
+  readonly samplesRefused: RefusedAnswer[]
+  readonly requestsRefused: RefusedAnswer[]
   /** Of its last request, ms. */
   lastSeen: number | null
   /** When the collector last said so, ms. */
   reportedAt: number
-}
-
-export interface Refused {
-  readonly reason: string
-  readonly count: number
 }
 
 const RECEIVED = 'fleetmeter_sender_samples_received_total'
@@ -67,8 +63,8 @@ export async function readSenders(recent: Recent, from: number): Promise<Map<str
 }
 
 /** Samples a second that arrived, one line a door. */
-export async function readArrival(recents: readonly Recent[], steps: Steps): Promise<Line[]> {
-  const byDoor = new Map<string, Line[]>()
+export async function readArrival(recents: readonly Recent[], steps: Steps): Promise<LineAnswer[]> {
+  const byDoor = new Map<string, LineAnswer[]>()
   for (const recent of recents) {
     for await (const { slot, labels } of recent.series(RECEIVED)) {
       const means = new StepMeans(steps)
@@ -82,7 +78,7 @@ export async function readArrival(recents: readonly Recent[], steps: Steps): Pro
   return [...byDoor].sort(([a], [b]) => (a < b ? -1 : 1)).map(([door, lines]) => summed(door, lines))
 }
 
-function refuse(list: Refused[], reason: string, count: number): void {
+function refuse(list: RefusedAnswer[], reason: string, count: number): void {
   if (count > 0) list.push({ reason, count })
 }
 

@@ -1,4 +1,5 @@
 /** Means by step over a stretch of time: one line of a chart. */
+import type { LineAnswer } from './api.ts'
 
 /** Which stretch of time, in how many steps. */
 export interface Steps {
@@ -42,14 +43,11 @@ export class StepMeans {
   }
 }
 
-/** A line with its name. */
-export interface Line {
-  readonly name: string
-  readonly values: readonly (number | null)[]
-}
-
 /** The lines as they are where they can be told apart; of more, the highest, the middle and the lowest value of each step. */
-export function drawable(lines: readonly Line[], linesMax: number): { summary: boolean; lines: readonly Line[] } {
+export function drawable(
+  lines: readonly LineAnswer[],
+  linesMax: number,
+): { summary: boolean; lines: readonly LineAnswer[] } {
   if (lines.length <= linesMax) return { summary: false, lines }
   const steps = lines[0]!.values.length
   const highest: (number | null)[] = []
@@ -72,7 +70,7 @@ export function drawable(lines: readonly Line[], linesMax: number): { summary: b
 }
 
 /** The sum of lines, step by step. */
-export function summed(name: string, lines: readonly Line[]): Line {
+export function summed(name: string, lines: readonly LineAnswer[]): LineAnswer {
   const count = lines[0]?.values.length ?? 0
   const values = Array.from({ length: count }, (_, i) =>
     lines.reduce<number | null>((sum, { values: v }) => (v[i] == null ? sum : (sum ?? 0) + v[i]), null),

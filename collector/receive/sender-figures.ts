@@ -7,7 +7,7 @@
  *     fleetmeter_sender_requests_total{outcome}                  requests, answered how
  *     fleetmeter_sender_last_request_seconds                     when the last one came
  *
- * Labels of all: `sender` (its address), `credential`, `door`, `instance` and `collector` (where it sends to). A series that is new
+ * Labels of all: `sender` (its address; of what is this host's own, its name), `credential`, `door`, `instance` and `collector` (where it sends to). A series that is new
  * begins with a zero at the time of the round before, so that its first increase is seen as one. Full shard: the round is
  * dropped, the next one has the same counts and more.
  */
@@ -111,10 +111,14 @@ export class SenderFigures implements Service {
     this.#roundBefore = now
   }
 
+  get #instance(): string {
+    return this.#options.instance === '' ? hostname() : this.#options.instance
+  }
+
   #readings(counts: SenderCounts): Reading[] {
     const { address, credential, door } = counts
-    const { collector, instance } = this.#options
-    const labels = { sender: address, credential, door, collector, instance: instance === '' ? hostname() : instance }
+    const { collector } = this.#options
+    const labels = { sender: address, credential, door, collector, instance: this.#instance }
     const reading = (name: string, value: number, more: Readonly<Record<string, string>> = {}): Reading => ({
       name: `${PREFIX}_${name}`,
       labels: { ...labels, ...more },
@@ -146,7 +150,7 @@ export class SenderFigures implements Service {
     return [
       {
         tenant: this.#options.tenant,
-        address: 'this host',
+        address: this.#instance,
         credential: 'none',
         door: 'host',
         samplesReceived: received,

@@ -133,7 +133,7 @@ function welcome(collector: string, aggregator: string, token: TokenSource): str
 fleetmeter is running: a collector and an aggregator with the embedded engine.
 
   collector    ${collector}    Prometheus remote write: ${collector}/api/v1/write
-  aggregator   ${aggregator}    queries, also through the collector's address
+  aggregator   ${aggregator}    open it in a browser; queries, also through the collector's address
   token        ${token.file === undefined ? 'as configured' : `${token.file}${token.created ? ' (made just now)' : ''}`}
 
 This host's own figures, as soon as they are in:
