@@ -275,6 +275,7 @@ test('who may not read, or not that tenant, is told why', { timeout: 60_000 }, a
       assert.equal(answer.status, status, `${token} ${tenant}: ${answer.text}`)
       assert.match(answer.text, reason)
       assert.ok(!answer.text.includes('"data"'))
+      assert.equal(answer.text.startsWith('{"type":"about:blank"'), path.startsWith('/v1/'), 'ours as RFC 9457 has it')
     }
   }
 })
