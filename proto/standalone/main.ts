@@ -129,6 +129,14 @@ function reachable(url: string): string {
 
 function welcome(collector: string, aggregator: string, token: TokenSource): string {
   const secret = tokenInShell(token)
+  // Only for whoever sits there: what goes into a file or a log must hold no token.
+  const signedIn = process.stdout.isTTY
+    ? `
+Open it, signed in (keep this link to yourself):
+
+  ${aggregator}/#token=${encodeURIComponent(token.token)}
+`
+    : ''
   return `
 fleetmeter is running: a collector and an aggregator with the embedded engine.
 
@@ -139,7 +147,7 @@ fleetmeter is running: a collector and an aggregator with the embedded engine.
 This host's own figures, as soon as they are in:
 
   curl -s -H "Authorization: Bearer ${secret}" '${collector}/api/public/metrics/query?name=node_load1&step=60s&agg=last'
-`
+${signedIn}`
 }
 
 const PROGRAM = {

@@ -7,8 +7,16 @@ export interface Credentials {
 }
 
 const KEY = 'fleetmeter.credentials'
+/** Behind the `#` of the link that `npm start` prints: what stands there is sent to no server. */
+const LINK = /^#token=((?:[\w.~-]|%[\da-f]{2})+)$/i
 
 export function loadCredentials(): Credentials | undefined {
+  const linked = LINK.exec(location.hash)?.[1]
+  if (linked !== undefined) {
+    keepCredentials({ token: decodeURIComponent(linked), tenant: '' }, false)
+    // Neither to be shared with the address nor kept in the browser's history.
+    history.replaceState(null, '', location.pathname + location.search)
+  }
   for (const storage of [sessionStorage, localStorage]) {
     const text = storage.getItem(KEY)
     if (text === null) continue

@@ -125,6 +125,17 @@ test('the page asks for a token, says what is wrong with one, keeps a right one,
     await tab.shows('gpu-01')
     assert.match(await tab.value<string>('JSON.stringify(localStorage)'), new RegExp(TOKEN))
   })
+  await t.test('the link that `npm start` prints signs in for this tab, and the token leaves the address', async () => {
+    await tab.value('localStorage.clear(); sessionStorage.clear()')
+    await tab.goto('about:blank')
+    await tab.goto(`${url}/#token=%`)
+    await tab.until('the token is asked for', 'document.activeElement?.id === "token"')
+    await tab.goto('about:blank')
+    await tab.goto(`${url}/#token=${TOKEN}`)
+    await tab.shows('gpu-01')
+    assert.equal(await tab.value('location.href'), `${url}/`)
+    assert.equal(await tab.value('localStorage.length'), 0)
+  })
   await t.test('a host is chosen for the charts', async () => {
     assert.equal(await write(pair, hostFigures('gpu-02')), 204)
     await tab.shows('gpu-02')
