@@ -12,7 +12,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access } from '../../proto/runtime/access.ts'
 import { lacks } from '../../proto/runtime/access.ts'
-import { readBody, sendError, sendJson } from '../../proto/runtime/http-server.ts'
+import { sendError, sendJson } from '../../proto/runtime/http-answers.ts'
+import { readBody } from '../../proto/runtime/request-body.ts'
 import type { IntakeService } from './intake-service.ts'
 
 /** A collector's largest batch: one write of many bodies may go over its usual half megabyte. */

@@ -1,7 +1,7 @@
 /** Failures of our own API as RFC 9457 has them. What other parts answer in the form of xtrace's API is turned into it on the way out. */
 import { STATUS_CODES } from 'node:http'
 import type { Context, MiddlewareHandler } from 'hono'
-import type { ApiCode } from '../../proto/runtime/http-server.ts'
+import type { ApiCode } from '../../proto/runtime/http-answers.ts'
 import type { FieldError } from './cursor.ts'
 
 /** @see https://www.rfc-editor.org/rfc/rfc9457 */

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { brotliCompress, gzip } from 'node:zlib'
-import { sendError } from '../../proto/runtime/http-server.ts'
+import { sendError } from '../../proto/runtime/http-answers.ts'
 
 /** Nothing but this server's own files, and no text that becomes code: what samples' labels say is shown and never run. */
 const POLICY = [

@@ -8,7 +8,7 @@
  *     401  wrong or missing token  403  a token or tenant that may not
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { mediaType, sendError, sendJson } from '../../proto/runtime/http-server.ts'
+import { mediaType, sendError, sendJson } from '../../proto/runtime/http-answers.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { Taken } from '../shard/reception.ts'
 import { REFUSALS } from '../shard/refusals.ts'

@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { Agent, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { messageOf } from '../../proto/runtime/errors.ts'
-import { sendError } from '../../proto/runtime/http-server.ts'
+import { sendError } from '../../proto/runtime/http-answers.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 
 /** Headers that belong to one connection, not to the message. @see RFC 9110, 7.6.1 */

@@ -12,7 +12,7 @@
  * @see https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { mediaType, sendError } from '../../proto/runtime/http-server.ts'
+import { mediaType, sendError } from '../../proto/runtime/http-answers.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { ItemKind } from '../../proto/wire/batch-extras.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'

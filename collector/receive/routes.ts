@@ -1,7 +1,7 @@
 /** The collector's paths: its doors, its own state, and everything else passed on. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pathOf, sendError } from '../../proto/runtime/http-answers.ts'
 import type { Handler } from '../../proto/runtime/http-server.ts'
-import { pathOf, sendError } from '../../proto/runtime/http-server.ts'
 import type { OwnState } from '../../proto/runtime/own-state.ts'
 import type { Door } from '../journal/record.ts'
 import type { DoorContext } from './doors.ts'

@@ -3,7 +3,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access, Networks } from './access.ts'
-import { sendError, sendJson } from './http-server.ts'
+import { sendError, sendJson } from './http-answers.ts'
 import type { Metrics } from './metrics.ts'
 import type { Supervisor } from './supervisor.ts'
 

@@ -12,6 +12,7 @@ import { ShardCore } from '../../../collector/shard/shard-core.ts'
 import type { ShardCounts } from '../../../collector/shard/shard-counts.ts'
 import { waiting } from '../../../collector/shard/shard-counts.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
+import { shardOptions } from '../../support/shard-options.ts'
 import { StoreModel } from '../../support/store-model.ts'
 import { remoteWriteBody } from '../../support/write-request.ts'
 
@@ -33,32 +34,18 @@ const CONFIGURATIONS: readonly (readonly unknown[])[] = [
 ]
 
 function optionsOf(name: string, shard: number, session: string, rules: readonly unknown[]): ShardOptions {
-  return {
+  return shardOptions({
     directory: `/${name}`,
     origin: { collector: 'c', session, shard, shards: 3 },
     writer: shard,
-    limits: {
-      seriesMax: 1000,
-      seriesPerTenantMax: 1000,
-      seriesPerSenderMax: 1000,
-      overflowSeriesMax: 0,
-      metadataBytesMax: 1000,
-      labelCountMax: 10,
-      labelNameBytesMax: 100,
-      labelValueBytesMax: 100,
-      decodedBytesMax: 1 << 20,
-      samplesPerBodyMax: 1000,
-    },
+    limits: { overflowSeriesMax: 0, metadataBytesMax: 1000 },
     futureMaxMs: 5000,
     lateMaxMs: 3_600_000_000,
-    journalBytesMax: 1 << 20,
     segmentBytes: 400,
-    syncEveryWrite: false,
     batchBytes: 1000,
-    batchSamples: 100,
     seed: 3,
     rules: { rules, keepMs: KEEP_MS, pointsMax: 10_000, groupsMax: 100 },
-  }
+  })
 }
 
 type Op =

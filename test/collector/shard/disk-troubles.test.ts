@@ -1,39 +1,14 @@
 /** A disk that takes nothing for a while: what is said, what senders are told, and that it is over without anybody's help. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ShardOptions } from '../../../collector/shard/shard-core.ts'
 import { ShardCore } from '../../../collector/shard/shard-core.ts'
 import { decodeBatch } from '../../../proto/wire/batch.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
+import { shardOptions } from '../../support/shard-options.ts'
 import { remoteWriteBody } from '../../support/write-request.ts'
 
 const NOW = 1_700_000_000_000
-const options: ShardOptions = {
-  directory: '/shard',
-  origin: { collector: 'c', session: 's', shard: 0, shards: 1 },
-  writer: 7,
-  limits: {
-    seriesMax: 100,
-    metadataBytesMax: 10_000,
-    seriesPerTenantMax: 1000,
-    seriesPerSenderMax: 1000,
-    overflowSeriesMax: 1000,
-    labelCountMax: 10,
-    labelNameBytesMax: 100,
-    labelValueBytesMax: 100,
-    decodedBytesMax: 1 << 24,
-    samplesPerBodyMax: 1000,
-  },
-  futureMaxMs: 600_000,
-  lateMaxMs: 3_600_000,
-  journalBytesMax: 1 << 20,
-  segmentBytes: 600,
-  syncEveryWrite: false,
-  batchBytes: 1000,
-  batchSamples: 10,
-  seed: 5,
-  rules: { rules: [], keepMs: 60_000, pointsMax: 1000, groupsMax: 10 },
-}
+const options = shardOptions({ segmentBytes: 600, batchBytes: 1000, batchSamples: 10 })
 const tick = { stored: [], roomBatches: 10, roomBytes: 1 << 24, urgent: false }
 
 /** A shard that is sent numbered samples; a tick says that every batch before it is stored. */

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Door } from '../../../collector/journal/record.ts'
 import type { IncomingBody } from '../../../collector/shard/reception.ts'
-import type { ShardOptions } from '../../../collector/shard/shard-core.ts'
 import { ShardCore } from '../../../collector/shard/shard-core.ts'
 import { decodeBatch } from '../../../proto/wire/batch.ts'
 import type { SeriesToWrite } from '../../../proto/wire/remote-write.ts'
@@ -11,35 +10,15 @@ import { encodeWriteRequest } from '../../../proto/wire/remote-write.ts'
 import { portableSnappy } from '../../../proto/wire/snappy.ts'
 import { fullRequest1, fullRequest2 } from '../../support/full-requests.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
+import { shardOptions } from '../../support/shard-options.ts'
 import { remoteWriteBody } from '../../support/write-request.ts'
 
 const NOW = 1_700_000_000_000
-const options: ShardOptions = {
-  directory: '/shard',
-  origin: { collector: 'c', session: 's', shard: 0, shards: 1 },
-  writer: 7,
-  limits: {
-    seriesMax: 100,
-    metadataBytesMax: 10_000,
-    seriesPerTenantMax: 1000,
-    seriesPerSenderMax: 1000,
-    overflowSeriesMax: 1000,
-    labelCountMax: 10,
-    labelNameBytesMax: 100,
-    labelValueBytesMax: 100,
-    decodedBytesMax: 1 << 24,
-    samplesPerBodyMax: 1000,
-  },
-  futureMaxMs: 60_000,
-  lateMaxMs: 3_600_000,
-  journalBytesMax: 1 << 20,
-  segmentBytes: 1500,
-  syncEveryWrite: false,
+const options = shardOptions({
+  limits: { seriesMax: 100, decodedBytesMax: 1 << 24 },
   batchBytes: 1 << 20,
   batchSamples: 1500,
-  seed: 5,
-  rules: { rules: [], keepMs: 60_000, pointsMax: 1000, groupsMax: 10 },
-}
+})
 
 const write = (series: Iterable<SeriesToWrite>) => ({
   door: 'remote_write' as const,

@@ -13,7 +13,6 @@ import { CursorFile } from '../../../collector/shard/cursor-file.ts'
 import type { OutgoingBatch } from '../../../collector/shard/outbox.ts'
 import type { IncomingBody } from '../../../collector/shard/reception.ts'
 import type { RuleOptions } from '../../../collector/shard/rule-feed.ts'
-import type { ShardOptions } from '../../../collector/shard/shard-core.ts'
 import { ShardCore } from '../../../collector/shard/shard-core.ts'
 import { waiting } from '../../../collector/shard/shard-counts.ts'
 import { ITEM_KINDS } from '../../../proto/wire/batch-extras.ts'
@@ -21,38 +20,14 @@ import type { AppendFault } from '../../support/memory-files.ts'
 import { MemoryFiles } from '../../support/memory-files.ts'
 import type { OutputPoint } from '../../support/output-points.ts'
 import { outputPoints } from '../../support/output-points.ts'
+import { shardOptions } from '../../support/shard-options.ts'
 import { StoreModel } from '../../support/store-model.ts'
 import type { Point } from '../../support/write-request.ts'
 import { histogramOf, metricsBatchBody, remoteWrite2Body, remoteWriteBody } from '../../support/write-request.ts'
 
 const NOW = 1_761_991_200_000
 
-const options: ShardOptions = {
-  directory: '/shard',
-  origin: { collector: 'c', session: 's', shard: 0, shards: 1 },
-  writer: 7,
-  limits: {
-    seriesMax: 1000,
-    metadataBytesMax: 10_000,
-    seriesPerTenantMax: 1000,
-    seriesPerSenderMax: 1000,
-    overflowSeriesMax: 1000,
-    labelCountMax: 10,
-    labelNameBytesMax: 100,
-    labelValueBytesMax: 100,
-    decodedBytesMax: 1 << 20,
-    samplesPerBodyMax: 1000,
-  },
-  futureMaxMs: 60_000,
-  lateMaxMs: 3_600_000,
-  journalBytesMax: 1 << 20,
-  segmentBytes: 1500,
-  syncEveryWrite: false,
-  batchBytes: 300,
-  batchSamples: 100,
-  seed: 5,
-  rules: { rules: [], keepMs: 60_000, pointsMax: 1000, groupsMax: 10 },
-}
+const options = shardOptions()
 
 /** One series goes into windows of a rule instead of being stored. */
 const RULES: RuleOptions = {

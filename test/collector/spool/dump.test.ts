@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { nodeFiles } from '../../../collector/journal/files.ts'
 import type { Door } from '../../../collector/journal/record.ts'
-import type { ShardOptions } from '../../../collector/shard/shard-core.ts'
 import { ShardCore } from '../../../collector/shard/shard-core.ts'
 import { encodeExemplar } from '../../../proto/wire/exemplar.ts'
 import { encodeMetadata } from '../../../proto/wire/metadata.ts'
@@ -13,43 +12,15 @@ import { Writer } from '../../../proto/wire/protobuf.ts'
 import { portableSnappy } from '../../../proto/wire/snappy.ts'
 import { openJournal, recordOf, spool, writeCursor } from '../../support/journals.ts'
 import { temporaryDirectory } from '../../support/programs.ts'
+import { shardOptions } from '../../support/shard-options.ts'
 import { histogramOf, metricsBatchBody, remoteWrite2Body, remoteWriteBody } from '../../support/write-request.ts'
 
 const NOW = 1_761_991_200_000
 const STALE = new Float64Array(Uint32Array.of(2, 0x7ff00000).buffer)[0]!
 
-function shardOptions(directory: string): ShardOptions {
-  return {
-    directory,
-    origin: { collector: 'c', session: 's', shard: 0, shards: 1 },
-    writer: 7,
-    limits: {
-      seriesMax: 4,
-      metadataBytesMax: 10_000,
-      seriesPerTenantMax: 1000,
-      seriesPerSenderMax: 1000,
-      overflowSeriesMax: 1000,
-      labelCountMax: 10,
-      labelNameBytesMax: 100,
-      labelValueBytesMax: 100,
-      decodedBytesMax: 1 << 20,
-      samplesPerBodyMax: 1000,
-    },
-    futureMaxMs: 60_000,
-    lateMaxMs: 3_600_000,
-    journalBytesMax: 1 << 20,
-    segmentBytes: 1500,
-    syncEveryWrite: false,
-    batchBytes: 300,
-    batchSamples: 100,
-    seed: 5,
-    rules: { rules: [], keepMs: 60_000, pointsMax: 1000, groupsMax: 10 },
-  }
-}
-
 class Taking {
   readonly directory: string = join(temporaryDirectory(), 'samples-0')
-  readonly #core = new ShardCore(nodeFiles, shardOptions(this.directory))
+  readonly #core = new ShardCore(nodeFiles, shardOptions({ directory: this.directory, limits: { seriesMax: 4 } }))
   #now = NOW
 
   take(door: Door, body: Uint8Array, tenant = 'default'): void {
