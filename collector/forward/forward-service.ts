@@ -20,6 +20,7 @@ import type { OutgoingBatch } from '../shard/outbox.ts'
 import type { ShardThread } from '../shard/shard-thread.ts'
 import type { Link } from './link.ts'
 
+const FLUSH_MS = 5000
 const STOP_LOOK_EVERY_MS = 100
 
 export interface ForwardOptions {
@@ -51,6 +52,7 @@ export class ForwardService implements Service {
   #generation = 0
   #timer: NodeJS.Timeout | undefined
   #ticking: Promise<void> | undefined
+  #asking = false
   #again = false
   #stopping = false
   #sentBatches = 0
@@ -170,6 +172,15 @@ export class ForwardService implements Service {
     if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
     if (snapshot.emitting || (snapshot.due && batches.length > 0)) this.#again = true
     if (emission !== undefined) this.#hand(emission)
+    if (snapshot.due && !this.#hasRoom) void this.#askToStore()
+  }
+
+  /** All that may be under way is, and more waits: an aggregator that waits for more would wait in vain. */
+  async #askToStore(): Promise<void> {
+    if (this.#asking) return
+    this.#asking = true
+    await this.#link.flush(AbortSignal.timeout(FLUSH_MS))
+    this.#asking = false
   }
 
   /** Beside the ticks: what rules make of it must not hold up what is to be sent. */
