@@ -40,6 +40,11 @@ import { ShardCounts } from './shard-counts.ts'
 export interface ShardOptions {
   readonly directory: string
   readonly origin: BatchOrigin
+  /**
+   * Which time it is that this process opens the shard; absent: it does so once. Series are numbered anew each time, and what a
+   * record counts as may change, so that aggregators must take nothing that they know of the batches before for this one's.
+   */
+  readonly opening?: number
   /** 0-999: last digits of every arrival, different for every writer of this collector. */
   readonly writer: number
   readonly limits: SeriesLimits
@@ -137,7 +142,7 @@ export class ShardCore {
     const watcher = replayWatcher(journalBytes(files, options.directory), replayed)
     this.#journal = Journal.open(files, journalOptions(options), hint?.position, visit, watcher)
     this.#cursorWritten = Math.min(hint?.position ?? firstKept ?? this.#journal.end, this.#journal.end)
-    this.#outbox = new Outbox(options.origin, this.#cursorWritten, options)
+    this.#outbox = new Outbox(batchOrigin(options), this.#cursorWritten, options)
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
     this.#reserveCursor()
     this.#windows = new RuleWindows(options, this.#reception, this.counts, this.#openHistory(places, hint?.kept ?? 0))
@@ -497,6 +502,10 @@ export class ShardCore {
     this.#keptWritten = hint.kept
     this.#troubles.over('cursor')
   }
+}
+
+function batchOrigin({ origin, opening }: ShardOptions): BatchOrigin {
+  return opening === undefined ? origin : { ...origin, session: `${origin.session}-${opening}` }
 }
 
 function replayWatcher(of: number, replayed: (done: number, of: number) => void): RecoveryWatcher {

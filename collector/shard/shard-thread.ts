@@ -216,7 +216,7 @@ export class ShardThread implements Service {
    * @throws FleetmeterError `FM_SHARD`; whoever asks next opens it, with the new options
    */
   async reopen(setup: ShardSetup): Promise<void> {
-    await this.#opening?.catch(() => {}) // with the options of before; whoever asked is told of the failure
+    while (this.#opening !== undefined) await this.#opening.catch(() => {}) // with the options of before; whoever asked is told
     this.#options = { ...this.#options, ...setup }
     this.#bounds = undefined
     const pool = this.#pool
@@ -228,7 +228,7 @@ export class ShardThread implements Service {
     const { shard, merge, fault, clock } = this.#options
     this.#snapshot = await this.#run(pool, {
       kind: 'open',
-      options: shard,
+      options: { ...shard, opening: this.#generation },
       fault,
       merge,
       now: clock.now(),
@@ -304,7 +304,7 @@ export class ShardThread implements Service {
     try {
       this.#snapshot = await (pool.run({
         kind: 'open',
-        options: this.#options.shard,
+        options: { ...this.#options.shard, opening: this.#generation + 1 },
         fault: this.#options.fault,
         merge: this.#options.merge,
         now: this.#options.clock.now(),
