@@ -5,11 +5,12 @@
  *
  *     absent ◀──▶ answering ──▶ failing | silent ── pause ──▶ asked again
  */
-import type { ChildProcess } from 'node:child_process'
+import type { ChildProcess, ChildProcessByStdio } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { delimiter, isAbsolute, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
@@ -152,12 +153,20 @@ export class Tool {
   }
 
   #run(path: string, { args, onLine, everyMs }: Asking): Promise<Answer> {
-    // A group of its own: a wrapper script is killed with what it started, and Ctrl-C in a terminal does not reach it.
-    const child = spawn(path, args, {
-      env: this.#options.env as NodeJS.ProcessEnv,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-    })
+    let child: ChildProcessByStdio<null, Readable, Readable>
+    try {
+      // A group of its own: a wrapper script is killed with what it started, and Ctrl-C in a terminal does not reach it.
+      child = spawn(path, args, {
+        env: this.#options.env as NodeJS.ProcessEnv,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        detached: true,
+      })
+    } catch (error) {
+      return Promise.resolve(this.#notStarted(error))
+    }
+    // Where no file is left for its pipes there are none, and no end is told: only this.
+    if (child.pid === undefined)
+      return new Promise((resolve) => child.once('error', (error) => resolve(this.#notStarted(error))))
     this.#child = child
     let output = ''
     let rest = ''
@@ -207,6 +216,11 @@ export class Tool {
     })
     this.#gone = ended.then(() => {})
     return ended
+  }
+
+  #notStarted(error: unknown): Answer {
+    this.#fail(`it cannot be started: ${messageOf(error)}`)
+    return { kind: 'failed', output: '' }
   }
 
   /** What it said was of use: the failures before are forgotten. */

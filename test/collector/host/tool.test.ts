@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -150,4 +151,34 @@ test('a tool sees nothing of our environment but what it is given', async () => 
     names.filter((name) => !['PATH', 'PWD', 'SHLVL', '_', 'OLDPWD'].includes(name)),
     [],
   )
+})
+
+/** Opens files until none is left, then asks. */
+const WITHOUT_FILES = `
+import { openSync } from 'node:fs'
+import { Tool } from '${new URL('../../../collector/host/tool.ts', import.meta.url)}'
+const log = { info() {}, warn() {} }
+const clock = { now: () => 0, monotonic: () => 0 }
+const tool = new Tool({ names: ['true'], env: { PATH: '/usr/bin:/bin' }, silentMs: 5000, clock, log })
+try { for (;;) openSync('/dev/null', 'r') } catch {}
+const { kind } = await tool.ask({ args: [] })
+console.log([kind, tool.state, tool.due, tool.detail].join())
+`
+
+test('a tool that cannot be started for want of files fails as others do, and is asked again later', () => {
+  const { stdout, stderr } = spawnSync(
+    'sh',
+    [
+      '-c',
+      'ulimit -n 100 && exec "$0" "$@"',
+      process.execPath,
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '-e',
+      WITHOUT_FILES,
+    ],
+    { encoding: 'utf8' },
+  )
+  assert.match(stdout, /^failed,failing,false,it cannot be started: .*EMFILE/, stderr)
 })
