@@ -4,6 +4,7 @@
  * times as long as it took: however large the fleet, and however many look, it costs a twentieth of a processor.
  */
 import { LRUCache } from 'lru-cache'
+import type { SeriesRegistry } from '../hot/series-registry.ts'
 import { gpusOf, hostAnswer, senderAnswer, utc } from './answers.ts'
 import type { ChartAnswer, LineAnswer, OverviewAnswer } from './api.ts'
 import type { Host } from './fleet.ts'
@@ -80,7 +81,7 @@ export class Overview {
         senders: senders.length,
         hosts: hosts.length,
         gpus: hosts.reduce((n, { gpus }) => n + gpus.size, 0),
-        series: registry.count,
+        series: allTenants ? registry.count : seriesOf(registry, tenant),
       },
       senders: senders.sort(byRate).slice(0, SENDERS_MAX).map(senderAnswer),
       hosts: hosts.sort(byName).slice(0, HOSTS_MAX).map(hostAnswer),
@@ -95,6 +96,11 @@ export class Overview {
       },
     }
   }
+}
+
+/** Of one tenant: how many others have is nothing to it. */
+function seriesOf(registry: SeriesRegistry, tenant: string): number {
+  return registry.names(tenant).reduce((n, name) => n + registry.seriesOf(tenant, name), 0)
 }
 
 /** Each tenant that memory has series of. */

@@ -173,12 +173,12 @@ test('senders and hosts of another tenant are in no answer but that to the admin
     [own.senders.map((s) => s.sender), own.hosts.map((h) => h.host), own.tenants],
     [['other'], ['other'], undefined],
   )
-  assert.deepEqual(own.totals.samples_per_second, 10)
+  assert.deepEqual([own.totals.samples_per_second, own.totals.series], [10, 2])
   const all = await rig.answer({ allTenants: true })
   assert.deepEqual(all.senders.map((s) => s.tenant).sort(), ['default', 'other'])
   assert.deepEqual(
-    [all.hosts.map((h) => h.host), all.tenants, all.totals.samples_per_second],
-    [['default'], ['default', 'other'], 20],
+    [all.hosts.map((h) => h.host), all.tenants, all.totals.samples_per_second, all.totals.series],
+    [['default'], ['default', 'other'], 20, 4],
   )
 })
 
