@@ -140,14 +140,16 @@ export class Store implements Service {
       this.#counts.refused += rows
       return undefined
     }
-    this.#filling ??= {
-      rows: this.#spare ?? new RowBuffer(Math.max(rows, ROWS_AT_FIRST)),
-      extras: new ExtraRows(),
-      definitions: new Map(),
-      waiting: [],
-      since: this.#options.clock.monotonic(),
+    if (this.#filling === undefined) {
+      this.#filling = {
+        rows: this.#spare ?? new RowBuffer(Math.max(rows, ROWS_AT_FIRST)),
+        extras: new ExtraRows(),
+        definitions: new Map(),
+        waiting: [],
+        since: this.#options.clock.monotonic(),
+      }
+      this.#spare = undefined
     }
-    this.#spare = undefined
     const { rows: buffer, extras, definitions, waiting } = this.#filling
     const today = this.#today()
     fill({
