@@ -190,7 +190,7 @@ export class Lane {
   }
 }
 
-/** Something came since it was last given out. */
-function isPending(window: Window): boolean {
-  return window.emittedAt === undefined || window.fresh > 0 || window.stirred.size > 0
+/** Something came since it was last given out, or while it was: then it may be told of already, and not counted. */
+function isPending({ emittedAt, fresh, stirred, dropped }: Window): boolean {
+  return emittedAt === undefined || fresh > 0 || stirred.size > 0 || dropped !== undefined
 }

@@ -228,3 +228,22 @@ test('ShardRules: a late sample of a busy window costs its groups, not the windo
   put(shard, members[7]!, 7, T + 5, 1, T + 3 * MINUTE)
   assert.deepEqual([...shard.emit(T + 3 * MINUTE)!.parts[0]!.count], [60])
 })
+
+test('ShardRules.emit() counts every point that is not stored, also what comes while its window is given out in steps', () => {
+  const shard = shardOf([{ keep_input: false }])
+  const m = shard.join('t', 'm', [])
+  const [first, second] = [1, 5000] // far from each other: folded one after the other
+  put(shard, m, first, T + 1)
+  put(shard, m, second, T + 1)
+  const due = T + MINUTE + GRACE
+  assert.equal(shard.emit(due, false, 1), undefined)
+  put(shard, m, second, T + 2, 1, due)
+  const told = shard.emit(due)!
+  assert.deepEqual([...told.parts[0]!.count], [3], 'it is told of')
+  const later = shard.emit(due + 5000)!
+  const dropped = [...told.windows, ...later.windows].map((window) => window.dropped?.[3] ?? 0)
+  assert.equal(
+    dropped.reduce((a, b) => a + b, 0),
+    3,
+  )
+})
