@@ -44,11 +44,11 @@ const PREFIX = 'fleetmeter_sender'
 
 export class SenderFigures implements Service {
   readonly name = 'senders'
-  readonly #shard: TakeService
+  readonly #shard: Pick<TakeService, 'take'>
   readonly #threads: readonly Pick<ShardThread, 'snapshot'>[]
   readonly #senders: Senders
   readonly #options: SenderFiguresOptions
-  /** Series that the round before had. */
+  /** Series that the round before had, and the shard took. */
   #known = new Set<string>()
   #roundBefore: number
   #timer: NodeJS.Timeout | undefined
@@ -57,7 +57,7 @@ export class SenderFigures implements Service {
 
   /** @param threads whose counts hold what came from this host itself */
   constructor(
-    shard: TakeService,
+    shard: Pick<TakeService, 'take'>,
     threads: readonly Pick<ShardThread, 'snapshot'>[],
     senders: Senders,
     options: SenderFiguresOptions,
@@ -102,10 +102,12 @@ export class SenderFigures implements Service {
       byTenant.set(counts.tenant, [...(byTenant.get(counts.tenant) ?? []), counts])
     const known = new Set<string>()
     for (const [tenant, senders] of byTenant) {
-      const series = senders.flatMap((counts) => this.#readings(counts).map((r) => this.#series(tenant, r, now, known)))
+      const keys: string[] = []
+      const series = senders.flatMap((counts) => this.#readings(counts).map((r) => this.#series(tenant, r, now, keys)))
       const body = Uint8Array.from(portableSnappy.compress(encodeWriteRequest(series)))
       const outcome = await this.#shard.take({ door: 'host', tenant, sender: 'senders', body })
       if (outcome.kind !== 'ok') this.#dropped++
+      else for (const key of keys) known.add(key)
     }
     this.#known = known
     this.#roundBefore = now
@@ -132,10 +134,10 @@ export class SenderFigures implements Service {
     ]
   }
 
-  #series(tenant: string, { name, labels, value }: Reading, now: number, known: Set<string>): SeriesToWrite {
+  #series(tenant: string, { name, labels, value }: Reading, now: number, keys: string[]): SeriesToWrite {
     const sorted = Object.entries({ __name__: name, ...labels }).sort((a, b) => compareUtf8(a[0], b[0]))
     const key = JSON.stringify([tenant, sorted])
-    known.add(key)
+    keys.push(key)
     const begins = !this.#known.has(key) && name.endsWith('_total') && this.#roundBefore < now
     const zero = { timestamp: this.#roundBefore, value: 0 }
     return { labels: sorted, samples: [...(begins ? [zero] : []), { timestamp: now, value }] }

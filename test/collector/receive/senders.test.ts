@@ -1,8 +1,14 @@
 /** Who sends what: counted by sender, bounded, and written as samples of the tenant whose senders they are. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SenderFigures } from '../../../collector/receive/sender-figures.ts'
 import type { Origin } from '../../../collector/receive/senders.ts'
 import { Senders } from '../../../collector/receive/senders.ts'
+import type { IncomingBody, Taken } from '../../../collector/shard/reception.ts'
+import type { Outcome } from '../../../proto/runtime/outcome.ts'
+import { ok, retry } from '../../../proto/runtime/outcome.ts'
+import { readWriteRequest } from '../../../proto/wire/remote-write.ts'
+import { portableSnappy } from '../../../proto/wire/snappy.ts'
 import { startPair } from '../../support/pair.ts'
 import { authorized, eventually } from '../../support/programs.ts'
 import { remoteWriteBody } from '../../support/write-request.ts'
@@ -59,6 +65,35 @@ test('Senders.current() forgets who sent nothing for an hour', () => {
   senders.add(origin('10.0.0.1'), 'remote_write', 'ok')
   now = 3_600_001
   assert.deepEqual(senders.current(), [])
+})
+
+test('SenderFigures: a series begins with a zero, also when the shard was full at its first round', async () => {
+  let now = 1_761_991_200_000
+  const clock = { now: () => now, monotonic: () => now }
+  const senders = new Senders(clock.now)
+  senders.add(origin('10.0.0.1'), 'remote_write', 'ok', { received: 7, refused: [] })
+  const bodies: Uint8Array[] = []
+  const take = async ({ body }: IncomingBody): Promise<Outcome<Taken>> => {
+    bodies.push(body)
+    return bodies.length === 1 ? retry('busy', 'full') : ok({} as Taken)
+  }
+  const options = { intervalMs: 3_600_000, collector: 'c', instance: 'h', tenant: 'default', clock }
+  const figures = new SenderFigures({ take }, [], senders, options)
+  for (let round = 0; round < 3; round++) {
+    now += 10_000
+    await figures.start()
+    await figures.stop() // writes a round
+  }
+  assert.equal(figures.dropped, 1)
+  const samplesIn = (body: Uint8Array): number => {
+    let samples = 0
+    readWriteRequest(portableSnappy.uncompress(body, 1 << 20), {
+      ...{ expect: () => 0, series() {}, retract() {}, histogram() {}, exemplarMessage() {}, metadataMessage() {} },
+      sample: () => samples++,
+    })
+    return samples
+  }
+  assert.deepEqual(bodies.map(samplesIn), [5, 5, 3], 'two counters and a time; the counters with a zero at first')
 })
 
 test('a collector writes its senders as samples of their tenants, refusals with their reasons', async (t) => {
