@@ -62,6 +62,8 @@ export class ForwardService implements Service {
   #expired = 0
   #emissionsKept = 0
   #emitting: Promise<void> | undefined
+  /** The shard gives windows out step by step, and goes on when it is asked: that needs no room for batches. */
+  #emitsMore = false
   #rewinds = 0
   #wake: (() => void) | undefined
 
@@ -138,7 +140,7 @@ export class ForwardService implements Service {
       })
       .finally(() => {
         this.#ticking = undefined
-        if (this.#again && this.#hasRoom) {
+        if (this.#again && (this.#hasRoom || this.#emitsMore)) {
           this.#again = false
           this.poke()
         }
@@ -155,6 +157,8 @@ export class ForwardService implements Service {
     const rewinds = this.#rewinds
     this.#stored = []
     const { emitted, emits } = this.#options
+    const takesEmission = this.#emitting === undefined && emitted !== undefined && emits?.() !== false
+    this.#emitsMore = false
     const { batches, emission, snapshot, generation } = await this.#thread.tick(
       {
         stored,
@@ -162,7 +166,7 @@ export class ForwardService implements Service {
         roomBytes: Math.max(0, this.#options.bytesMax - this.#bytesInFlight),
         urgent: this.#stopping,
         emissionsKept: this.#emissionsKept,
-        takesEmission: this.#emitting === undefined && emitted !== undefined && emits?.() !== false,
+        takesEmission,
       },
       this.#generation,
     )
@@ -170,7 +174,8 @@ export class ForwardService implements Service {
     if (generation !== this.#generation) return // of a shard that is no more: it is all made again
     // Batches cut before a rewind are made again: it came after this tick in the thread, and before its reply here.
     if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
-    if (snapshot.emitting || (snapshot.due && batches.length > 0)) this.#again = true
+    this.#emitsMore = takesEmission && snapshot.emitting
+    if (this.#emitsMore || (snapshot.due && batches.length > 0)) this.#again = true
     if (emission !== undefined) this.#hand(emission)
     if (snapshot.due && !this.#hasRoom) void this.#askToStore()
   }
