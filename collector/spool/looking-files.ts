@@ -13,7 +13,7 @@ import { SpoolError } from './spool-error.ts'
 import { named } from './wording.ts'
 
 /** What else a collector keeps in a journal's directory. */
-const OWN_NAMES: ReadonlySet<string> = new Set(['cursor', 'rules', 'quarantine', 'lock'])
+const OWN_NAMES: ReadonlySet<string> = new Set(['cursor', 'rules', 'probe', 'quarantine', 'lock'])
 
 interface Handle {
   readonly fd: number

@@ -122,6 +122,7 @@ test('names that were made to deceive are escaped, and are no segments', async (
   const directory = join(journals, 'samples-2')
   const names = ['\u001b[2J\nsamples-2: sound', '00000001.SEG', '00000001.seg.bak', '\u202egnp.seg', '-rf']
   for (const name of names) writeFileSync(join(directory, name), 'x')
+  for (const own of ['rules', 'probe']) writeFileSync(join(directory, own), '')
   mkdirSync(join(journals, 'samples-3\u0007'))
   const { code, out, err } = await spool('verify', data)
   assert.equal(code, 0)
