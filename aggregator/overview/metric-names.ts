@@ -1,10 +1,10 @@
 /** Which metrics there are, with their labels: from memory, and from ClickHouse what memory does not hold any more. */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Label } from '../../proto/wire/labels.ts'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
 import { readMetadataOf } from '../prometheus/stored-metadata.ts'
 import type { StoredSeries } from '../query/stored-series.ts'
+import { Turns } from '../query/turns.ts'
 import type { Database } from '../store/clickhouse.ts'
 import type { MetricLabelsAnswer, MetricNameAnswer } from './api.ts'
 
@@ -22,7 +22,6 @@ const NAMES_KEPT_MS = 15_000
 const VALUES_COUNTED_MAX = 10_000
 const VALUES_SHOWN_MAX = 50
 const KEYS_MAX = 200
-const TURN_MS = 8
 
 export class MetricNames {
   readonly #options: MetricNamesOptions
@@ -55,12 +54,10 @@ export class MetricNames {
     const problem = storedProblem()
     const warnings = problem === undefined ? [] : [`only series of the last minutes: ${problem}`]
     const counts = new LabelCounts()
-    let turn = performance.now()
+    const turns = new Turns()
     for (const slot of slots) {
       if (registry.has(slot)) counts.add(registry.get(slot).labels)
-      if (performance.now() - turn < TURN_MS) continue
-      await nextTurn()
-      turn = performance.now()
+      if (turns.over) await turns.next()
     }
     let series = slots.length
     if (series === 0 && problem === undefined) {

@@ -2,10 +2,10 @@
  * What memory holds of one tenant, read the way the overview needs it: newest values, increases, and means by step. Never asks
  * ClickHouse. Loops over series give way to other work every few milliseconds.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Label } from '../../proto/wire/labels.ts'
 import type { HotSeries } from '../hot/hot-series.ts'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
+import { Turns } from '../query/turns.ts'
 
 export interface RecentOptions {
   readonly hot: HotSeries
@@ -23,15 +23,13 @@ export interface RecentSeries {
   readonly value: number
 }
 
-const TURN_MS = 8
-
 export class Recent {
   readonly tenant: string
   /** When this was asked, ms. */
   readonly now: number
   readonly #hot: HotSeries
   readonly #registry: SeriesRegistry
-  #turn = performance.now()
+  readonly #turns = new Turns()
 
   constructor({ hot, registry, now }: RecentOptions, tenant: string) {
     this.tenant = tenant
@@ -43,10 +41,7 @@ export class Recent {
   /** The series of a metric that have points and have not ended (their newest is no stale marker). */
   async *series(name: string, filter: readonly Label[] = []): AsyncGenerator<RecentSeries> {
     for (const slot of this.#registry.matching(this.tenant, name, filter)) {
-      if (performance.now() - this.#turn > TURN_MS) {
-        await nextTurn()
-        this.#turn = performance.now()
-      }
+      if (this.#turns.over) await this.#turns.next()
       if (!this.#registry.has(slot)) continue // released while others had their turn
       const time = this.#hot.newest(slot)
       let value = Number.NaN
