@@ -146,7 +146,7 @@ async function build(): Promise<Program | { print: string }> {
   const senderFigures = new SenderFigures(takes[0]!, threads, senders, {
     intervalMs: own.senderIntervalMs,
     collector: id,
-    instance: own.hostName,
+    instance,
     tenant: shared.tenant,
     clock,
   })

@@ -11,7 +11,6 @@
  * begins with a zero at the time of the round before, so that its first increase is seen as one. Full shard: the round is
  * dropped, the next one has the same counts and more.
  */
-import { hostname } from 'node:os'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { compareUtf8 } from '../../proto/wire/labels.ts'
@@ -27,7 +26,7 @@ export interface SenderFiguresOptions {
   /** How often, ms; 0: never. */
   readonly intervalMs: number
   readonly collector: string
-  /** Label `instance`; empty: the host's name. */
+  /** Label `instance`, and what this host itself is called as a sender. */
   readonly instance: string
   /** Of this host's own figures. */
   readonly tenant: string
@@ -113,14 +112,10 @@ export class SenderFigures implements Service {
     this.#roundBefore = now
   }
 
-  get #instance(): string {
-    return this.#options.instance === '' ? hostname() : this.#options.instance
-  }
-
   #readings(counts: SenderCounts): Reading[] {
     const { address, credential, door } = counts
-    const { collector } = this.#options
-    const labels = { sender: address, credential, door, collector, instance: this.#instance }
+    const { collector, instance } = this.#options
+    const labels = { sender: address, credential, door, collector, instance }
     const reading = (name: string, value: number, more: Readonly<Record<string, string>> = {}): Reading => ({
       name: `${PREFIX}_${name}`,
       labels: { ...labels, ...more },
@@ -152,7 +147,7 @@ export class SenderFigures implements Service {
     return [
       {
         tenant: this.#options.tenant,
-        address: this.#instance,
+        address: this.#options.instance,
         credential: 'none',
         door: 'host',
         samplesReceived: received,
