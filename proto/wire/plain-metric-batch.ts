@@ -222,6 +222,7 @@ export class PlainMetricBatch {
 
   #readSecond(body: Uint8Array, at: number): boolean {
     if (equal(body, at, at + SECONDS_LENGTH, this.#second)) return !Number.isNaN(this.#secondMs)
+    this.#secondMs = Number.NaN // until the whole text is there: a part of this one and of the one before means nothing
     for (let i = 0; i < SECONDS_LENGTH; i++) {
       const byte = body[at + i]!
       if (byte > 0x7e) return false

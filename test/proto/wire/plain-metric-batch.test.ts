@@ -148,3 +148,11 @@ test('PlainMetricBatch stops where it is told to', () => {
   )
   assert.equal(seen, 1)
 })
+
+test('PlainMetricBatch: a time that breaks off says nothing of the next ones', () => {
+  const at = (time: string): Uint8Array => bytesOf(`{"metrics":[{"name":"m","value":1,"timestamp":"${time}"}]}`)
+  assert.ok(readPlain(at('2026-11-21T17:08:05Z')))
+  assert.equal(readPlain(at('2026-11-21T17:09ö05Z')), undefined)
+  const next = at('2026-11-21T17:09:05Z')
+  assert.deepEqual(readPlain(next) ?? readParsed(next), readParsed(next))
+})
