@@ -152,6 +152,10 @@ export class Intake {
     const first = header.to > header.from ? this.#earlier(header, range) : undefined
     if (first !== undefined) {
       this.#counts.repeated++
+      // What comes behind it refers to these: nobody else says them again.
+      const now = this.#options.clock.now()
+      const dictionary = this.#session(header)
+      for (const definition of batch.definitions) dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
       if (header.urgent) this.#store.flush()
       return first
     }

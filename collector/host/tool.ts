@@ -25,6 +25,7 @@ const PAUSE_MAX_MS = 300_000
 const LINE_BYTES_MAX = 64 * 1024
 const OUTPUT_BYTES_MAX = 4 * 1024 * 1024
 /** Of what it says when it fails. */
+const LEFT_BEHIND_MS = 500
 const SAID_CHARACTERS_MAX = 200
 /** After a stop, for the process to be gone. */
 const STOP_MS = 1000
@@ -184,6 +185,7 @@ export class Tool {
       if (everyMs !== undefined) watch.refresh()
     }
     const said = (text: string): void => {
+      if (problem !== undefined) return
       if (everyMs !== undefined) output = '' // only what it says last is of interest
       output += text
       if (output.length > OUTPUT_BYTES_MAX) give('failing', `it wrote more than ${OUTPUT_BYTES_MAX} bytes`)
@@ -197,6 +199,13 @@ export class Tool {
       for (const line of lines) if (line !== '') take(line)
     })
     child.stderr.setEncoding('utf8').on('data', said)
+    // What it started and left behind may hold its pipes open for ever: what has not come soon after its end is not waited for.
+    child.once('exit', () => {
+      setTimeout(() => {
+        child.stdout.destroy()
+        child.stderr.destroy()
+      }, LEFT_BEHIND_MS).unref()
+    })
     const ended = new Promise<Answer>((resolve) => {
       child.on('error', (error) => {
         problem ??= messageOf(error)

@@ -59,30 +59,32 @@ export class Journal {
   #refused = 0
   #reader: { segment: Segment; offset: number; position: number } | undefined
 
-  private constructor(files: Files, options: JournalOptions, recovered: Recovered) {
+  private constructor(files: Files, options: JournalOptions, recovered: Recovered, lastAt: number) {
     this.#files = files
     this.#options = options
     this.#segments = recovered.segments
     this.#recovery = recovered.recovery
     this.#sequence = recovered.sequence
     this.#end = recovered.end
-    this.#lastAt = recovered.lastAt
+    this.#lastAt = Math.max(recovered.lastAt, lastAt)
   }
 
   /**
    * Opens or makes the journal and looks at every record.
-   * @param cursor position up to which everything is stored, undefined when that is not known
+   * @param known what is known from elsewhere: the position up to which everything is stored, and the arrival of the newest record
+   *   ever written, µs, which may be gone
    * @param visit gets every record that is kept, once and in order
    */
   static open(
     files: Files,
     options: JournalOptions,
-    cursor: number | undefined,
+    known: { readonly position: number; readonly lastAt: number } | undefined,
     visit: (record: JournalRecord) => void,
     watcher: RecoveryWatcher = {},
   ): Journal {
     const { directory, quarantine } = options
-    return new Journal(files, options, recoverJournal(files, directory, quarantine, cursor, visit, watcher))
+    const recovered = recoverJournal(files, directory, quarantine, known?.position, visit, watcher)
+    return new Journal(files, options, recovered, known?.lastAt ?? 0)
   }
 
   /** Samples accepted since the journal was made: the position of the newest. */

@@ -94,6 +94,11 @@ export class Lane {
     return end - 2 * this.shape.intervalMs < this.floor
   }
 
+  /** Whether a window that may not be complete still takes points at a time, ms. */
+  hasOpenBelowFloor(now: number): boolean {
+    return now <= this.#closes(this.floor + 2 * this.shape.intervalMs)
+  }
+
   /** Oldest first. */
   inOrder(): Window[] {
     return [...this.#windows.values()].sort((a, b) => a.end - b.end)

@@ -248,6 +248,11 @@ export class ShardRules {
     this.#retainGroups(now)
   }
 
+  /** Whether points that come at a time, ms, may belong into windows that are not complete. */
+  isBelowFloor(now: number): boolean {
+    return this.#lanes.some((lane) => lane.hasOpenBelowFloor(now))
+  }
+
   /**
    * Points older than this, ms, are not needed again: the start of the oldest window that is kept or still open, less one interval.
    * Infinity without rules. @param now as for {@link emit}

@@ -14,6 +14,8 @@ export interface Cursor {
   readonly position: number
   /** No arrival was given out after this one, µs. */
   readonly at: number
+  /** Arrival of the newest record ever journalled, µs: the journal itself may hold none any more. */
+  readonly lastAt: number
   /** Nothing that arrived up to here is in a window of a rule, µs. */
   readonly windowsFrom: number
   /** What rules gave out up to then is journalled, ms. */
@@ -45,7 +47,9 @@ export class CursorFile {
     const newest = (first?.write ?? 0) > (second?.write ?? 0) ? first : second
     if (newest === undefined) return undefined
     this.#writes = newest.write
-    return { position: newest.position, at: newest.at, windowsFrom: newest.windowsFrom ?? 0, kept: newest.kept ?? 0 }
+    // An older file does not say all of it.
+    const { position, at, lastAt = 0, windowsFrom = 0, kept = 0 } = newest
+    return { position, at, lastAt, windowsFrom, kept }
   }
 
   /** Takes the room that later writes need. Throws when there is none. */

@@ -183,6 +183,11 @@ export class RuleFeed {
     this.#rules.raiseFloor(time)
   }
 
+  /** Whether points that come at a time, ms, may belong into windows that are not complete. */
+  isBelowFloor(now: number): boolean {
+    return this.#rules.isBelowFloor(now)
+  }
+
   /** Samples from before are not needed any more, ms. */
   oldestStart(now: number): number {
     return this.#rules.oldestStart(now)

@@ -212,7 +212,8 @@ export class RuleWindows {
 
   /** Records that arrived after this are still needed to make windows again, µs. @param lastAt ms */
   keepFrom(now: number, lastAt: number): number {
-    if (this.#feed.points === 0) this.#windowsFrom = lastAt * MICROS + MICROS - 1
+    // Below the floor, that no window has a point does not mean that none of its points came.
+    if (this.#feed.points === 0 && !this.#feed.isBelowFloor(lastAt)) this.#windowsFrom = lastAt * MICROS + MICROS - 1
     const start = this.#feed.oldestStart(Math.min(Math.max(now, lastAt), this.#kept)) - this.#futureMaxMs
     return Math.max(this.#windowsFrom, start * MICROS)
   }

@@ -140,7 +140,7 @@ export class ShardCore {
     }
     files.makeDirectory(options.directory)
     const watcher = replayWatcher(journalBytes(files, options.directory), replayed)
-    this.#journal = Journal.open(files, journalOptions(options), hint?.position, visit, watcher)
+    this.#journal = Journal.open(files, journalOptions(options), hint, visit, watcher)
     this.#cursorWritten = Math.min(hint?.position ?? firstKept ?? this.#journal.end, this.#journal.end)
     this.#outbox = new Outbox(batchOrigin(options), this.#cursorWritten, options)
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
@@ -470,7 +470,8 @@ export class ShardCore {
       return
     }
     try {
-      this.#journal.release(position, keepFrom)
+      // What is gone must not be looked for after a restart: windows that it was in would count as incomplete.
+      if (this.#journal.release(position, keepFrom) && !due) this.#writeCursor(position)
       this.#troubles.over('remove')
     } catch (error) {
       if (!(error instanceof FleetmeterError)) throw error
@@ -497,7 +498,7 @@ export class ShardCore {
     this.#faults('cursor.before')
     const at = this.#lastAtMs * MICROS + MICROS - 1
     const { hint } = this.#windows
-    this.#cursorFile.write({ position, at, ...hint })
+    this.#cursorFile.write({ position, at, lastAt: this.#journal.lastAt, ...hint })
     this.#cursorWritten = position
     this.#keptWritten = hint.kept
     this.#troubles.over('cursor')

@@ -60,7 +60,7 @@ export function recordOf(position: number, values: readonly number[]): JournalRe
 }
 
 export function writeCursor(directory: string, position: number): void {
-  new CursorFile(nodeFiles, join(directory, 'cursor')).write({ position, at: 0, windowsFrom: 0, kept: 0 })
+  new CursorFile(nodeFiles, join(directory, 'cursor')).write({ position, at: 0, lastAt: 0, windowsFrom: 0, kept: 0 })
 }
 
 export function segmentsIn(directory: string): string[] {

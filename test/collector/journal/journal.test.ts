@@ -23,7 +23,8 @@ const LAST_HEAD_BYTES = 12
 
 const open = (files: MemoryFiles, cursor?: number, overrides: Partial<JournalOptions> = {}) => {
   const seen: JournalRecord[] = []
-  const journal = Journal.open(files, { ...options, ...overrides }, cursor, (record) =>
+  const known = cursor === undefined ? undefined : { position: cursor, lastAt: 0 }
+  const journal = Journal.open(files, { ...options, ...overrides }, known, (record) =>
     seen.push({
       ...record,
       body: record.body.slice(),

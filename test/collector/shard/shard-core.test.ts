@@ -335,7 +335,7 @@ function zeroTally(): Record<Door, { received: number }> {
 /** What a shard would do that kept its last arrival in memory only: the journal is drained and begun anew. */
 function forgetArrivals(files: MemoryFiles): void {
   const file = new CursorFile(files, '/shard/cursor')
-  file.write({ position: file.read()?.position ?? 0, at: 0, windowsFrom: 0, kept: 0 })
+  file.write({ position: file.read()?.position ?? 0, at: 0, lastAt: 0, windowsFrom: 0, kept: 0 })
   const core = new ShardCore(files, options)
   const drained = core.cursor === core.journal.end
   core.close(0)
