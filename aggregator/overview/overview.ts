@@ -28,6 +28,8 @@ export const WINDOW_MS = 900_000
 const STEP_MS = 15_000
 const LINES_MAX = 8
 const SENDERS_MAX = 100
+/** Where all tenants are shown. */
+const SENDERS_OF_TENANT_MAX = 20
 const HOSTS_MAX = 200
 const TENANTS_MAX = 1000
 const SHARED_MS = 1000
@@ -65,7 +67,11 @@ export class Overview {
     const steps = lastSteps(recent.now, STEP_MS, WINDOW_MS / STEP_MS)
     const fleet = await readFleet(recent, steps, undefined)
     const senders: SenderRow[] = []
-    for (const one of recents) senders.push(...(await readSenders(one, steps.start)).values())
+    for (const one of recents) {
+      const rows = [...(await readSenders(one, steps.start)).values()]
+      // Among all tenants, the senders that one makes up must not hide those of the others.
+      senders.push(...(allTenants ? rows.sort(byRate).slice(0, SENDERS_OF_TENANT_MAX) : rows))
+    }
     const arrival = await readArrival(recents, steps)
     const hosts = [...fleet.values()]
     const drawn = host === undefined ? hosts : hosts.filter(({ name }) => name === host)
@@ -88,7 +94,7 @@ export class Overview {
       charts: {
         start: utc(steps.start),
         step_seconds: STEP_MS / 1000,
-        samples_per_second: { of: arrival.length, summary: false, lines: arrival },
+        samples_per_second: { of: arrival.length, ...drawable(arrival, LINES_MAX) },
         cpu_used_ratio: chart(drawn.map(({ name, cpu }) => [name, cpu])),
         memory_used_ratio: chart(drawn.map(({ name, memory }) => [name, memory])),
         gpu_utilization_ratio: chart(ofGpus(drawn, (gpu) => gpu.utilization)),

@@ -72,7 +72,10 @@ export async function readArrival(recents: readonly Recent[], steps: Steps): Pro
         if (overMs > 0) means.add(time, (rise / overMs) * 1000)
       })
       const door = labelOf(labels, 'door')
-      byDoor.set(door, [...(byDoor.get(door) ?? []), { name: door, values: means.values() }])
+      const line = { name: door, values: means.values() }
+      const lines = byDoor.get(door)
+      if (lines === undefined) byDoor.set(door, [line])
+      else lines.push(line)
     }
   }
   return [...byDoor].sort(([a], [b]) => (a < b ? -1 : 1)).map(([door, lines]) => summed(door, lines))

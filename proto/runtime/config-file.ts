@@ -1,6 +1,6 @@
 /** The configuration file: YAML, with the line of every key, so that what is wrong can be found. */
 import { readFileSync } from 'node:fs'
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
+import { isMap, isScalar, LineCounter, parseDocument, YAMLParseError } from 'yaml'
 import { messageOf } from './errors.ts'
 
 /** What stands in a file. */
@@ -22,6 +22,11 @@ export function readConfigFile(path: string, problems: string[]): ConfigFile {
   try {
     const bytes = readFileSync(path)
     if (bytes.length > FILE_BYTES_MAX) throw new Error(`it has ${bytes.length} bytes of at most ${FILE_BYTES_MAX}`)
+    // What an editor leaves for a moment that empties a file before it writes it: taken over, it would be all defaults.
+    if (bytes.toString('latin1').trim() === '')
+      throw new Error(
+        'it is empty: write the settings into another file and rename it to this one; for none at all, {}',
+      )
     const lines = new LineCounter()
     const document = parseDocument(bytes.toString('utf8'), { lineCounter: lines })
     if (document.errors.length > 0) throw document.errors[0]!
@@ -37,7 +42,8 @@ export function readConfigFile(path: string, problems: string[]): ConfigFile {
     return { path, values: values as Record<string, unknown>, placeOf }
   } catch (error) {
     // Below the first line the parser shows the place, with whatever secret stands there.
-    problems.push(`${path}: cannot be read as YAML: ${messageOf(error).split('\n', 1)[0]}`)
+    const how = error instanceof YAMLParseError ? 'cannot be read as YAML' : 'cannot be read'
+    problems.push(`${path}: ${how}: ${messageOf(error).split('\n', 1)[0]}`)
     return { ...NO_FILE, path }
   }
 }

@@ -69,6 +69,8 @@ export class PlainMetricBatch {
 
   /** @returns whether the body is plain and was read to its end; if not, `take` may have been called for some of its points */
   read(body: Uint8Array, take: TakePlainPoint): boolean {
+    // What is cut off, as most of what is broken, is for the other reader before anything of it is taken.
+    if (!endsAsList(body)) return false
     let at = blanks(body, 0)
     if (body[at] !== OPEN) return false
     at = blanks(body, at + 1)
@@ -260,9 +262,12 @@ function ascii(text: string): Uint8Array {
 /** Where the blanks end. */
 function blanks(body: Uint8Array, start: number): number {
   for (let at = start; ; at++) {
-    const byte = body[at]
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at
+    if (!isBlank(body[at]!)) return at
   }
+}
+
+function isBlank(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 }
 
 /** What follows a colon and the blanks around it; FAILED when there is none, or `at` is. */
@@ -288,6 +293,16 @@ function compare(body: Uint8Array, aStart: number, aEnd: number, bStart: number,
     if (difference !== 0) return difference
   }
   return aEnd - aStart - (bEnd - bStart)
+}
+
+/** Whether the last two characters are the ends of a list and an object. */
+function endsAsList(body: Uint8Array): boolean {
+  let at = body.length - 1
+  while (at >= 0 && isBlank(body[at]!)) at--
+  if (body[at] !== CLOSE) return false
+  at--
+  while (at >= 0 && isBlank(body[at]!)) at--
+  return body[at] === CLOSE_LIST
 }
 
 /** The object ends here, and so does the body. */

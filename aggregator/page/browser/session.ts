@@ -8,12 +8,23 @@ export interface Credentials {
 
 const KEY = 'fleetmeter.credentials'
 /** Behind the `#` of the link that `npm start` prints: what stands there is sent to no server. */
-const LINK = /^#token=((?:[\w.~-]|%[\da-f]{2})+)$/i
+const LINK = /^#token=(.+)$/
+
+/** '' where it was not encoded. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return ''
+  }
+}
 
 export function loadCredentials(): Credentials | undefined {
   const linked = LINK.exec(location.hash)?.[1]
   if (linked !== undefined) {
-    keepCredentials({ token: decodeURIComponent(linked), tenant: '' }, false)
+    const token = decoded(linked)
+    // For this tab: whoever is signed in on this device stays so.
+    if (token !== '') sessionStorage.setItem(KEY, JSON.stringify({ token, tenant: '' }))
     // Neither to be shared with the address nor kept in the browser's history.
     history.replaceState(null, '', location.pathname + location.search)
   }

@@ -182,3 +182,10 @@ test('a tool that cannot be started for want of files fails as others do, and is
   )
   assert.match(stdout, /^failed,failing,false,it cannot be started: .*EMFILE/, stderr)
 })
+
+test('what a tool started and left behind, with its pipes, is not waited for', { timeout: 20_000 }, async () => {
+  const { tool } = toolOf('setsid sleep 60 & echo $! >&2; exit 18')
+  const answer = await tool.ask({ args: [] })
+  assert.deepEqual([answer.kind, tool.state], ['failed', 'failing'])
+  process.kill(Number((answer as { output: string }).output))
+})

@@ -122,7 +122,10 @@ test('ShardRules.raiseFloor() closes windows whose points may be gone, and keeps
   const shard = shardOf([{ outputs: ['increase'], keep_input: false }])
   const m = shard.join('t', 'm', [])
   put(shard, m, 1, T + 1, 1)
+  assert.equal(shard.isBelowFloor(T), false)
   shard.raiseFloor(T)
+  const closes = T + 2 * MINUTE + GRACE + KEEP
+  assert.deepEqual([shard.isBelowFloor(closes), shard.isBelowFloor(closes + 1)], [true, false])
   assert.equal(put(shard, m, 1, T + 2, 4), LATE)
   assert.equal(put(shard, m, 1, T + MINUTE + 2, 5), TAKEN)
   const { parts, windows } = shard.emit(T + 10 * MINUTE)!

@@ -115,6 +115,7 @@ test('loadConfig says what is wrong with the file', () => {
     ['app:\n  limitt: 1', 'app.limitt: there is no such setting (did you mean limit?)'],
     ['- 1', 'expected sections and settings, got a list'],
     ['a: b: c', 'cannot be read as YAML'],
+    [' \n', 'it is empty'],
     ['dat_dir: x', 'did you mean data_dir?'],
   ] as const) {
     writeFileSync(file, content)
