@@ -118,7 +118,8 @@ function Charts({ answer, host, onChoose }: ShownProps) {
     return Array.from({ length: count }, (_, i) => start + i * charts.step_seconds)
   }, [answer])
   const common = { times, sync: 'overview' }
-  const noGpus = 'No GPU figures yet: let a Prometheus that scrapes dcgm-exporter write here.'
+  const noGpus =
+    'No GPU figures yet: they come from hosts with nvidia-smi or amd-smi, or from a Prometheus that scrapes dcgm-exporter.'
   const where = host === undefined ? '' : `, ${host}`
   return (
     <section aria-label={`Charts of the last 15 minutes${where}`}>
