@@ -108,7 +108,7 @@ export class Access {
 /** Whether a credential may do that, and for which tenant. @param tenantHeader value of X-Scope-OrgID */
 export function permit(
   credential: Credential,
-  right: 'write' | 'read',
+  right: Exclude<Right, 'forward'>,
   tenantHeader: string | undefined,
 ): { readonly tenant: string } | TenantRefusal {
   if (!credential.may.includes(right)) return { status: 403, reason: lacks(credential, right) }

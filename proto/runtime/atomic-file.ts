@@ -8,16 +8,16 @@ import {
   readFileSync,
   renameSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
 
-/** Writes beside the file, syncs, renames over it and syncs the directory. */
-export function writeFileAtomic(path: string, content: string, mode = 0o644): void {
+/** Writes all of it beside the file, syncs, renames over it and syncs the directory. */
+export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o644): void {
   const temporary = `${path}.new`
   const fd = openSync(temporary, 'w', mode)
   try {
-    writeSync(fd, content)
+    writeFileSync(fd, content) // goes on after a short write, or throws
     fsyncSync(fd)
   } finally {
     closeSync(fd)

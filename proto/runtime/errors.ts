@@ -10,18 +10,28 @@ export type ErrorCode =
   | 'FM_DIRECTORY' // the data directory cannot be used
   | 'FM_JOURNAL_FULL' // the disk bound, or the disk itself
   | 'FM_JOURNAL_IO' // the journal's files do not do what they are told
+  | 'FM_OWNER_LOG' // the owner log does not take records, or cannot be read
   | 'FM_SHARD' // a shard's worker is gone or answers nonsense
   | 'FM_STORAGE' // ClickHouse refused a statement, or is away
   | 'FM_ENGINE' // the embedded engine does not start
+  | 'FM_DATABASE' // the database of operational records refused a statement, or is away
+  | 'FM_DEFINITIONS' // the log of definitions cannot be written or read
+  | 'FM_KAFKA' // a broker is away, slow or in the midst of an election
+  | 'FM_KAFKA_REFUSED' // a broker says no to the login, or to what it may do
+  | 'FM_KAFKA_TOO_LARGE' // a message that no broker of this cluster takes
   | 'FM_STOPPED' // asked after the end
 
 /** Codes that say "later it may work". */
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   'FM_JOURNAL_FULL',
   'FM_JOURNAL_IO',
+  'FM_OWNER_LOG',
   'FM_SHARD',
   'FM_STORAGE',
   'FM_ENGINE',
+  'FM_DATABASE',
+  'FM_DEFINITIONS',
+  'FM_KAFKA',
 ])
 
 export class FleetmeterError extends Error {

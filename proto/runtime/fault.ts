@@ -9,6 +9,9 @@ export type FaultPoint =
   | 'batch.send.before' // sender answered, batch not sent
   | 'store.rows.after' // rows in ClickHouse, collector not answered
   | 'cursor.before' // answered "stored", cursor not written
+  | 'owner.append.before' // events for the owner log came in, nothing written
+  | 'owner.append.after' // in the owner log, not applied, collector not answered
+  | 'events.rows.after' // rows of events in ClickHouse, collector not answered
 
 export type Faults = (point: FaultPoint) => void
 

@@ -1,7 +1,7 @@
 /** What requests are answered with, and what their heads say. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** The codes of xtrace's contract, and one of ours for what it has no word for; what clients switch on after the status. */
+/** The codes of xtrace's contract, and ours for what it has no word for; what clients switch on after the status. */
 export type ApiCode =
   | 'UNAUTHORIZED'
   | 'FORBIDDEN'
@@ -10,6 +10,11 @@ export type ApiCode =
   | 'TOO_MANY_REQUESTS'
   | 'SERVICE_UNAVAILABLE'
   | 'INTERNAL_ERROR'
+  | 'CONFLICT'
+  | 'PRECONDITION_FAILED'
+  | 'PRECONDITION_REQUIRED'
+  | 'IDEMPOTENCY_KEY_REUSED'
+  | 'QUOTA_EXCEEDED'
 
 export type Headers = Readonly<Record<string, string>>
 

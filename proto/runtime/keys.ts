@@ -15,8 +15,11 @@ import * as v from 'valibot'
 import type { Setting } from './config.ts'
 import { ANY_TENANT, TENANT_FORM } from './tenants.ts'
 
-/** `write` samples, `read` what is stored, `forward` batches as a collector does: of any tenant. */
-export const RIGHTS = ['write', 'read', 'forward'] as const
+/**
+ * `write` samples, `read` what is stored, `forward` batches as a collector does: of any tenant; `manage` directories; `reserve` what
+ * quotas allow.
+ */
+export const RIGHTS = ['write', 'read', 'forward', 'manage', 'reserve'] as const
 export type Right = (typeof RIGHTS)[number]
 
 export interface Key {

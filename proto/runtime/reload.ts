@@ -4,7 +4,7 @@
  *     read and check all of it ──▶ prepare what is new ──▶ take it over, at one moment
  *            └─ anything wrong: nothing changes; logged, counted, shown in /readyz
  *
- * Settings that cannot be changed while the program runs keep their values; those that differ are named in the log.
+ * Settings that cannot be changed while the program runs keep their values; those that differ are named in the log and in /readyz.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from './clock.ts'
@@ -40,6 +40,8 @@ export class Reload<A extends object, B extends object> implements Service {
   #taken = 0
   #refused = 0
   #problem: string | undefined
+  /** Names of settings that differ from those in force until a restart. */
+  #kept: readonly string[] = []
   #running: Promise<void> | undefined
   #again = false
   #stopped = false
@@ -60,7 +62,10 @@ export class Reload<A extends object, B extends object> implements Service {
 
   /** The old configuration is in force, and works: that a new one is wrong is no reason to send nobody here. */
   health(): Health {
-    return this.#problem === undefined ? { ready: true } : { ready: true, detail: this.#problem }
+    const waiting =
+      this.#kept.length === 0 ? undefined : `changed, and in force after a restart: ${this.#kept.join(', ')}`
+    const detail = this.#problem ?? waiting
+    return detail === undefined ? { ready: true } : { ready: true, detail }
   }
 
   /** Reads the configuration again, now or after the reload that is going on. Never throws. */
@@ -120,8 +125,8 @@ export class Reload<A extends object, B extends object> implements Service {
     this.#problem = undefined
     const taking = takeOver()
     log.info({ changed: [...shared.changed, ...own.changed] }, 'configuration reloaded')
-    const kept = [...shared.kept, ...own.kept]
-    if (kept.length > 0) log.warn({ settings: kept }, 'settings differ that only a restart takes over')
+    this.#kept = [...shared.kept, ...own.kept]
+    if (this.#kept.length > 0) log.warn({ settings: this.#kept }, 'settings differ that only a restart takes over')
     await taking
   }
 }

@@ -11,7 +11,14 @@ import { aggregatorSection } from '../../aggregator/config.ts'
 import { collectorSection } from '../../collector/config.ts'
 import type { TokenSource } from '../runtime/access.ts'
 import { findToken } from '../runtime/access.ts'
-import { exited, firstLineOf, onReloadSignal, onStopSignal, spawnProgram } from '../runtime/child-process.ts'
+import {
+  exited,
+  exitWithParent,
+  firstLineOf,
+  onReloadSignal,
+  onStopSignal,
+  spawnProgram,
+} from '../runtime/child-process.ts'
 import { FleetmeterError, messageOf } from '../runtime/errors.ts'
 import { readConfig } from '../runtime/load-config.ts'
 import type { SharedConfig } from '../runtime/shared-config.ts'
@@ -177,6 +184,10 @@ async function stop(): Promise<void> {
   process.exit(0)
 }
 onStopSignal(() => void stop())
+if (shared.stopWithParent)
+  exitWithParent(() => {
+    if (!stopping) void stop()
+  })
 // The aggregator first: a collector sends with a new token as soon as it has read it.
 onReloadSignal(() => {
   aggregator.reload()

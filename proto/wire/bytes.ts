@@ -110,7 +110,20 @@ export class ByteWriter {
 
   string(value: string): void {
     const { length } = value
-    if (length >= SHORT || !this.#ascii(value)) this.block(utf8Encode(value))
+    if (length >= SHORT ? !this.#long(value) : !this.#ascii(value)) this.block(utf8Encode(value))
+  }
+
+  /** Writes a text whose UTF-8 is no longer than itself into its place, instead of a copy of it that is copied. */
+  #long(value: string): boolean {
+    const { length } = value
+    this.reserve(length + 8)
+    const start = this.pos
+    this.varint(length)
+    const { read, written } = encoder.encodeInto(value, this.buf.subarray(this.pos, this.pos + length))
+    this.pos += written
+    if (read === length && written === length) return true
+    this.pos = start
+    return false
   }
 
   /** Writes a short text of plain ASCII, as nearly all labels are, without the encoder's detour. */

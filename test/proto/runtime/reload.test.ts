@@ -42,6 +42,20 @@ test('Reload takes over what can be changed, and keeps what needs a restart', as
   assert.deepEqual(taken, [{ limit: 5, port: 1 }])
 })
 
+test('Reload names what differs and needs a restart, as long as it does', async () => {
+  const { next, reload } = reloading(() => () => {})
+  const request = async (values: Own): Promise<unknown> => {
+    next.own = values
+    reload.request()
+    await new Promise(setImmediate)
+    return reload.health()
+  }
+  const waits = { ready: true, detail: 'changed, and in force after a restart: app.port' }
+  assert.deepEqual(await request({ limit: 5, port: 5 }), waits)
+  assert.deepEqual(await request({ limit: 6, port: 5 }), waits)
+  assert.deepEqual(await request({ limit: 6, port: 1 }), { ready: true })
+})
+
 test('Reload changes nothing where the configuration is wrong, or cannot be prepared, and says so until it is right', async () => {
   const taken: Own[] = []
   const { next, reload } = reloading((now) => {

@@ -32,3 +32,23 @@ test('crc32c changes with every single bit', () => {
     }),
   )
 })
+
+test('crc32c is that of the polynomial, wherever the bytes lie and however many they are', () => {
+  const memory = Uint8Array.from({ length: 400 }, (_, i) => (i * 167 + 13) & 255)
+  for (let start = 0; start < 20; start++) {
+    for (let length = 0; length <= 200; length += length < 90 ? 1 : 13) {
+      const data = memory.subarray(start, start + length)
+      assert.equal(crc32c(data), bitwise(data), `${length} bytes from ${start} on`)
+      assert.equal(crc32c(memory, start, start + length), bitwise(data))
+    }
+  }
+})
+
+function bitwise(data: Uint8Array): number {
+  let crc = 0xffffffff
+  for (const byte of data) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+  }
+  return ~crc >>> 0
+}
