@@ -1,6 +1,8 @@
 /** The collector's settings. */
+import { PERSONAL_FORM } from '../proto/events/personal.ts'
 import type { Section } from '../proto/runtime/config.ts'
-import { bytes, flag, integer, oneOf, text } from '../proto/runtime/config.ts'
+import { bytes, flag, integer, list, oneOf, text } from '../proto/runtime/config.ts'
+import { TENANT_FORM } from '../proto/runtime/tenants.ts'
 import { rules } from './rules/rules-setting.ts'
 
 export interface CollectorConfig {
@@ -39,6 +41,17 @@ export interface CollectorConfig {
   readonly labelCountMax: number
   readonly labelNameBytesMax: number
   readonly labelValueBytesMax: number
+  readonly eventsOpenTenants: readonly string[]
+  readonly eventsPersonal: readonly string[]
+  readonly eventsPerBodyMax: number
+  readonly eventBytesMax: number
+  readonly eventsRecentMax: number
+  readonly eventsTopics: readonly string[]
+  readonly eventsBasePath: string
+  readonly eventsOwnNetworks: readonly string[]
+  readonly vmType: string
+  readonly storageSize: string
+  readonly storageType: string
   readonly rules: readonly unknown[]
   readonly rulesKeepMs: number
   readonly rulesPointsMax: number
@@ -68,6 +81,7 @@ export const collectorSection: Section<CollectorConfig> = {
     journalBytesMax: ['journal', 'The journal on disk'],
     batchIntervalMs: ['forward', 'How samples go on to the aggregator'],
     futureMaxMs: ['samples', 'Which samples and series are taken'],
+    eventsOpenTenants: ['events', 'Events, and Kafka REST'],
     rules: ['rules', 'Aggregation rules'],
     host: ['host', "This host's own figures"],
     stopDeadlineMs: ['stop', 'The end'],
@@ -159,7 +173,7 @@ export const collectorSection: Section<CollectorConfig> = {
       1000,
       1,
       10_000,
-      'Tenants that this collector takes samples for; one more is answered 503. Those that the configuration names always count.',
+      'Tenants that this collector takes samples for, and as many that events name; one more is answered 503, an event of it is refused. Those that the configuration names are always taken.',
     ),
     journalBytesMax: bytes(
       4 * GIB,
@@ -230,6 +244,56 @@ export const collectorSection: Section<CollectorConfig> = {
       'Length of a label name, and of a metric name as the value of __name__ by the next limit.',
     ),
     labelValueBytesMax: bytes(8 * KIB, 1, 'Length of a label value.'),
+    eventsOpenTenants: list(
+      ['*'],
+      'Tenants that events without a token (open_writes) may name in `tenant_id`; `*` is any. What names none is of the tenant of such writes.',
+      { form: [new RegExp(`^\\*$|${TENANT_FORM[0].source}`), `${TENANT_FORM[1]}, or *`] },
+    ),
+    eventsPersonal: list(
+      ['*:prompt=digest'],
+      'What is kept of personal fields, as TENANT:FIELD=KEEP: `whole`, `digest` (length and SHA-256) or `drop`; `*` is every tenant. Decided before anything is on a disk; what is not named is kept whole.',
+      { form: PERSONAL_FORM },
+    ),
+    eventsPerBodyMax: integer(
+      10_000,
+      1,
+      1_000_000,
+      'Most events in a request. More is answered 413, and none of it is taken.',
+    ),
+    eventBytesMax: bytes(
+      1 * MIB,
+      KIB,
+      'Largest event; a larger one is refused, and a letter of Kafka REST is cut off there.',
+    ),
+    eventsRecentMax: integer(
+      400_000,
+      0,
+      100_000_000,
+      'Events whose ids are known, so that one that comes again is answered `duplicate`; some 60 bytes each. What is forgotten is taken again and stored once all the same.',
+    ),
+    eventsTopics: list([], "Topics of Kafka REST besides the catalogue's.", {
+      form: [
+        /^[A-Za-z0-9._-]{1,249}$/,
+        'expected the name of a Kafka topic: letters, digits, dots, underscores and hyphens',
+      ],
+    }),
+    eventsBasePath: text(
+      '',
+      'Path in front of those of Kafka REST, such as /kafka, where KAFKA_PROXY_URL has one; without it they are served too.',
+      {
+        form: [/^$|^\/[^?#\s]*$/, 'expected a path that begins with a slash'],
+      },
+    ),
+    eventsOwnNetworks: list(
+      ['127.0.0.0/8', '::1/128'],
+      "Networks (CIDR) of this machine's own containers: their events get what is missing of node_id, vm_type, host_name, storage_size and storage_type.",
+    ),
+    vmType: text('', 'Type of this machine, for its own events.', { aliases: ['VM_TYPE'] }),
+    storageSize: text('', 'Its storage, bytes.', {
+      aliases: ['STORAGE_SIZE'],
+      form: [/^\d*$/, 'expected a number of bytes'],
+    }),
+    storageType: text('', 'The type of that.', { aliases: ['STORAGE_TYPE'] }),
     rules: rules('Aggregation rules; in the environment as JSON. An empty list: none.'),
     rulesKeepMs: integer(
       300_000,

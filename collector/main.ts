@@ -3,14 +3,17 @@
  *
  *     receive ──▶ take ──▶ shard thread (decode, judge, journal, batch) ──▶ forward ──▶ aggregator
  *     host sampler ──▶┘                 └─ windows of rules ──▶ rules thread (merge, journal, batch) ──▶ forward ──▶┘
+ *     receive ──▶ take ──▶ events thread (check, journal, batch) ──▶ forward ──▶┘ or, where there is Kafka, topics
  *
  * Listed in that order below; started from the end, stopped from the front.
  */
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { availableParallelism, hostname } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { TOPICS } from '../proto/events/catalogue.ts'
+import { eventPublisher, kafkaFrom, kafkaService } from '../proto/kafka/connect.ts'
 import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { readOrCreate } from '../proto/runtime/atomic-file.ts'
 import { BufferPool } from '../proto/runtime/buffer-pool.ts'
@@ -31,9 +34,18 @@ import type { SharedConfig } from '../proto/runtime/shared-config.ts'
 import { sharedSection } from '../proto/runtime/shared-config.ts'
 import { Supervisor } from '../proto/runtime/supervisor.ts'
 import { ANY_TENANT } from '../proto/runtime/tenants.ts'
+import { BATCH_CONTENT_TYPE } from '../proto/wire/batch.ts'
+import { EVENT_BATCH_CONTENT_TYPE } from '../proto/wire/event-batch.ts'
 import type { CollectorConfig } from './config.ts'
 import { collectorSection } from './config.ts'
+import { EventsThread } from './events/events-thread.ts'
+import type { Answered, IncomingEvents } from './events/incoming.ts'
+import { eventsOptions } from './events-setup.ts'
+import type { BatchSource } from './forward/forward-service.ts'
 import { ForwardService } from './forward/forward-service.ts'
+import { KafkaEventsLink } from './forward/kafka-events-link.ts'
+import { KafkaLink } from './forward/kafka-link.ts'
+import type { BatchLink, LinkOptions } from './forward/link.ts'
 import { Link } from './forward/link.ts'
 import { HostSampler } from './host/host-sampler.ts'
 import { Pace } from './host/pace.ts'
@@ -56,12 +68,16 @@ import { TakeService } from './shard/take-service.ts'
 import { SHARD_SETTINGS, setupsOf } from './shard-setups.ts'
 
 const DAY_MS = 86_400_000
+/** A reader that knows no series goes back so far at most; each series is described so often. */
+const KAFKA_EPOCH_MS = 600_000
 const PROGRAM: ProgramText = {
   name: 'collector',
   about:
     'takes samples on a GPU host, keeps them in a journal, pre-aggregates what rules say and forwards them to an aggregator.',
   command: 'npm run collector --',
 }
+const BATCHES = { path: '/intake/v1/batches', contentType: BATCH_CONTENT_TYPE }
+const EVENT_BATCHES = { path: '/intake/v1/events', contentType: EVENT_BATCH_CONTENT_TYPE }
 /** Buffers of bodies that wait for the next ones. */
 const BUFFERS_KEPT_BYTES = 8 * 1024 * 1024
 
@@ -96,16 +112,33 @@ async function build(): Promise<Program | { print: string }> {
   const rulesThread = new ShardThread({ name: 'rules', ...opened.rules, fault: '', ...common })
   const rules = new RulesService(rulesThread, threads, log)
   let forwardToken = own.forwardToken === '' ? token.token : own.forwardToken
-  const links: Link[] = []
-  const forward = (thread: ShardThread, emitted?: (emission: TimedEmission) => Promise<number>): ForwardService => {
-    const link = new Link({
+  const kafka = await kafkaFrom(shared, `fleetmeter-collector-${id}`, log)
+  const links: BatchLink[] = []
+  const httpLink = (to: Pick<LinkOptions, 'path' | 'contentType'>): BatchLink =>
+    new Link({
       urls: shared.aggregatorUrl,
+      ...to,
       token: () => forwardToken,
       timeoutMs: own.forwardTimeoutMs,
       backoffMaxMs: own.backoffMaxMs,
       log,
       random: Math.random,
     })
+  const samplesLink = (): BatchLink =>
+    kafka !== undefined && shared.kafkaSamples
+      ? new KafkaLink(kafka, {
+          topic: shared.kafkaSamplesTopic,
+          epochMs: KAFKA_EPOCH_MS,
+          backoffMaxMs: shared.kafkaBackoffMaxMs,
+          now: () => clock.monotonic(),
+          log,
+        })
+      : httpLink(BATCHES)
+  const forward = (
+    thread: BatchSource,
+    link: BatchLink,
+    emitted?: (emission: TimedEmission) => Promise<number>,
+  ): ForwardService => {
     links.push(link)
     return new ForwardService(thread, link, {
       intervalMs: own.batchIntervalMs,
@@ -116,8 +149,21 @@ async function build(): Promise<Program | { print: string }> {
       log,
     })
   }
-  const forwards = threads.map((thread, i) => forward(thread, (emission) => rules.give(numbers[i]!, emission)))
-  const rulesForward = forward(rulesThread)
+  const forwards = threads.map((thread, i) =>
+    forward(thread, samplesLink(), (emission) => rules.give(numbers[i]!, emission)),
+  )
+  const rulesForward = forward(rulesThread, samplesLink())
+  const instance = own.hostName === '' ? hostname() : own.hostName
+  const session = randomBytes(8).toString('hex')
+  const eventsThread = new EventsThread({
+    lane: eventsOptions(own, { journals, id, session, hostName: instance }),
+    fault: shared.fault,
+    clock: arrivals,
+    log,
+  })
+  const kafkaEvents =
+    kafka === undefined ? undefined : new KafkaEventsLink(eventPublisher(kafka, shared, log), httpLink(EVENT_BATCHES))
+  const eventsForward = forward(eventsThread, kafkaEvents ?? httpLink(EVENT_BATCHES))
   const bounds = {
     bodies: own.waitingBodiesMax,
     bytes: own.waitingBytesMax,
@@ -127,7 +173,7 @@ async function build(): Promise<Program | { print: string }> {
   const takes = threads
     .slice(0, shards)
     .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.poke()))
-  const instance = own.hostName === '' ? hostname() : own.hostName
+  const eventsTake = new TakeService<IncomingEvents, Answered>(eventsThread, bounds, clock, () => eventsForward.poke())
   const host = own.host
     ? new HostSampler(takes[0]!, new Pace(own.hostIntervalMs, own.hostFastIntervalMs, clock), {
         instance,
@@ -158,8 +204,11 @@ async function build(): Promise<Program | { print: string }> {
   registerCollectorMetrics(metrics, {
     threads: [...threads, rulesThread],
     takes,
-    forwards: [...forwards, rulesForward],
+    forwards: [...forwards, rulesForward, eventsForward],
     links,
+    kafkaEvents,
+    events: eventsThread,
+    eventsTake,
     requests,
     limits,
     tenants,
@@ -169,6 +218,7 @@ async function build(): Promise<Program | { print: string }> {
   const openMetrics = new Networks(shared.openMetrics, 'open_metrics')
   const openWrites = new Networks(shared.openWrites, 'open_writes')
   const ownState = new OwnState(() => supervisor, metrics, access, openMetrics)
+  const ownNetworks = new Networks(own.eventsOwnNetworks, 'collector.events_own_networks')
   const passThrough = new PassThrough(shared.aggregatorUrl)
   const context = {
     access,
@@ -182,6 +232,13 @@ async function build(): Promise<Program | { print: string }> {
     counts: requests,
     senders,
     tenant: shared.tenant,
+    lane: eventsTake,
+    thread: eventsThread,
+    isOwn: (address: string, local: string) => address === local || ownNetworks.has(address),
+    openTenants: own.eventsOpenTenants,
+    topics: new Set([...TOPICS, ...own.eventsTopics]),
+    recordBytesMax: 2 * own.eventBytesMax, // base64 takes more
+    basePath: own.eventsBasePath,
   }
   const receive = new HttpService({
     name: 'receive',
@@ -207,10 +264,11 @@ async function build(): Promise<Program | { print: string }> {
         limits.change(ratesOf(ownNow))
         tenants.change(namedTenants(sharedNow), ownNow.tenantsMax)
         log.level = sharedNow.logLevel
-        if (SHARD_SETTINGS.every((key) => isDeepStrictEqual(ownNow[key], shardSettings[key]))) return undefined
+        const events = eventsThread.limit(ownNow.decodedBytesMax)
+        if (SHARD_SETTINGS.every((key) => isDeepStrictEqual(ownNow[key], shardSettings[key]))) return events
         shardSettings = ownNow
         const anew = setups(ownNow)
-        return rules.change(anew.rules, anew.shards)
+        return Promise.all([events, rules.change(anew.rules, anew.shards)]).then(() => {})
       }
     },
     clock,
@@ -224,18 +282,22 @@ async function build(): Promise<Program | { print: string }> {
       ...(host === undefined ? [] : [host]),
       senderFigures,
       ...takes,
+      eventsTake,
       ...forwards,
+      eventsForward,
       rules,
       rulesForward,
+      ...(kafka === undefined ? [] : [kafkaService(kafka)]),
       ...threads,
       rulesThread,
+      eventsThread,
     ],
     { log, stopDeadlineMs: own.stopDeadlineMs },
   )
 
   const { stderr } = process
   const replayed = showReplay(
-    [...threads, rulesThread],
+    [...threads, rulesThread, eventsThread],
     { columns: stderr.isTTY ? stderr.columns : undefined, write: (text) => stderr.write(text) },
     log,
   )

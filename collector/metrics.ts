@@ -1,11 +1,18 @@
 /** Every metric of the collector, in one place. All are read from the services' own counts at the scrape. */
+import { FAULT_CODES } from '../proto/events/check.ts'
 import type { Metrics, Reading } from '../proto/runtime/metrics.ts'
 import { ITEM_KINDS } from '../proto/wire/batch-extras.ts'
+import type { EventDoorCounts } from './events/event-counts.ts'
+import { waitingEvents } from './events/event-counts.ts'
+import type { EventsSnapshot } from './events/events-core.ts'
+import type { EventsThread } from './events/events-thread.ts'
+import type { Answered, IncomingEvents } from './events/incoming.ts'
 import type { ForwardService } from './forward/forward-service.ts'
-import type { Link } from './forward/link.ts'
+import type { KafkaEventsLink } from './forward/kafka-events-link.ts'
+import type { BatchLink } from './forward/link.ts'
 import type { HostSampler } from './host/host-sampler.ts'
 import { TOOL_STATES } from './host/tool.ts'
-import { DOORS } from './journal/record.ts'
+import { EVENT_DOORS, SAMPLE_DOORS } from './journal/record.ts'
 import type { DoorRequests } from './receive/doors.ts'
 import type { Limits } from './receive/limits.ts'
 import { LIMITS } from './receive/limits.ts'
@@ -17,11 +24,19 @@ import { waiting } from './shard/shard-counts.ts'
 import type { ShardSnapshot, ShardThread } from './shard/shard-thread.ts'
 import type { TakeService } from './shard/take-service.ts'
 
+/** The way into a lane, whatever it takes. */
+type Entry = Pick<TakeService, 'name' | 'overShare' | 'tooLate'> & {
+  readonly mailbox: Pick<TakeService['mailbox'], 'counts'>
+}
+
 export interface Measured {
   readonly threads: readonly ShardThread[]
   readonly takes: readonly TakeService[]
   readonly forwards: readonly ForwardService[]
-  readonly links: readonly Link[]
+  readonly events: EventsThread
+  readonly eventsTake: TakeService<IncomingEvents, Answered>
+  readonly links: readonly BatchLink[]
+  readonly kafkaEvents: KafkaEventsLink | undefined
   readonly requests: DoorRequests
   readonly limits: Limits
   readonly tenants: ReceivedTenants
@@ -34,27 +49,43 @@ export interface Measured {
  * received + recovered = refused + duplicate + replaced + consumed + stored + waiting.
  */
 export function registerCollectorMetrics(metrics: Metrics, measured: Measured): void {
-  const { threads, takes, forwards, links } = measured
-  metrics.refreshedBy(() => Promise.all(threads.map((thread) => thread.refresh())))
-  const perDoor = (read: (counts: DoorCounts) => number) => (): Reading[] =>
-    threads.flatMap((thread) =>
-      DOORS.map((door) => ({
+  const { threads, forwards, links, events } = measured
+  const takes = [...measured.takes, measured.eventsTake]
+  metrics.refreshedBy(() => Promise.all([...threads, events].map((thread) => thread.refresh())))
+  const ofEvents = (read: (counts: EventDoorCounts) => number, labels: Reading['labels'] = {}): Reading[] =>
+    EVENT_DOORS.map((door) => ({
+      labels: { shard: events.name, door, ...labels },
+      value: events.snapshot === undefined ? 0 : read(events.snapshot.counts.doors[door]),
+    }))
+  const perDoor = (read: (counts: DoorCounts | EventDoorCounts) => number) => (): Reading[] => [
+    ...threads.flatMap((thread) =>
+      SAMPLE_DOORS.map((door) => ({
         labels: { shard: thread.name, door },
         value: thread.snapshot === undefined ? 0 : read(thread.snapshot.counts.doors[door]),
       })),
-    )
-  const perItem = (read: (counts: ItemCounts) => number) => (): Reading[] =>
-    threads.flatMap((thread) =>
-      DOORS.flatMap((door) =>
-        ITEM_KINDS.map((kind) => ({
-          labels: { shard: thread.name, door, kind },
-          value: thread.snapshot === undefined ? 0 : read(thread.snapshot.counts.doors[door].items[kind]),
-        })),
+    ),
+    ...ofEvents(read),
+  ]
+  /** @param ofEvent the same of the events lane */
+  const perItem =
+    (read: (counts: ItemCounts) => number, ofEvent: (counts: EventDoorCounts) => number) => (): Reading[] => [
+      ...threads.flatMap((thread) =>
+        SAMPLE_DOORS.flatMap((door) =>
+          ITEM_KINDS.map((kind) => ({
+            labels: { shard: thread.name, door, kind },
+            value: thread.snapshot === undefined ? 0 : read(thread.snapshot.counts.doors[door].items[kind]),
+          })),
+        ),
       ),
-    )
+      ...ofEvents(ofEvent, { kind: 'event' }),
+    ]
   const perShard = (read: (snapshot: ShardSnapshot) => number) => (): Reading[] =>
     threads.flatMap((thread) =>
       thread.snapshot === undefined ? [] : [{ labels: { shard: thread.name }, value: read(thread.snapshot) }],
+    )
+  const perJournal = (read: (snapshot: ShardSnapshot | EventsSnapshot) => number) => (): Reading[] =>
+    [...threads, events].flatMap(({ name, snapshot }) =>
+      snapshot === undefined ? [] : [{ labels: { shard: name }, value: read(snapshot) }],
     )
   const source = ['shard', 'door']
   const items = [...source, 'kind']
@@ -63,42 +94,65 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'items_received_total',
     'Items (samples, native histograms, exemplars, metadata) in bodies that could be read.',
     items,
-    perItem((c) => c.received),
+    perItem(
+      (c) => c.received,
+      (c) => c.received,
+    ),
   )
   metrics.counter(
     'items_recovered_total',
     'Items accepted by an earlier process and not known to be stored at the start.',
     items,
-    perItem((c) => c.recovered),
+    perItem(
+      (c) => c.recovered,
+      (c) => c.recovered,
+    ),
   )
   metrics.counter(
     'items_duplicate_total',
     'Samples equal to the last one of their series, and other items that are known.',
     items,
-    perItem((c) => c.duplicate),
+    perItem(
+      (c) => c.duplicate,
+      (c) => c.duplicate,
+    ),
   )
   metrics.counter(
     'items_replaced_total',
     'Items superseded in the same write by a later one for the same instant.',
     items,
-    perItem((c) => c.replaced),
+    perItem(
+      (c) => c.replaced,
+      () => 0,
+    ),
   )
   metrics.counter(
     'items_consumed_total',
     'Samples that went into windows of aggregation rules instead of being stored.',
     items,
-    perItem((c) => c.consumed),
+    perItem(
+      (c) => c.consumed,
+      () => 0,
+    ),
   )
   metrics.counter(
     'items_stored_total',
     'Items that an aggregator has stored.',
     items,
-    perItem((c) => c.stored),
+    perItem(
+      (c) => c.stored,
+      (c) => c.stored,
+    ),
   )
-  metrics.gauge('items_waiting', 'Items in the journal that are not stored yet.', items, perItem(waiting))
-  metrics.counter('items_refused_total', 'Items not taken, by reason.', [...items, 'reason'], () =>
-    threads.flatMap((thread) =>
-      DOORS.flatMap((door) =>
+  metrics.gauge(
+    'items_waiting',
+    'Items in the journal that are not stored yet.',
+    items,
+    perItem(waiting, waitingEvents),
+  )
+  metrics.counter('items_refused_total', 'Items not taken, by reason.', [...items, 'reason'], () => [
+    ...threads.flatMap((thread) =>
+      SAMPLE_DOORS.flatMap((door) =>
         ITEM_KINDS.flatMap((kind) =>
           REFUSAL_CODES.map((reason, i) => ({
             labels: { shard: thread.name, door, kind, reason },
@@ -107,7 +161,23 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
         ),
       ),
     ),
+    ...FAULT_CODES.flatMap((reason) => ofEvents((c) => c.refused[reason], { kind: 'event', reason })),
+  ])
+  metrics.counter(
+    'event_letters_total',
+    'Of the items of the events lane, those that are kept as letters since they are no events, by reason.',
+    ['shard', 'door', 'reason'],
+    () => FAULT_CODES.flatMap((reason) => ofEvents((c) => c.letters[reason], { reason })),
   )
+  metrics.counter(
+    'event_values_coerced_total',
+    'Values of events that came as text, or text that came as a number, and were read as what they stand for.',
+    source,
+    () => ofEvents((c) => c.coerced),
+  )
+  metrics.gauge('event_ids_known', 'Ids of events that came lately.', [], () => [
+    { value: events.snapshot?.recent ?? 0 },
+  ])
   metrics.counter(
     'bodies_undecodable_total',
     'Bodies that could not be read at all.',
@@ -170,7 +240,7 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'shard_thread_starts_total',
     'Threads begun for a shard: more than one means that the one before failed.',
     ['shard'],
-    () => threads.map((thread) => ({ labels: { shard: thread.name }, value: thread.generation })),
+    () => [...threads, events].map((thread) => ({ labels: { shard: thread.name }, value: thread.generation })),
   )
   metrics.gauge(
     'series',
@@ -182,53 +252,53 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'journal_bytes',
     'Disk that the journal takes.',
     ['shard'],
-    perShard((s) => s.journalBytes),
+    perJournal((s) => s.journalBytes),
   )
   metrics.gauge(
     'journal_segments',
     'Files of the journal.',
     ['shard'],
-    perShard((s) => s.journalSegments),
+    perJournal((s) => s.journalSegments),
   )
   metrics.counter(
     'journal_append_failures_total',
     'Writes that were not taken since the journal could not be written.',
     ['shard'],
-    perShard((s) => s.counts.appendFailures),
+    perJournal((s) => s.counts.appendFailures),
   )
   metrics.counter(
     'journal_sync_failures_total',
     'Syncs of the journal that failed.',
     ['shard'],
-    perShard((s) => s.counts.syncFailures),
+    perJournal((s) => s.counts.syncFailures),
   )
   metrics.counter(
     'journal_lost_samples_total',
     'Accepted samples found missing in the journal at the start.',
     ['shard'],
-    perShard((s) => s.recovery.lost),
+    perJournal((s) => s.recovery.lost),
   )
   metrics.gauge(
     'journal_end_position',
     'Samples ever accepted into the journal.',
     ['shard'],
-    perShard((x) => x.end),
+    perJournal((x) => x.end),
   )
   metrics.gauge(
     'journal_cursor_position',
     'How many of them, from the first on, are stored.',
     ['shard'],
-    perShard((x) => x.cursor),
+    perJournal((x) => x.cursor),
   )
   metrics.counter(
     'journal_quarantined_bytes_total',
     'Damaged bytes of the journal kept aside at the start.',
     ['shard'],
-    perShard((s) => s.recovery.quarantined),
+    perJournal((s) => s.recovery.quarantined),
   )
   metrics.counter(
     'journal_unreadable_samples_total',
-    'Samples in sound records that this version cannot read.',
+    'Samples in sound records that cannot be replayed: their bodies are in quarantine.',
     ['shard'],
     perShard((s) => s.counts.unreadable),
   )
@@ -284,7 +354,7 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     perShard((s) => s.counts.windowsUnkept),
   )
 
-  const mailboxes = (read: (take: TakeService) => number) => (): Reading[] =>
+  const mailboxes = (read: (take: Entry) => number) => (): Reading[] =>
     takes.map((take) => ({ labels: { mailbox: take.name }, value: read(take) }))
   metrics.counter(
     'mailbox_pushed_total',
@@ -356,7 +426,7 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     ['shard'],
     sent((c) => c.inFlight),
   )
-  const attempts = (read: (counts: Link['counts']) => number) => (): Reading[] => [
+  const attempts = (read: (counts: BatchLink['counts']) => number) => (): Reading[] => [
     { value: links.reduce((n, link) => n + read(link.counts), 0) },
   ]
   metrics.counter(
@@ -370,5 +440,37 @@ export function registerCollectorMetrics(metrics: Metrics, measured: Measured): 
     'Requests to aggregators that brought no answer, or "not now".',
     [],
     attempts((c) => c.failures),
+  )
+  if (measured.kafkaEvents !== undefined) registerKafkaMetrics(metrics, measured.kafkaEvents)
+}
+
+function registerKafkaMetrics(metrics: Metrics, link: KafkaEventsLink): void {
+  const counters: readonly (readonly [name: string, help: string, read: (f: KafkaEventsLink['figures']) => number])[] =
+    [
+      [
+        'kafka_events_published_total',
+        'Events and letters that brokers have, each time they took them.',
+        (f) => f.published,
+      ],
+      [
+        'kafka_events_aside_total',
+        'Items larger than any broker takes, which went to an aggregator over HTTP.',
+        (f) => f.aside,
+      ],
+      [
+        'kafka_publish_failures_total',
+        'Attempts to publish that failed, beyond those of the client.',
+        (f) => f.failures,
+      ],
+    ]
+  for (const [name, help, read] of counters) metrics.counter(name, help, [], () => [{ value: read(link.figures) }])
+  metrics.gauge('kafka_bytes_in_flight', 'Bytes of events on their way to brokers.', [], () => [
+    { value: link.figures.bytesInFlight },
+  ])
+  metrics.gauge(
+    'kafka_away',
+    '1 while brokers do not take events: /readyz says why, the journal keeps them.',
+    [],
+    () => [{ value: link.problem === undefined ? 0 : 1 }],
   )
 }

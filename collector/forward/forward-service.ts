@@ -17,8 +17,8 @@ import type { Health, Service } from '../../proto/runtime/service.ts'
 import { withSection } from '../../proto/wire/batch.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { OutgoingBatch } from '../shard/outbox.ts'
-import type { ShardThread } from '../shard/shard-thread.ts'
-import type { Link } from './link.ts'
+import type { Tick } from '../shard/shard-core.ts'
+import type { BatchLink } from './link.ts'
 
 const FLUSH_MS = 5000
 const STOP_LOOK_EVERY_MS = 100
@@ -35,6 +35,37 @@ export interface ForwardOptions {
   readonly log: Logger
 }
 
+/** Where batches come from: the thread of a lane, seen from the main one. */
+export interface BatchSource {
+  readonly name: string
+  /** Grows whenever what was given out before means nothing any more. */
+  readonly generation: number
+  readonly snapshot: LaneState | undefined
+  /** @param since the generation that `stored` is about. @returns with the generation whose batches these are */
+  tick(
+    tick: Omit<Tick, 'now' | 'monotonic'>,
+    since: number,
+  ): Promise<{
+    readonly batches: readonly OutgoingBatch[]
+    readonly emission?: TimedEmission | undefined
+    readonly snapshot: LaneState
+    readonly generation: number
+  }>
+  /** Makes the batches from a position on again. */
+  rewind(from: number): Promise<void>
+  describe(refs: readonly number[]): Promise<{ readonly found: number; readonly section: Uint8Array<ArrayBuffer> }>
+}
+
+/** How far a lane is. */
+interface LaneState {
+  readonly end: number
+  readonly cursor: number
+  /** There is enough for a batch. */
+  readonly due: boolean
+  /** Windows of rules are given out only in part. */
+  readonly emitting?: boolean
+}
+
 interface InFlight {
   readonly batch: OutgoingBatch
   readonly abort: AbortController
@@ -42,8 +73,8 @@ interface InFlight {
 
 export class ForwardService implements Service {
   readonly name: string
-  readonly #thread: ShardThread
-  readonly #link: Link
+  readonly #thread: BatchSource
+  readonly #link: BatchLink
   readonly #options: ForwardOptions
   readonly #often: RateLimitedLog
   readonly #inFlight = new Set<InFlight>()
@@ -67,7 +98,7 @@ export class ForwardService implements Service {
   #rewinds = 0
   #wake: (() => void) | undefined
 
-  constructor(thread: ShardThread, link: Link, options: ForwardOptions) {
+  constructor(thread: BatchSource, link: BatchLink, options: ForwardOptions) {
     this.name = `forward-${thread.name}`
     this.#thread = thread
     this.#link = link
@@ -174,7 +205,7 @@ export class ForwardService implements Service {
     if (generation !== this.#generation) return // of a shard that is no more: it is all made again
     // Batches cut before a rewind are made again: it came after this tick in the thread, and before its reply here.
     if (rewinds === this.#rewinds) for (const batch of batches) void this.#send(batch)
-    this.#emitsMore = takesEmission && snapshot.emitting
+    this.#emitsMore = takesEmission && snapshot.emitting === true
     if (this.#emitsMore || (snapshot.due && batches.length > 0)) this.#again = true
     if (emission !== undefined) this.#hand(emission)
     if (snapshot.due && !this.#hasRoom) void this.#askToStore()

@@ -15,7 +15,6 @@ import { Agent as SecureAgent, request as secureRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
-import { BATCH_CONTENT_TYPE } from '../../proto/wire/batch.ts'
 
 /** What an aggregator says of a batch. */
 export type LinkAnswer =
@@ -28,6 +27,9 @@ export type LinkAnswer =
 
 export interface LinkOptions {
   readonly urls: readonly string[]
+  /** Where batches go, and as what. */
+  readonly path: string
+  readonly contentType: string
   /** The one to send with now. */
   readonly token: () => string
   readonly timeoutMs: number
@@ -40,7 +42,21 @@ export interface LinkOptions {
 const BACKOFF_MIN_MS = 100
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
-export class Link {
+/** A way to the aggregators. */
+export interface BatchLink {
+  /** Why batches do not get through; undefined while they do. */
+  readonly problem: string | undefined
+  readonly counts: { readonly attempts: number; readonly failures: number }
+  /** For a person: where it leads. */
+  readonly url: string
+  /** Sends until there is an answer. Rejects only when the signal aborts. */
+  send(batch: Uint8Array, signal: AbortSignal): Promise<LinkAnswer>
+  /** What was sent should be stored at once, where that can be asked for. */
+  flush(signal: AbortSignal): Promise<void>
+  close(): void
+}
+
+export class Link implements BatchLink {
   readonly #options: LinkOptions
   readonly #agent = new Agent({ keepAlive: true })
   readonly #secureAgent = new SecureAgent({ keepAlive: true })
@@ -77,7 +93,7 @@ export class Link {
           await this.#ping(signal)
           this.#isUp()
         }
-        const answer = await this.#post('/intake/v1/batches', batch, signal)
+        const answer = await this.#post(this.#options.path, batch, signal)
         this.#isUp()
         return answer
       } catch (error) {
@@ -187,7 +203,7 @@ export class Link {
         signal,
         timeout: this.#options.timeoutMs,
         headers: {
-          ...(body === undefined ? {} : { 'Content-Type': BATCH_CONTENT_TYPE, 'Content-Length': body.length }),
+          ...(body === undefined ? {} : { 'Content-Type': this.#options.contentType, 'Content-Length': body.length }),
           Authorization: `Bearer ${this.#options.token()}`,
           'User-Agent': 'fleetmeter-collector',
         },

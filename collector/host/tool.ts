@@ -7,13 +7,13 @@
  */
 import type { ChildProcess, ChildProcessByStdio } from 'node:child_process'
 import { spawn } from 'node:child_process'
-import { constants } from 'node:fs'
-import { access } from 'node:fs/promises'
-import { delimiter, isAbsolute, join } from 'node:path'
+import { delimiter } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
+import { endsWithUs } from './ends-with-us.ts'
+import { findProgram } from './find-program.ts'
 
 export const TOOL_STATES = ['unasked', 'absent', 'answering', 'failing', 'silent'] as const
 export type ToolState = (typeof TOOL_STATES)[number]
@@ -71,6 +71,8 @@ export class Tool {
   #state: ToolState = 'unasked'
   #detail = ''
   #name: string
+  /** Put before its command; looked for once, when the tool is there. */
+  #before: readonly string[] | undefined
   #failures = 0
   #failuresTotal = 0
   #nextAt = 0
@@ -115,6 +117,7 @@ export class Tool {
     this.#quitting = false
     try {
       const path = await this.#find()
+      if (path !== undefined) this.#before ??= await endsWithUs(this.#options.env)
       if (this.#quitting || this.#stopped) return { kind: 'quit' }
       if (path === undefined) {
         this.#become('absent', `${this.#options.names.join(' or ')} is not installed`)
@@ -143,12 +146,10 @@ export class Tool {
   async #find(): Promise<string | undefined> {
     const { names, env, folders = [] } = this.#options
     for (const name of names) {
-      for (const folder of [...(env['PATH'] ?? '').split(delimiter), ...folders]) {
-        const path = join(folder, name)
-        if (!isAbsolute(folder) || !(await isExecutable(path))) continue
-        this.#name = name
-        return path
-      }
+      const path = await findProgram(name, [...(env['PATH'] ?? '').split(delimiter), ...folders])
+      if (path === undefined) continue
+      this.#name = name
+      return path
     }
     return undefined
   }
@@ -157,7 +158,8 @@ export class Tool {
     let child: ChildProcessByStdio<null, Readable, Readable>
     try {
       // A group of its own: a wrapper script is killed with what it started, and Ctrl-C in a terminal does not reach it.
-      child = spawn(path, args, {
+      const [program = path, ...words] = [...(this.#before ?? []), path, ...args]
+      child = spawn(program, words, {
         env: this.#options.env as NodeJS.ProcessEnv,
         stdio: ['ignore', 'pipe', 'pipe'],
         detached: true,
@@ -269,11 +271,4 @@ export class Tool {
       // It has just ended by itself: 'close' follows.
     }
   }
-}
-
-function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  )
 }

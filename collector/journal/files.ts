@@ -16,7 +16,7 @@ import {
   writeSync,
   writevSync,
 } from 'node:fs'
-import { syncDirectory } from '../../proto/runtime/atomic-file.ts'
+import { syncDirectory, writeFileAtomic } from '../../proto/runtime/atomic-file.ts'
 
 export interface Files {
   makeDirectory(path: string): void
@@ -37,6 +37,8 @@ export interface Files {
   remove(path: string): void
   /** Writes a file that nobody waits for. */
   write(path: string, content: Uint8Array): void
+  /** The file is the old one or this, whatever happens meanwhile; made when absent. */
+  replace(path: string, content: Uint8Array): void
   readBytes(path: string): Uint8Array | undefined
   /** Writes into a file at an offset, made when absent, and syncs it. Throws where not all of it went in. */
   overwrite(path: string, at: number, content: Uint8Array): void
@@ -56,6 +58,7 @@ export const nodeFiles: Files = {
   syncDirectory: (path) => syncDirectory(path),
   remove: (path) => unlinkSync(path),
   write: (path, content) => writeFileSync(path, content),
+  replace: (path, content) => writeFileAtomic(path, content),
   readBytes: (path) => (existsSync(path) ? readFileSync(path) : undefined),
   overwrite: (path, at, content) => {
     const fd = openSync(path, constants.O_CREAT | constants.O_WRONLY, 0o644)

@@ -35,8 +35,26 @@ export const RECORD_BYTES_MAX: number = 256 * 1024 * 1024
 const RECORD_ITEMS_MAX = 2 ** 28
 
 /** Through which door a body came: how it is to be read. Numbers are on disk: new ones at the end. */
-export const DOORS = ['remote_write', 'metrics_batch', 'host', 'remote_write_2', 'rules'] as const
+export const DOORS = [
+  'remote_write',
+  'metrics_batch',
+  'host',
+  'remote_write_2',
+  'rules',
+  'events',
+  'cloud_events',
+  'kafka_rest',
+] as const
 export type Door = (typeof DOORS)[number]
+
+/** Those of the events lane: the body of a record is lines of JSON, one for each item, see events-core.ts. */
+export const EVENT_DOORS: readonly ['events', 'cloud_events', 'kafka_rest'] = ['events', 'cloud_events', 'kafka_rest']
+export type EventDoor = (typeof EVENT_DOORS)[number]
+export function isEventDoor(door: Door): door is EventDoor {
+  return (EVENT_DOORS as readonly Door[]).includes(door)
+}
+/** All others. */
+export const SAMPLE_DOORS: readonly Door[] = DOORS.filter((door) => !isEventDoor(door))
 
 /** A body that was taken, with the decision about each of its items. */
 export interface JournalRecord {

@@ -19,7 +19,6 @@ import { readBody, readSmallBody } from '../../proto/runtime/request-body.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
 import type { Door } from '../journal/record.ts'
-import { SMALL_BYTES_MAX } from '../shard/hand-over.ts'
 import type { OverflowingMetric } from '../shard/overflow.ts'
 import type { Taken } from '../shard/reception.ts'
 import type { TakeService } from '../shard/take-service.ts'
@@ -43,6 +42,11 @@ export interface DoorContext {
 }
 
 const SENDERS_KNOWN_MAX = 10_000
+/** Bodies up to this are taken as they come: to read one into memory of its own costs more. */
+const SMALL_BYTES_MAX = 16 * 1024
+
+/** How a request is told that it is not let in. */
+export type Refuse = typeof sendError
 
 /** Where samples come from, and whose they are. */
 export interface Sender {
@@ -50,6 +54,7 @@ export interface Sender {
   readonly key: string
   readonly tenant: string
   readonly origin: Origin
+  readonly grant: Credential
   readonly shard: TakeService
 }
 
@@ -82,6 +87,7 @@ export function admitted(
   open: boolean,
   request: IncomingMessage,
   response: ServerResponse,
+  refuse: Refuse = sendError,
 ): Sender | undefined {
   const { access, openWrites } = context
   const address = request.socket.remoteAddress ?? ''
@@ -89,7 +95,7 @@ export function admitted(
   if (caller.kind === 'refused' || (caller.kind === 'anonymous' && !(open && openWrites.has(address)))) {
     const credential = caller.kind === 'refused' ? 'invalid' : 'missing'
     count(context, door, { tenant: context.tenant, address, credential }, 'unauthorized')
-    sendError(response, 401, 'UNAUTHORIZED', 'Unauthorized')
+    refuse(response, 401, 'UNAUTHORIZED', 'Unauthorized')
     discardRest(request)
     return undefined
   }
@@ -98,12 +104,13 @@ export function admitted(
   const permitted = permit(credential, 'write', tenantHeader(request))
   if ('status' in permitted) {
     count(context, door, origin, permitted.status === 403 ? 'forbidden' : 'bad_tenant')
-    sendError(response, permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
+    refuse(response, permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
     discardRest(request)
     return undefined
   }
   const place = context.places.of(`${credential.id} ${address}`)
-  return { ...place, tenant: permitted.tenant, origin: { ...origin, tenant: permitted.tenant } }
+  const { tenant } = permitted
+  return { ...place, tenant, grant: credential, origin: { ...origin, tenant } }
 }
 
 /** As {@link admitted}, within the limits of the sender and its tenant: from here on the request is charged. */
@@ -113,22 +120,23 @@ export function entered(
   open: boolean,
   request: IncomingMessage,
   response: ServerResponse,
+  refuse: Refuse = sendError,
 ): Sender | undefined {
-  const sender = admitted(context, door, open, request, response)
+  const sender = admitted(context, door, open, request, response, refuse)
   if (sender === undefined) return undefined
   const excess = context.limits.admit(sender)
   // A tenant that is not taken is told nothing: its samples would be of one tenant more.
   const told = context.tenants.knows(sender.tenant) ? sender.origin : { ...sender.origin, tenant: context.tenant }
   if (excess !== undefined) {
     count(context, door, told, 'limited')
-    answerLimited(response, excess)
+    answerLimited(response, excess, refuse)
     discardRest(request)
     return undefined
   }
   if (!context.tenants.admit(sender.tenant)) {
     count(context, door, told, 'busy')
     const reason = `"${sender.tenant}" would be one tenant more than this collector takes: raise collector.tenants_max`
-    sendError(response, 503, 'SERVICE_UNAVAILABLE', reason, { 'Retry-After': '60' })
+    refuse(response, 503, 'SERVICE_UNAVAILABLE', reason, { 'Retry-After': '60' })
     discardRest(request)
     return undefined
   }
@@ -156,7 +164,7 @@ export async function takeBody(
     stated > 0 && stated <= Math.min(SMALL_BYTES_MAX, bodyBytesMax)
       ? await readSmallBody(request, stated, budget)
       : await readBody(request, bodyBytesMax, budget, (length) => buffers.take(length))
-  const bytes = body.length // its memory may be given away
+  const bytes = body.length // its memory is used again
   const outcome = await sender.shard.take({ door, tenant: sender.tenant, sender: sender.key, body })
   const samples = outcome.kind === 'ok' ? costOf(outcome.value) : 0
   // What we could not take is sent again, and costs then.
@@ -225,7 +233,12 @@ function tenantHeader(request: IncomingMessage): string | undefined {
 }
 
 /** In the form of the query limiter, which clients of xtrace know. */
-function answerLimited(response: ServerResponse, { reason, retryAfterSeconds, resetAt }: Excess): void {
+function answerLimited(response: ServerResponse, excess: Excess, refuse: Refuse): void {
+  const { reason, retryAfterSeconds, resetAt } = excess
+  if (refuse !== sendError) {
+    refuse(response, 429, 'TOO_MANY_REQUESTS', reason, { 'Retry-After': String(retryAfterSeconds) })
+    return
+  }
   const meta = { rate_limit: { remaining: 0, reset_at: formatRfc3339(Math.ceil(resetAt)) } }
   sendJson(
     response,

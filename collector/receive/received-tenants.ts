@@ -28,6 +28,10 @@ export class ReceivedTenants {
     }
   }
 
+  get max(): number {
+    return this.#max
+  }
+
   /** @returns false when the tenant is a new one, and one too many */
   admit(tenant: string): boolean {
     if (this.#known.has(tenant)) return true

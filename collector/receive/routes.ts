@@ -6,8 +6,11 @@ import type { OwnState } from '../../proto/runtime/own-state.ts'
 import type { Door } from '../journal/record.ts'
 import type { DoorContext } from './doors.ts'
 import { admitted } from './doors.ts'
+import type { EventDoorContext } from './event-doors.ts'
+import { EVENTS_PATH, receiveEvents } from './events.ts'
 import type { HostSampling } from './host-sampling.ts'
 import { HOST_SAMPLING_PATH } from './host-sampling.ts'
+import { kafkaPath, receiveKafkaRest } from './kafka-rest.ts'
 import { receiveMetricsBatch } from './metrics-batch.ts'
 import type { PassThrough } from './pass-through.ts'
 import { receiveRemoteWrite } from './remote-write.ts'
@@ -33,8 +36,10 @@ const ENTRANCES: ReadonlyMap<string, Entrance> = new Map([
   ['/v1/metrics/batch', { door: 'metrics_batch', receive: receiveMetricsBatch, open: false, methods: ['POST'] }],
 ])
 
+const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+
 export function collectorRoutes(
-  context: DoorContext,
+  context: EventDoorContext,
   own: OwnState,
   sampling: HostSampling,
   passThrough: PassThrough,
@@ -42,7 +47,11 @@ export function collectorRoutes(
   return (request, response) => {
     const path = pathOf(request)
     if (path === HOST_SAMPLING_PATH) return sampling.handle(request, response)
+    // To ask for events is the aggregator's.
+    if (path === EVENTS_PATH && !READS.has(request.method ?? '')) return receiveEvents(context, request, response)
     const entrance = ENTRANCES.get(path)
+    const kafka = entrance === undefined ? kafkaPath(request, context.basePath) : undefined
+    if (kafka !== undefined) return receiveKafkaRest(context, kafka, request, response)
     if (entrance === undefined)
       return own.serves(path) ? own.handle(path, request, response) : passThrough.handle(request, response)
     if (entrance.methods.includes(request.method ?? '')) return entrance.receive(context, request, response)

@@ -78,7 +78,7 @@ export class Emitting {
     const complete = window.emittedAt === undefined
     const before = lane.before(window)
     const told = !lane.isBelowFloor(window.end)
-    const dropped = told ? window.dropped : undefined
+    const dropped = lane.isSufficient(window.end) ? window.dropped : undefined
     window.dropped = undefined
     this.#begun.push({ window, dropped })
     // Whose groups changed is known when all that came late is sorted in.
@@ -93,7 +93,8 @@ export class Emitting {
       if (told) fold.fold(piece, baseline)
       yield piece.count + (baseline?.count ?? 0)
     }
-    for (const [rule, columns] of fold.columns) yield* this.#tell({ rule, end: window.end, complete }, columns, frame)
+    for (const [rule, columns] of fold.columns)
+      if (!lane.isOfOthers(window.end, rule)) yield* this.#tell({ rule, end: window.end, complete }, columns, frame)
     window.emittedAt = this.#now
     const { intervalMs, graceMs } = lane.shape
     this.#windows.push({ intervalMs, graceMs, end: window.end, dropped })

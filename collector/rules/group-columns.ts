@@ -2,6 +2,8 @@
  * States of a rule's groups in one window, in columns: a row a group, in the order in which they were met. What a state is, and that
  * it depends on the samples alone, see group-state.ts; this is where many are folded at once, without an object each.
  */
+
+import { grown } from '../../proto/wire/grown.ts'
 import { ExactSum } from './exact-sum.ts'
 import type { Needs } from './group-state.ts'
 import { above, GroupState } from './group-state.ts'
@@ -113,9 +115,4 @@ export class GroupColumns {
     this.last = grown(this.last, new Float64Array(capacity))
     this.sum = grown(this.sum, new Float64Array(capacity))
   }
-}
-
-function grown<T extends { set(from: T): void }>(from: T, into: T): T {
-  into.set(from)
-  return into
 }

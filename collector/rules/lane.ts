@@ -27,6 +27,10 @@ export class Lane {
   #before: number = Number.NEGATIVE_INFINITY
   /** Of the others, those that end here or before are not given out any more: some shard no longer has them. */
   #void: number = Number.NEGATIVE_INFINITY
+  /** By rule: windows that end here or before were given out by others, under names of its own. */
+  readonly #begins = new Map<number, number>()
+  /** The latest of these. */
+  #others: number = Number.NEGATIVE_INFINITY
 
   /** @param keepMs late points are taken for this long after a window was due */
   constructor(shape: LaneShape, keepMs: number, budget: Budget) {
@@ -48,7 +52,7 @@ export class Lane {
     if (at > this.#closes(window.end) * MICROS) return false
     window.push(ref, membership, window.end - time, low, high, at)
     this.#budget.points++
-    return !this.isBelowFloor(window.end)
+    return this.isSufficient(window.end)
   }
 
   /** What was closed at a time, and is not what counters of another window go on from, was given out by an earlier process. @param time ms */
@@ -66,6 +70,17 @@ export class Lane {
       this.#windows.delete(end)
     }
     this.#current = undefined
+  }
+
+  /** What was due at a time was given out by other rules than those that write it now. @param times by rule, ms */
+  begin(times: readonly number[]): void {
+    const { intervalMs, graceMs, rules } = this.shape
+    for (const rule of rules) {
+      const last = Math.floor(((times[rule] ?? Number.NEGATIVE_INFINITY) - graceMs) / intervalMs) * intervalMs
+      this.#begins.set(rule, Math.max(last, this.#begins.get(rule) ?? last))
+    }
+    this.#others = Math.max(...this.#begins.values())
+    for (const [end, window] of this.#windows) if (end <= this.#others) window.dropped = undefined
   }
 
   /** Whether the window of a time was given out before this process. */
@@ -86,12 +101,22 @@ export class Lane {
   /** What {@link put} would answer. */
   takes(time: number, at: number): boolean {
     const end = this.#endOf(time)
-    return at <= this.#closes(end) * MICROS && !this.isBelowFloor(end) && !this.#isVoid(end)
+    return at <= this.#closes(end) * MICROS && this.isSufficient(end) && !this.#isVoid(end)
   }
 
   /** Its points, or those of the window before, may not all be there. */
   isBelowFloor(end: number): boolean {
     return end - 2 * this.shape.intervalMs < this.floor
+  }
+
+  /** Whether other rules gave a window out, under names that a rule has too: they may tell of more. */
+  isOfOthers(end: number, rule: number): boolean {
+    return end <= (this.#begins.get(rule) ?? Number.NEGATIVE_INFINITY)
+  }
+
+  /** Whether what a window takes needs no other place. */
+  isSufficient(end: number): boolean {
+    return !this.isBelowFloor(end) && end > this.#others
   }
 
   /** Whether a window that may not be complete still takes points at a time, ms. */

@@ -4,6 +4,8 @@
  *
  * Groups are numbered by the merger; a number that this window was not told of has no part here and nothing given.
  */
+
+import { grown } from '../../proto/wire/grown.ts'
 import type { Part } from './part.ts'
 import type { SampleHistogram } from './sample-histogram.ts'
 import { sameHistogram } from './sample-histogram.ts'
@@ -140,9 +142,4 @@ export class MergedWindow {
     this.#values = grown(this.#values, new Float64Array(capacity * this.#width))
     this.#isChanged = grown(this.#isChanged, new Uint8Array(capacity))
   }
-}
-
-function grown<T extends { set(from: T): void }>(from: T, into: T): T {
-  into.set(from)
-  return into
 }

@@ -20,11 +20,17 @@ export function clashes(rules: readonly Rule[]): Clash[] {
   const found: Clash[] = []
   for (let second = 1; second < rules.length; second++) {
     for (let first = 0; first < second; first++) {
-      const output = sharedOutput(rules[first]!, rules[second]!)
-      if (output !== undefined && meet(rules[first]!, rules[second]!)) found.push({ first, second, output })
+      const output = clash(rules[first]!, rules[second]!)
+      if (output !== undefined) found.push({ first, second, output })
     }
   }
   return found
+}
+
+/** What two rules may both write, without the metric's name; undefined: they write other series each. */
+export function clash(a: Rule, b: Rule): string | undefined {
+  const output = sharedOutput(a, b)
+  return output !== undefined && meet(a, b) ? output : undefined
 }
 
 /** The end of a name that both would write. */

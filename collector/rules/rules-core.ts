@@ -44,6 +44,11 @@ export class RulesCore {
     this.#kept = options.shards.map(() => 0)
   }
 
+  /** By shard: the latest emission whose outputs are all appended, by its time, ms; 0: none. */
+  get kept(): readonly number[] {
+    return this.#kept
+  }
+
   /** Groups of parts that came when their window was forgotten. */
   get late(): number {
     return this.#merger.late

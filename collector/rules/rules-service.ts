@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
+import { commonBounds } from '../shard/rule-windows.ts'
 import type { ShardSetup, ShardThread } from '../shard/shard-thread.ts'
 import type { TimedEmission } from './shard-rules.ts'
 
@@ -42,9 +43,7 @@ export class RulesService implements Service {
   /** A window is given out only where the journals of all shards have all of it, and none has given it out for good. */
   async start(): Promise<void> {
     this.#generation = this.#thread.generation
-    const floors = this.#shards.map((shard) => shard.snapshot?.windows.floor ?? Number.NEGATIVE_INFINITY)
-    const closed = this.#shards.map((shard) => shard.snapshot?.windows.closed ?? Number.NEGATIVE_INFINITY)
-    const bounds = { floor: Math.max(...floors), closed: Math.max(...closed) }
+    const bounds = commonBounds(this.#shards.map((shard) => shard.snapshot?.windows))
     await Promise.all(this.#shards.map((shard) => shard.boundWindows(bounds)))
   }
 
@@ -68,8 +67,15 @@ export class RulesService implements Service {
   async change(setup: ShardSetup, shards: readonly ShardSetup[]): Promise<void> {
     this.#changing = true
     this.#kept = 0
-    let open = (): Promise<unknown> =>
-      Promise.all([this.#thread.reopen(setup), ...this.#shards.map((shard, i) => shard.reopen(shards[i]!))])
+    let open = async (): Promise<unknown> => {
+      // First the merger: what it has journalled by then is told of, and what comes after it is not taken any more.
+      const merger = this.#thread.reopen(setup)
+      const kept = await merger.then(
+        () => this.#thread.snapshot?.merged?.keptBefore,
+        () => undefined, // of no shard; that it failed is said below
+      )
+      return Promise.all([merger, ...this.#shards.map((shard, i) => shard.reopen(shards[i]!, kept?.[i]))])
+    }
     for (let attempt = 1; !this.#stopping; attempt++) {
       try {
         await open()

@@ -172,6 +172,17 @@ export class ShardRules {
   }
 
   /**
+   * Windows that were due at a time were given out by other rules, under names that a rule of now has too: it leaves them alone.
+   * Points of its lane's windows up to there are answered LATE, and what of them was TAKEN before is not reported as dropped, as
+   * below the floor.
+   * @param times by rule, ms; -∞ or none: there were none such
+   */
+  begin(times: readonly number[]): void {
+    this.#abandon()
+    for (const lane of this.#lanes) lane.begin(times)
+  }
+
+  /**
    * Takes a point. The answer is that of the rules that drop their input, where one does: with TAKEN the point need not be
    * stored. LATE and FULL depend on the point alone, or on what is kept.
    * @param ref the series: one number for it as long as its points are kept

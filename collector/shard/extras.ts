@@ -1,6 +1,7 @@
 /** The items of the bodies of one write that are no samples, in columns; the memory is used again for the next write. */
 import type { ExtraKind } from '../../proto/wire/batch-extras.ts'
 import { EXTRA_KINDS } from '../../proto/wire/batch-extras.ts'
+import { grown } from '../../proto/wire/grown.ts'
 
 const BYTES_KEPT = 1 << 20
 const ITEMS_KEPT = 1 << 14
@@ -97,9 +98,4 @@ export class Extras {
   #growBytes(needed: number): void {
     this.#bytes = grown(this.#bytes, new Uint8Array(Math.max(needed, this.#bytes.length * 2)))
   }
-}
-
-function grown<T extends { set(from: T): void }>(from: T, into: T): T {
-  into.set(from)
-  return into
 }

@@ -1,9 +1,11 @@
 /**
- * Bodies on their way to a shard's thread, and what became of them on the way back: of many heartbeats as few things to copy and
- * to transfer as of one.
+ * Bodies on their way to a shard's thread, and what became of them on the way back: of many heartbeats as few things to copy as of
+ * one, and nothing to give away and back. A buffer that changes its thread costs more than copying what is in it.
  *
- *     bodies ──pack──▶ small ones side by side in one buffer, large ones as they are ──unpack──▶ bodies
+ *     bodies ──pack──▶ one behind the other in memory that both threads see ──unpack──▶ copies of them
  *     outcomes ──pack──▶ counts where nothing is to be told, others as they are ──unpack──▶ outcomes
+ *
+ * The memory is written again once the thread has answered.
  */
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import { ok } from '../../proto/runtime/outcome.ts'
@@ -17,10 +19,8 @@ export interface PackedBodies {
   readonly heads: Uint32Array
   readonly tenants: readonly string[]
   readonly senders: readonly string[]
-  /** The small ones, one behind the other. */
-  readonly small: Uint8Array<ArrayBuffer>
-  /** The others, in order. */
-  readonly large: readonly Uint8Array[]
+  /** Where the bodies lie from now on; undefined: where those before them lay. */
+  readonly memory: SharedArrayBuffer | undefined
 }
 
 export interface PackedOutcomes {
@@ -29,49 +29,67 @@ export interface PackedOutcomes {
   readonly others: readonly (readonly [index: number, outcome: Outcome<Taken>])[]
 }
 
-/** Bodies up to this are copied: to transfer one costs more. */
-export const SMALL_BYTES_MAX: number = 16 * 1024
+const MEMORY_BYTES_MIN = 256 * 1024
+/** What only an unusually large body needed is not kept. */
+const MEMORY_BYTES_KEPT = 4 * 1024 * 1024
 /** Of a body's counts: items by kind, then accepted, duplicate and replaced ones. */
 const COUNTS = ITEM_KINDS.length + 3
 
-/** @param allocate memory of any content. @returns what to send, and the buffers to give away with it: those of large bodies too */
-export function packBodies(
-  bodies: readonly IncomingBody[],
-  allocate: (bytes: number) => Uint8Array<ArrayBuffer>,
-): { readonly packed: PackedBodies; readonly buffers: ArrayBuffer[] } {
-  let bytes = 0
-  for (const { body } of bodies) if (body.length <= SMALL_BYTES_MAX) bytes += body.length
-  const small = allocate(bytes)
-  const heads = new Uint32Array(2 * bodies.length)
-  const tenants: string[] = []
-  const senders: string[] = []
-  const large: Uint8Array[] = []
-  let at = 0
-  for (const [i, { door, tenant, sender, body }] of bodies.entries()) {
-    heads[2 * i] = DOORS.indexOf(door)
-    heads[2 * i + 1] = body.length
-    tenants.push(tenant)
-    senders.push(sender)
-    if (body.length > SMALL_BYTES_MAX) large.push(body)
-    else {
-      small.set(body, at)
+/** At the sender's end: for one thread, which is to answer before the next bodies are packed. */
+export class BodyPacker {
+  #memory = new Uint8Array(new SharedArrayBuffer(0))
+
+  pack(bodies: readonly IncomingBody[]): PackedBodies {
+    const bytes = bodies.reduce((sum, { body }) => sum + body.length, 0)
+    const memory = this.#reserve(bytes)
+    const heads = new Uint32Array(2 * bodies.length)
+    let at = 0
+    for (const [i, { door, body }] of bodies.entries()) {
+      heads[2 * i] = DOORS.indexOf(door)
+      heads[2 * i + 1] = body.length
+      this.#memory.set(body, at)
       at += body.length
     }
+    const [tenants, senders] = [bodies.map(({ tenant }) => tenant), bodies.map(({ sender }) => sender)]
+    return { heads, tenants, senders, memory }
   }
-  const buffers = [small.buffer, ...large.map((body) => body.buffer as ArrayBuffer)]
-  return { packed: { heads, tenants, senders, small, large }, buffers }
+
+  /** @returns what the other end has not seen yet */
+  #reserve(bytes: number): SharedArrayBuffer | undefined {
+    const { length } = this.#memory
+    if (bytes <= length && length <= Math.max(bytes, MEMORY_BYTES_KEPT)) return undefined
+    const memory = new SharedArrayBuffer(2 ** Math.ceil(Math.log2(Math.max(bytes, MEMORY_BYTES_MIN))))
+    this.#memory = new Uint8Array(memory)
+    return memory
+  }
 }
 
-/** The bodies again, in their order. */
-export function unpackBodies({ heads, tenants, senders, small, large }: PackedBodies): IncomingBody[] {
-  let at = 0
-  let nextLarge = 0
-  return tenants.map((tenant, i) => {
-    const length = heads[2 * i + 1]!
-    const body = length > SMALL_BYTES_MAX ? large[nextLarge++]! : small.subarray(at, at + length)
-    if (length <= SMALL_BYTES_MAX) at += length
-    return { door: DOORS[heads[2 * i]!] as Door, tenant, sender: senders[i]!, body }
-  })
+/** At the thread's end. */
+export class BodyUnpacker {
+  #memory = new Uint8Array(new SharedArrayBuffer(0))
+  #copies = new Uint8Array(0)
+
+  /** The bodies in their order; valid until the next call. Not all that reads bytes takes them from shared memory: these are copies. */
+  unpack({ heads, tenants, senders, memory }: PackedBodies): IncomingBody[] {
+    if (memory !== undefined) {
+      this.#memory = new Uint8Array(memory)
+      this.#copies = new Uint8Array(memory.byteLength)
+    }
+    let at = 0
+    for (let i = 1; i < heads.length; i += 2) at += heads[i]!
+    if (at > this.#memory.length)
+      throw new Error(
+        `Bodies of ${at} bytes lie in memory of ${this.#memory.length} bytes: they were packed for another thread`,
+      )
+    this.#copies.set(this.#memory.subarray(0, at))
+    at = 0
+    return tenants.map((tenant, i) => {
+      const length = heads[2 * i + 1]!
+      const body = this.#copies.subarray(at, at + length)
+      at += length
+      return { door: DOORS[heads[2 * i]!] as Door, tenant, sender: senders[i]!, body }
+    })
+  }
 }
 
 export function packOutcomes(outcomes: readonly Outcome<Taken>[]): PackedOutcomes {

@@ -183,6 +183,11 @@ export class RuleFeed {
     this.#rules.raiseFloor(time)
   }
 
+  /** See {@link ShardRules.begin}. @param times by rule of the configuration, ms */
+  begin(times: readonly number[]): void {
+    this.#rules.begin(times) // the overflow rule, which comes last, never changes
+  }
+
   /** Whether points that come at a time, ms, may belong into windows that are not complete. */
   isBelowFloor(now: number): boolean {
     return this.#rules.isBelowFloor(now)

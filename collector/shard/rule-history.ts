@@ -16,6 +16,7 @@ import type { Files } from '../journal/files.ts'
 import { AMEND_EVERY_MS } from '../rules/lane.ts'
 import { readRules } from '../rules/read-rules.ts'
 import type { Rule } from '../rules/rule.ts'
+import { clash } from '../rules/rule-clash.ts'
 
 interface Epoch {
   /** Later arrivals are under these rules, µs. */
@@ -39,7 +40,7 @@ const MICROS = 1000
 const CRC_DIGITS = 8
 /** Changes that are remembered. What was dropped before them, and is still not told of, is stored. */
 const EPOCHS_MAX = 50
-/** A longer file is written anew as soon as the journal has nothing from before the last change. */
+/** A longer file is written anew, beside it and then in its place, as soon as the journal has nothing from before the last change. */
 const FILE_BYTES_USUAL = 256 * 1024
 
 export class RuleHistory {
@@ -79,7 +80,8 @@ export class RuleHistory {
         : { since: moment.lastAt * MICROS + MICROS - 1, kept: moment.kept, rules }
     const whole = content.length > FILE_BYTES_USUAL && moment.first * MICROS > (last?.since ?? 0)
     try {
-      write(files, path, whole ? [...(last === undefined ? [] : [last]), epoch] : [epoch], whole)
+      if (whole) files.replace(path, linesOf([...known.slice(-1), epoch]))
+      else append(files, path, linesOf([epoch]))
     } catch (error) {
       failed(error)
     }
@@ -94,6 +96,34 @@ export class RuleHistory {
   /** What was given out up to then was so by other rules, ms; -1: there were none. */
   get keptBefore(): number {
     return this.#epochs.at(-1)!.kept
+  }
+
+  /**
+   * By rule in force, in the order of the configuration: what was given out up to then, ms, has series that it may write too, from
+   * another rule. -∞: nothing that still matters has.
+   * @param from what was given out up to then is not written again by anybody, ms
+   */
+  begins(from: number): number[] {
+    const others = this.#rulesBefore(from)
+    const { rules } = this.#epochs.at(-1)!
+    const texts = rules.map((rule) => JSON.stringify(rule))
+    return readRules(rules).rules.map((rule, i) => {
+      let begin = Number.NEGATIVE_INFINITY
+      for (const [text, other] of others)
+        if (other.until > begin && text !== texts[i] && clash(other.rule, rule) !== undefined) begin = other.until
+      return begin
+    })
+  }
+
+  /** Rules of before, each with what it gave out at most up to, ms; by how they stand in the configuration. */
+  #rulesBefore(from: number): Map<string, { readonly rule: Rule; readonly until: number }> {
+    const found = new Map<string, { rule: Rule; until: number }>()
+    for (const [i, { rules }] of this.#epochs.slice(0, -1).entries()) {
+      const until = this.#epochs[i + 1]!.kept
+      if (until <= from) continue
+      for (const [r, rule] of readRules(rules).rules.entries()) found.set(JSON.stringify(rules[r]), { rule, until })
+    }
+    return found
   }
 
   /**
@@ -143,18 +173,20 @@ export class RuleHistory {
 }
 
 /** Begins with a line feed: what an earlier write that was cut short left has a line of its own, and is passed over. */
-function write(files: Files, path: string, epochs: readonly Epoch[], anew: boolean): void {
+function linesOf(epochs: readonly Epoch[]): Uint8Array {
   const lines = epochs.map((epoch) => {
     const text = JSON.stringify(epoch)
     return `\n${text} ${checksum(text)}\n`
   })
+  return Buffer.from(lines.join(''))
+}
+
+function append(files: Files, path: string, bytes: Uint8Array): void {
   const fd = files.open(path)
   try {
     const size = files.size(path)
-    if (anew) files.truncate(fd, 0)
-    const bytes = Buffer.from(lines.join(''))
     if (files.append(fd, [bytes]) !== bytes.length) {
-      files.truncate(fd, anew ? 0 : size)
+      files.truncate(fd, size)
       throw new Error('The disk took only a part of it')
     }
     files.sync(fd)

@@ -17,12 +17,14 @@ import { RuleFeed, UNCOUNTED } from './rule-feed.ts'
 import type { RuleHistory } from './rule-history.ts'
 import type { ShardCounts } from './shard-counts.ts'
 
-/** Which windows of rules can be given out, after a restart: see RulesService. Both ms; -∞: no bound. */
+/** Which windows of rules can be given out, after a restart: see RulesService. All ms; -∞: no bound. */
 export interface WindowBounds {
   /** What is older is not complete. */
   readonly floor: number
   /** What was closed then is given out for good. */
   readonly closed: number
+  /** By rule of the configuration: what was due then was given out by others, under names of its own. */
+  readonly begins: readonly number[]
 }
 
 /** What the next process has to know of windows. */
@@ -40,6 +42,17 @@ interface Source {
   read(from: number, maxBytes: number): readonly JournalRecord[]
 }
 
+/** What all shards can give out. @param bounds of each, undefined: it has none */
+export function commonBounds(bounds: readonly (WindowBounds | undefined)[]): WindowBounds {
+  const known = bounds.filter((one) => one !== undefined)
+  const rules = Math.max(0, ...known.map(({ begins }) => begins.length))
+  return {
+    floor: Math.max(...known.map(({ floor }) => floor)),
+    closed: Math.max(...known.map(({ closed }) => closed)),
+    begins: Array.from({ length: rules }, (_, rule) => Math.max(...known.map(({ begins }) => begins[rule]!))),
+  }
+}
+
 /** Visits a record's items; `dropped` then says how many of its samples are not to be stored. */
 export interface DroppingVisitor extends RecordVisitor {
   readonly dropped: number
@@ -48,7 +61,7 @@ export interface DroppingVisitor extends RecordVisitor {
 const MICROS = 1000
 /** Windows that took points are given out as often as they can be due at all. */
 const EMIT_EVERY_MS = 1000
-const NO_BOUNDS: WindowBounds = { floor: Number.NEGATIVE_INFINITY, closed: Number.NEGATIVE_INFINITY }
+const NO_BOUNDS: WindowBounds = { floor: Number.NEGATIVE_INFINITY, closed: Number.NEGATIVE_INFINITY, begins: [] }
 
 export class RuleWindows {
   readonly #feed: RuleFeed
@@ -101,8 +114,9 @@ export class RuleWindows {
   }
 
   /** Windows outside of these bounds are not given out: some shard does not have all of them. */
-  bound({ floor, closed }: WindowBounds): void {
+  bound({ floor, closed, begins }: WindowBounds): void {
     this.#feed.raiseFloor(floor)
+    this.#feed.begin(begins)
     if (closed > Number.NEGATIVE_INFINITY) this.#feed.close(closed)
   }
 
@@ -235,11 +249,13 @@ export class RuleWindows {
     this.#windowsFrom = hint.windowsFrom > this.#history.since ? hint.windowsFrom : 0
     this.#kept = hint.kept
     const closed = Math.min(state.lastAt, hint.kept)
+    const begins = this.#history.begins(closed - this.#feed.reachMs)
     const from = Math.max(closed - this.#feed.reachMs - this.#futureMaxMs, this.#windowsFrom / MICROS)
     const complete = Math.max(journal.horizon, from * MICROS)
     const cut = complete > this.#windowsFrom && (journal.horizon > 0 || places.first < from)
-    this.#bounds = { floor: cut ? complete / MICROS + this.#futureMaxMs : Number.NEGATIVE_INFINITY, closed }
+    this.#bounds = { floor: cut ? complete / MICROS + this.#futureMaxMs : Number.NEGATIVE_INFINITY, closed, begins }
     this.#feed.raiseFloor(this.#bounds.floor)
+    this.#feed.begin(begins)
     const start = places.firstAfter(from)
     if (start === undefined) return
     this.#feed.refold(closed, () => {

@@ -12,19 +12,16 @@ import { remedyOf } from '../../proto/runtime/disk-remedy.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Faults } from '../../proto/runtime/fault.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
-import { ok, retry } from '../../proto/runtime/outcome.ts'
+import { ok } from '../../proto/runtime/outcome.ts'
 import type { SeriesDefinition } from '../../proto/wire/batch.ts'
 import { encodeDefinitions } from '../../proto/wire/batch.ts'
 import type { Files } from '../journal/files.ts'
-import { Journal } from '../journal/journal.ts'
+import type { Journal } from '../journal/journal.ts'
 import type { JournalRecord } from '../journal/record.ts'
-import type { RecoveryWatcher } from '../journal/recovery.ts'
-import { journalBytes } from '../journal/recovery.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { SeriesLimits } from './body-decoder.ts'
-import { CursorFile } from './cursor-file.ts'
-import { DiskTroubles } from './disk-troubles.ts'
 import { JournalPlaces, RecentRecords } from './journal-places.ts'
+import { KeptJournal } from './kept-journal.ts'
 import type { BatchOrigin, OutgoingBatch } from './outbox.ts'
 import { Outbox } from './outbox.ts'
 import type { OverflowingMetric } from './overflow.ts'
@@ -35,6 +32,7 @@ import type { RuleOptions } from './rule-feed.ts'
 import { RuleHistory } from './rule-history.ts'
 import type { WindowsHint } from './rule-windows.ts'
 import { RuleWindows } from './rule-windows.ts'
+import { ReplayFailure, SetAside } from './set-aside.ts'
 import { ShardCounts } from './shard-counts.ts'
 
 export interface ShardOptions {
@@ -84,37 +82,53 @@ export interface Tick {
 const MICROS = 1000
 const DAY_MS = 86_400_000
 const NOBODY: RecordVisitor = { sample() {}, extra() {} }
-const SYNC_EVERY_MS = 1000
 /** An idle shard says how far it is this often. */
 const SIGN_OF_LIFE_MS = 5000
 /** Last values are restored from this much of the journal's end: they only save sending repeats. */
 const REPLAY_BYTES = 16 * 1024 * 1024
+
 export class ShardCore {
   readonly counts: ShardCounts
   readonly #options: ShardOptions
   readonly #files: Files
-  readonly #faults: Faults
-  readonly #journal: Journal
+  readonly #kept: KeptJournal
   readonly #outbox: Outbox
   readonly #reception: Reception
   readonly #windows: RuleWindows
-  readonly #cursorFile: CursorFile
+  readonly #aside: SetAside
+  /** What was set aside is counted up to here. */
+  #unreadableTo = 0
   #lastAtMs: number
-  #lastSync = Number.NEGATIVE_INFINITY
   #lastBatch = Number.NEGATIVE_INFINITY
-  #cursorWritten: number
-  #cursorWrittenAt = Number.NEGATIVE_INFINITY
   #startsDay = 0
-  #keptWritten = 0
-  readonly #troubles = new DiskTroubles()
-  #probedAt = Number.NEGATIVE_INFINITY
 
   /**
-   * Opens the shard's directory and replays its journal.
+   * Opens the shard's directory and replays its journal, as often as there are records in it that cannot be replayed: see SetAside.
    * @param counts those of a shard that was closed just now in this process go on
    * @param replayed told how many bytes have been read, of how many
-   * @throws FleetmeterError when the directory cannot be used
+   * @param failed told of each record that was set aside for a defect
+   * @throws FleetmeterError when the directory cannot be used. @throws ReplayFailure when a record cannot be set aside
    */
+  static open(
+    files: Files,
+    options: ShardOptions,
+    faults: Faults,
+    counts: ShardCounts,
+    replayed: (done: number, of: number) => void,
+    failed: (why: string) => void,
+  ): ShardCore {
+    for (;;) {
+      try {
+        return new ShardCore(files, options, faults, counts, replayed)
+      } catch (error) {
+        if (!(error instanceof ReplayFailure && error.isSetAside)) throw error
+        failed(error.message)
+        counts.readAgain()
+      }
+    }
+  }
+
+  /** As {@link open}, but that a record that cannot be replayed is thrown as a ReplayFailure. */
   constructor(
     files: Files,
     options: ShardOptions,
@@ -125,37 +139,40 @@ export class ShardCore {
     this.counts = counts
     this.#files = files
     this.#options = options
-    this.#faults = faults
-    this.#cursorFile = new CursorFile(files, join(options.directory, 'cursor'))
     this.#reception = new Reception(options.limits, options.seed)
-    const hint = this.#cursorFile.read()
     const recent = new RecentRecords(REPLAY_BYTES)
     const places = new JournalPlaces()
-    let firstKept: number | undefined
-    const visit = (record: JournalRecord): void => {
-      firstKept ??= record.position
+    const visit = (record: JournalRecord, stored: boolean): void => {
       recent.push(record)
       places.note(record)
-      if (record.position >= (hint?.position ?? 0)) this.counts.recovered(record.door, record.kinds)
+      if (!stored) this.counts.recovered(record.door, record.kinds)
     }
-    files.makeDirectory(options.directory)
-    const watcher = replayWatcher(journalBytes(files, options.directory), replayed)
-    this.#journal = Journal.open(files, journalOptions(options), hint, visit, watcher)
-    this.#cursorWritten = Math.min(hint?.position ?? firstKept ?? this.#journal.end, this.#journal.end)
-    this.#outbox = new Outbox(batchOrigin(options), this.#cursorWritten, options)
+    const writer = `${options.origin.collector}/${options.origin.shard}`
+    this.#kept = new KeptJournal(files, { ...options, writer }, faults, this.counts, visit, replayed)
+    const { hint } = this.#kept
+    this.#outbox = new Outbox(batchOrigin(options), this.#kept.cursorWritten, options)
     this.#lastAtMs = Math.floor(Math.max(this.#journal.lastAt, hint?.at ?? 0) / MICROS)
-    this.#reserveCursor()
     this.#windows = new RuleWindows(options, this.#reception, this.counts, this.#openHistory(places, hint?.kept ?? 0))
-    for (const record of recent.records) this.#restoreLastValues(record)
-    const state = { lastAt: this.#lastAtMs, cursor: this.#cursorWritten }
-    this.#windows.restore(this.#journal, places, hint ?? NO_HINT, state, (record, visitor) =>
-      this.#replay(record, visitor),
-    )
+    this.#aside = new SetAside(files, join(options.directory, 'quarantine'))
+    try {
+      for (const record of recent.records) this.#restoreLastValues(record)
+      const state = { lastAt: this.#lastAtMs, cursor: this.#kept.cursorWritten }
+      this.#windows.restore(this.#journal, places, hint ?? NO_HINT, state, (record, visitor) =>
+        this.#replay(record, visitor),
+      )
+    } catch (error) {
+      this.#journal.close()
+      throw error
+    }
     replayed(1, 1)
   }
 
   get journal(): Pick<Journal, 'bytes' | 'segments' | 'end' | 'recovery'> {
     return this.#journal
+  }
+
+  get #journal(): Journal {
+    return this.#kept.journal
   }
 
   get cursor(): number {
@@ -173,7 +190,7 @@ export class ShardCore {
 
   /** Why the shard cannot keep anything at the moment; undefined when it can. */
   get state(): string | undefined {
-    return this.#troubles.worst
+    return this.#kept.state
   }
 
   /** There is enough for a batch: a tick is due. */
@@ -218,9 +235,9 @@ export class ShardCore {
       this.#outbox.stored(from, to, (door, kinds) => this.counts.stored(door, kinds))
     this.#windows.settle(tick.emissionsKept ?? 0)
     const at = tick.monotonic ?? tick.now
-    this.#sync(at)
+    this.#kept.sync(at)
     this.#moveCursor(at, tick.now)
-    this.#probe(at)
+    this.#kept.probe(at)
     const batches: OutgoingBatch[] = []
     let bytes = 0
     while (batches.length < tick.roomBatches && bytes < tick.roomBytes) {
@@ -247,7 +264,7 @@ export class ShardCore {
   }
 
   /** See {@link RuleWindows}: what rules make of the samples, apart from the windows' way through a tick. */
-  get windows(): Pick<RuleWindows, 'bounds' | 'bound' | 'emitAgain' | 'figures'> {
+  get windows(): Pick<RuleWindows, 'bounds' | 'bound' | 'emitAgain' | 'settle' | 'figures'> {
     return this.#windows
   }
 
@@ -274,9 +291,8 @@ export class ShardCore {
 
   /** Syncs, writes the cursor and closes the files. What is not stored stays in the journal. */
   close(now: number): void {
-    this.#lastSync = Number.NEGATIVE_INFINITY
-    this.#cursorWrittenAt = Number.NEGATIVE_INFINITY
-    this.#sync(now)
+    this.#kept.hurry()
+    this.#kept.sync(now)
     this.#moveCursor(now, now)
     this.#journal.close()
   }
@@ -286,52 +302,17 @@ export class ShardCore {
     const moment = { lastAt: this.#lastAtMs, kept, first }
     return RuleHistory.open(this.#files, path, this.#options.rules.rules, moment, (error) => {
       const reason = `Cannot write down that rules have changed, in "${path}": ${messageOf(error)}${remedyOf(error)}`
-      this.#troubles.begin('append', reason)
+      this.#kept.begin('append', reason)
       this.counts.cursorFailures++
     })
   }
 
-  /** While there is room: the cursor must be writable when the journal has filled the disk. */
-  #reserveCursor(): void {
-    try {
-      this.#cursorFile.reserve()
-    } catch (error) {
-      this.#cursorFailed(error)
-    }
-  }
-
-  #cursorFailed(error: unknown): void {
-    const reason = `Cannot write the cursor "${this.#cursorFile.path}": ${messageOf(error)}${remedyOf(error)}`
-    this.#troubles.begin('cursor', reason)
-    this.counts.cursorFailures++
-  }
-
   #append(records: readonly JournalRecord[]): Outcome<never> | undefined {
-    try {
-      this.#faults('journal.append.before')
-      this.#appendOrMakeRoom(records)
-      if (this.#options.syncEveryWrite) this.#journal.sync()
-      this.#faults('journal.append.after')
-      this.#troubles.over('append')
-      return undefined
-    } catch (error) {
-      if (!(error instanceof FleetmeterError)) throw error
-      this.#troubles.begin('append', error.message)
-      this.counts.appendFailures++
-      return retry(error.code === 'FM_JOURNAL_FULL' ? 'disk_full' : 'disk_error', error.message)
-    }
-  }
-
-  /** At the bound, what is only kept for windows of rules goes first: a restart may then not be able to give them out again. */
-  #appendOrMakeRoom(records: readonly JournalRecord[]): void {
-    try {
-      this.#journal.append(records)
-    } catch (error) {
-      if (!(error instanceof FleetmeterError) || error.code !== 'FM_JOURNAL_FULL') throw error
-      if (!this.#journal.release(this.#cursorWritten)) throw error
-      this.counts.windowsUnkept++
-      this.#journal.append(records)
-    }
+    const failure = this.#kept.append(records, () => this.counts.windowsUnkept++)
+    if (failure !== undefined) return failure
+    const unsynced = this.#options.syncEveryWrite ? this.#kept.force() : undefined
+    if (unsynced === undefined) this.#kept.appended()
+    return unsynced
   }
 
   /** What follows from the append; the last values were set by the judge. */
@@ -379,11 +360,11 @@ export class ShardCore {
   #refill(): boolean {
     try {
       this.#readIntoOutbox()
-      this.#troubles.over('read')
+      this.#kept.over('read')
       return true
     } catch (error) {
       if (!(error instanceof FleetmeterError)) throw error
-      this.#troubles.begin('read', error.message)
+      this.#kept.begin('read', error.message)
       return false
     }
   }
@@ -399,7 +380,7 @@ export class ShardCore {
       if (this.#outbox.passes(record.position, end)) continue
       this.#reception.forgetIdleSeries(this.#lastAtMs) // what is read again has no bounds of its own
       const visitor = this.#windows.again(record, this.#intoOutbox(record.at))
-      this.#replay(record, visitor)
+      if (!this.#replay(record, visitor)) this.#countUnreadable(record)
       visitor.done()
       this.#reach(record, visitor.dropped)
     }
@@ -419,20 +400,24 @@ export class ShardCore {
     this.#replay(record, { ...NOBODY, sample })
   }
 
-  #replay(record: JournalRecord, visitor: RecordVisitor): void {
-    if (this.#reception.replay(record, visitor)) return
-    // Sound by its checksum, and yet not readable by this version: kept for a person, counted, passed over. Whatever is
-    // wrong with it, the records behind it must not wait for ever.
-    const path = join(this.#options.directory, 'quarantine', `record-${record.position}.bin`)
+  /** @returns false for a record that is sound by its checksum, and yet passed over: it is kept for a person */
+  #replay(record: JournalRecord, visitor: RecordVisitor): boolean {
+    if (this.#aside.has(record)) return false
+    let readable: boolean
     try {
-      this.#files.write(path, record.body)
-    } catch (error) {
-      throw new FleetmeterError(
-        'FM_JOURNAL_IO',
-        `Cannot keep an unreadable record aside as "${path}": ${messageOf(error)}${remedyOf(error)}`,
-      )
+      readable = this.#reception.replay(record, visitor)
+    } catch (defect) {
+      throw this.#aside.failed(record, defect)
     }
-    this.counts.unreadable += record.count
+    if (!readable) this.#aside.unreadable(record)
+    return readable
+  }
+
+  /** As the outbox passes it, once. */
+  #countUnreadable({ position, count }: JournalRecord): void {
+    if (position < this.#unreadableTo) return
+    this.#unreadableTo = position + count
+    this.counts.unreadable += count
   }
 
   /** Since when counters count is said again each day: what is said in the store expires like the samples. */
@@ -443,65 +428,13 @@ export class ShardCore {
   }
 
   /** @param at of the clock that goes on, ms */
-  #sync(at: number): void {
-    if (Math.abs(at - this.#lastSync) < SYNC_EVERY_MS) return
-    this.#lastSync = at
-    try {
-      this.#journal.sync()
-    } catch (error) {
-      if (!(error instanceof FleetmeterError)) throw error
-      this.#troubles.begin('sync', error.message)
-      this.counts.syncFailures++
-    }
-  }
-
-  /** Writes the cursor, then removes what lies before it: in this order, so that it never points before what is kept. */
   #moveCursor(at: number, now: number): void {
-    if (Math.abs(at - this.#cursorWrittenAt) < SYNC_EVERY_MS) return
-    const position = Math.max(this.#cursorWritten, Math.min(this.#outbox.cursor, this.#windows.position))
-    const keepFrom = this.#windows.keepFrom(now, this.#lastAtMs)
-    this.#cursorWrittenAt = at
-    const { hint } = this.#windows
-    const due = position !== this.#cursorWritten || hint.kept !== this.#keptWritten || this.#troubles.has('cursor')
-    try {
-      if (due) this.#writeCursor(position)
-    } catch (error) {
-      this.#cursorFailed(error)
-      return
-    }
-    try {
-      // What is gone must not be looked for after a restart: windows that it was in would count as incomplete.
-      if (this.#journal.release(position, keepFrom) && !due) this.#writeCursor(position)
-      this.#troubles.over('remove')
-    } catch (error) {
-      if (!(error instanceof FleetmeterError)) throw error
-      this.#troubles.begin('remove', error.message)
-    }
-  }
-
-  /** While nothing can be appended or synced: whether it can be again. @param at of the clock that goes on, ms */
-  #probe(at: number): void {
-    if (!this.#troubles.has('append') && !this.#troubles.has('sync')) return
-    if (Math.abs(at - this.#probedAt) < SYNC_EVERY_MS) return
-    this.#probedAt = at
-    try {
-      this.#journal.probe()
-      this.#troubles.over('append')
-      this.#troubles.over('sync')
-    } catch (error) {
-      if (!(error instanceof FleetmeterError)) throw error
-      this.#troubles.begin('append', error.message)
-    }
-  }
-
-  #writeCursor(position: number): void {
-    this.#faults('cursor.before')
-    const at = this.#lastAtMs * MICROS + MICROS - 1
-    const { hint } = this.#windows
-    this.#cursorFile.write({ position, at, lastAt: this.#journal.lastAt, ...hint })
-    this.#cursorWritten = position
-    this.#keptWritten = hint.kept
-    this.#troubles.over('cursor')
+    this.#kept.moveCursor(at, () => ({
+      position: Math.min(this.#outbox.cursor, this.#windows.position),
+      at: this.#lastAtMs * MICROS + MICROS - 1,
+      ...this.#windows.hint,
+      keepFrom: this.#windows.keepFrom(now, this.#lastAtMs),
+    }))
   }
 }
 
@@ -509,26 +442,4 @@ function batchOrigin({ origin, opening }: ShardOptions): BatchOrigin {
   return opening === undefined ? origin : { ...origin, session: `${origin.session}-${opening}` }
 }
 
-function replayWatcher(of: number, replayed: (done: number, of: number) => void): RecoveryWatcher {
-  let before = 0
-  let bytes = 0
-  return {
-    segment: (segment) => {
-      before += bytes
-      bytes = segment.bytes
-    },
-    record: (_segment, _record, place) => replayed(before + place.end, of),
-  }
-}
-
 const NO_HINT: WindowsHint = { windowsFrom: 0, kept: 0 }
-
-function journalOptions(options: ShardOptions): Parameters<typeof Journal.open>[1] {
-  return {
-    directory: options.directory,
-    quarantine: join(options.directory, 'quarantine'),
-    writer: `${options.origin.collector}/${options.origin.shard}`,
-    segmentBytes: options.segmentBytes,
-    bytesMax: options.journalBytesMax,
-  }
-}

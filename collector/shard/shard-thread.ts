@@ -1,14 +1,10 @@
 /**
- * A shard seen from the main thread: messages to its thread and their replies; the only file that imports `piscina`.
- *
- * The thread is a pool of one. When it fails (a bug, out of memory) the call that saw it rejects, the next one starts a new
- * thread, and that replays the journal: what was acknowledged is on disk. `generation` tells the two apart, since answers
- * to batches of the old thread mean nothing to the new one.
+ * A shard seen from the main thread: messages to its thread and their replies. A new thread replays the journal; see
+ * actor-thread.ts for when there is one.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Piscina } from 'piscina'
 import type { BufferPool } from '../../proto/runtime/buffer-pool.ts'
-import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import { FleetmeterError } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Outcome } from '../../proto/runtime/outcome.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
@@ -16,9 +12,10 @@ import { workerPath } from '../../proto/runtime/worker-url.ts'
 import type { Recovery } from '../journal/recovery.ts'
 import type { RulesCoreOptions } from '../rules/rules-core.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
+import { ActorThread } from './actor-thread.ts'
 import type { ArrivalClock } from './arrival-clock.ts'
 import type { PackedBodies, PackedOutcomes } from './hand-over.ts'
-import { packBodies, unpackOutcomes } from './hand-over.ts'
+import { BodyPacker, unpackOutcomes } from './hand-over.ts'
 import type { OutgoingBatch } from './outbox.ts'
 import type { OverflowingMetric } from './overflow.ts'
 import type { IncomingBody, Taken } from './reception.ts'
@@ -32,6 +29,8 @@ export type ShardTask =
       readonly options: ShardOptions
       readonly fault: string
       readonly merge: RulesCoreOptions | undefined
+      /** Of the one that is open: what it gave out up to then is journalled, ms. */
+      readonly kept: number
       /** Of the shard that was open before, when there was one: its end, ms. */
       readonly now: number
       /** Bytes of the journal that have been read, and how many there are; in memory that both threads see. */
@@ -68,19 +67,25 @@ export interface ShardSnapshot {
   readonly rules: RuleWindows['figures']
   readonly overflowing: readonly OverflowingMetric[]
   /** In the rules' own thread: outputs appended, and groups that came too late. */
-  readonly merged: { readonly outputs: number; readonly late: number } | undefined
+  readonly merged:
+    | {
+        readonly outputs: number
+        readonly late: number
+        /** By shard: what the last configuration gave out, and has journalled, up to which time, ms. */
+        readonly keptBefore: readonly number[]
+      }
+    | undefined
 }
 
 interface Replies {
-  open: ShardSnapshot
+  /** `setAside`: what is to be said of each record that could not be replayed. */
+  open: ShardSnapshot & { readonly setAside: readonly string[] }
   take: {
     readonly outcomes: PackedOutcomes
     readonly due: boolean
     readonly state: string | undefined
     /** How long the thread worked on them. */
     readonly ms: number
-    /** Of the bodies, for the next ones. */
-    readonly buffers: readonly ArrayBuffer[]
   }
   tick: {
     readonly batches: OutgoingBatch[]
@@ -98,8 +103,6 @@ interface Replies {
 }
 export type ShardReply<K extends ShardTask['kind']> = Replies[K]
 
-/** Tasks that may wait inside the thread: several let it go on without being woken for each. */
-const TASKS_IN_THREAD = 8
 const FIGURES_MS = 1000
 
 /** What a shard is opened with, and may be opened anew with. */
@@ -119,25 +122,38 @@ export interface ShardThreadOptions extends ShardSetup {
 
 export class ShardThread implements Service {
   readonly name: string
+  readonly #actor: ActorThread<ShardTask>
   #options: ShardThreadOptions
-  #pool: Piscina | undefined
-  #generation = 0
-  #failure: string | undefined
   #snapshot: ShardSnapshot | undefined
   #state: string | undefined
-  #opening: Promise<Piscina> | undefined
   #bounds: WindowBounds | undefined
   #closing = false
+  /** A thread has its own. */
+  #packer = new BodyPacker()
+  #taking = false
   readonly #replayed = new Float64Array(new SharedArrayBuffer(16))
 
   constructor(options: ShardThreadOptions) {
     this.#options = options
     this.name = options.name
+    this.#actor = new ActorThread({
+      name: options.name,
+      worker: workerPath('./shard.worker', import.meta.url),
+      open: (generation) => {
+        this.#packer = new BodyPacker()
+        return this.#openTask(generation, 0)
+      },
+      opened: async (reply, ask) => {
+        this.#opened(reply as ShardReply<'open'>)
+        if (this.#bounds !== undefined) await ask({ kind: 'bound windows', bounds: this.#bounds })
+      },
+      log: options.log,
+    })
   }
 
   /** Grows whenever the thread is a new one, or its shard was opened anew. */
   get generation(): number {
-    return this.#generation
+    return this.#actor.generation
   }
 
   /** How much of the journal has been read at the start, of how much; both 0 before. */
@@ -151,7 +167,7 @@ export class ShardThread implements Service {
   }
 
   async start(): Promise<void> {
-    await this.#opened()
+    await this.#actor.ready()
     const recovery = this.#snapshot?.recovery
     if (recovery !== undefined && (recovery.lost > 0 || recovery.quarantined > 0)) {
       this.#options.log.error({ shard: this.name, ...recovery }, 'journal was damaged')
@@ -159,33 +175,34 @@ export class ShardThread implements Service {
   }
 
   async stop(): Promise<void> {
-    const pool = this.#pool
-    if (pool === undefined) return
+    if (!this.#actor.running) return
     this.#closing = true
-    try {
-      this.#snapshot = await this.#run(pool, { kind: 'close', now: this.#options.clock.now() })
-    } finally {
-      this.#pool = undefined
-      await pool.destroy()
-    }
+    this.#snapshot = (await this.#actor.close({
+      kind: 'close',
+      now: this.#options.clock.now(),
+    })) as ShardReply<'close'>
   }
 
   health(): Health {
-    const problem = this.#failure ?? this.#state
+    const problem = this.#actor.failure ?? this.#state
     if (problem !== undefined) return { ready: false, detail: problem }
     return this.#snapshot === undefined ? { ready: false, detail: 'replaying the journal' } : { ready: true }
   }
 
-  /** Takes bodies; the memory of large ones is given away. @throws FleetmeterError `FM_SHARD` when the thread fails */
+  /** Takes bodies, of one call at a time; their memory goes to the pool. @throws FleetmeterError `FM_SHARD` when the thread fails */
   async take(
     bodies: readonly IncomingBody[],
   ): Promise<{ readonly outcomes: readonly Outcome<Taken>[]; readonly due: boolean; readonly ms: number }> {
-    const pool = await this.#opened()
-    const { clock, buffers: kept } = this.#options
-    const { packed, buffers } = packBodies(bodies, (length) => kept.take(length))
-    const reply = await this.#run(pool, { kind: 'take', now: clock.now(), bodies: packed }, buffers)
+    await this.#actor.ready()
+    const { clock, buffers } = this.#options
+    if (this.#taking) throw new FleetmeterError('FM_SHARD', 'Bodies are being taken, and others would take their place')
+    const packed = this.#packer.pack(bodies)
+    for (const { body } of bodies) buffers.give(body)
+    this.#taking = true
+    const reply = await this.#ask({ kind: 'take', now: clock.now(), bodies: packed }).finally(() => {
+      this.#taking = false
+    })
     this.#state = reply.state
-    for (const buffer of reply.buffers) kept.give(buffer)
     return { outcomes: unpackOutcomes(reply.outcomes), due: reply.due, ms: reply.ms }
   }
 
@@ -198,10 +215,10 @@ export class ShardThread implements Service {
     since: number,
   ): Promise<ShardReply<'tick'> & { readonly generation: number }> {
     const { clock } = this.#options
-    const pool = await this.#opened()
-    const generation = this.#generation
+    await this.#actor.ready()
+    const { generation } = this
     const told = since === generation ? tick : { ...tick, stored: [], emissionsKept: 0 }
-    const reply = await this.#run(pool, {
+    const reply = await this.#ask({
       kind: 'tick',
       tick: { ...told, now: clock.now(), monotonic: clock.monotonic() },
     })
@@ -213,48 +230,38 @@ export class ShardThread implements Service {
   /**
    * Opens the shard anew with other options, as after a restart. What was asked before is answered by the one of before, what is
    * asked from now on by the new one: nobody is refused meanwhile. Windows are not bound any more.
+   * @param kept what was given out up to then is journalled, ms: the shard itself hears of it a tick later
    * @throws FleetmeterError `FM_SHARD`; whoever asks next opens it, with the new options
    */
-  async reopen(setup: ShardSetup): Promise<void> {
-    while (this.#opening !== undefined) await this.#opening.catch(() => {}) // with the options of before; whoever asked is told
+  async reopen(setup: ShardSetup, kept = 0): Promise<void> {
+    await this.#actor.settled() // with the options of before
     this.#options = { ...this.#options, ...setup }
     this.#bounds = undefined
-    const pool = this.#pool
-    if (pool === undefined) {
-      await this.#opened()
+    if (!this.#actor.running) {
+      await this.#actor.ready()
       return
     }
-    this.#generation++ // from here on: the thread works in order
-    const { shard, merge, fault, clock } = this.#options
-    this.#snapshot = await this.#run(pool, {
-      kind: 'open',
-      options: { ...shard, opening: this.#generation },
-      fault,
-      merge,
-      now: clock.now(),
-      replayed: this.#replayed,
-    })
-    this.#state = this.#snapshot.state
-    clock.reached(this.#snapshot.lastAt)
+    const generation = this.#actor.renew() // from here on: the thread works in order
+    this.#opened((await this.#actor.ask(this.#openTask(generation, kept))) as ShardReply<'open'>)
   }
 
   /** To the rules' own thread: windows that a shard has given out. @returns which emission's outputs are journalled, by its time, ms */
   async emission(shard: number, emission: TimedEmission): Promise<number> {
     const now = this.#options.clock.now()
-    const { kept, state } = await this.#run(await this.#opened(), { kind: 'emission', now, shard, emission })
+    const { kept, state } = await this.#ask({ kind: 'emission', now, shard, emission })
     this.#state = state
     return kept
   }
 
   /** Windows of rules are given out once more, but those that were closed at a time, ms. */
   async emitAgain(closed: number): Promise<void> {
-    await this.#run(await this.#opened(), { kind: 'emit again', closed })
+    await this.#ask({ kind: 'emit again', closed })
   }
 
   /** For this thread and those that come after it. */
   async boundWindows(bounds: WindowBounds): Promise<void> {
     this.#bounds = bounds
-    await this.#run(await this.#opened(), { kind: 'bound windows', bounds })
+    await this.#ask({ kind: 'bound windows', bounds })
   }
 
   /**
@@ -262,11 +269,11 @@ export class ShardThread implements Service {
    * keeps those it gave last.
    */
   async refresh(): Promise<void> {
-    const pool = this.#pool
-    if (pool === undefined || this.#closing) return
-    const figures = this.#run(pool, { kind: 'figures' }).then(
+    if (!this.#actor.running || this.#closing) return
+    const { generation } = this
+    const figures = this.#ask({ kind: 'figures' }).then(
       (snapshot) => {
-        if (pool === this.#pool) this.#snapshot = snapshot
+        if (generation === this.generation) this.#snapshot = snapshot
       },
       // The failure is on record: it was logged, and the thread is replaced.
       () => {},
@@ -275,82 +282,34 @@ export class ShardThread implements Service {
   }
 
   async rewind(from: number): Promise<void> {
-    await this.#run(await this.#opened(), { kind: 'rewind', from })
+    await this.#ask({ kind: 'rewind', from })
   }
 
   async describe(refs: readonly number[]): Promise<ShardReply<'describe'>> {
-    return this.#run(await this.#opened(), { kind: 'describe', refs })
+    return this.#ask({ kind: 'describe', refs })
   }
 
-  /** The running pool, or a new one; concurrent callers share the start. */
-  #opened(): Promise<Piscina> {
-    if (this.#pool !== undefined) return Promise.resolve(this.#pool)
-    this.#opening ??= this.#open().finally(() => {
-      this.#opening = undefined
-    })
-    return this.#opening
-  }
-
-  async #open(): Promise<Piscina> {
-    const pool = new Piscina({
-      filename: workerPath('./shard.worker', import.meta.url),
-      minThreads: 1,
-      maxThreads: 1,
-      concurrentTasksPerWorker: TASKS_IN_THREAD,
-      atomics: 'sync',
-      recordTiming: false,
-    })
-    pool.on('error', (error: unknown) => this.#failed(pool, error))
-    try {
-      this.#snapshot = await (pool.run({
-        kind: 'open',
-        options: { ...this.#options.shard, opening: this.#generation + 1 },
-        fault: this.#options.fault,
-        merge: this.#options.merge,
-        now: this.#options.clock.now(),
-        replayed: this.#replayed,
-      }) as Promise<ShardSnapshot>)
-    } catch (error) {
-      await pool.destroy()
-      this.#failure = messageOf(error)
-      throw asShardError(error)
-    }
-    if (this.#bounds !== undefined) await pool.run({ kind: 'bound windows', bounds: this.#bounds })
-    this.#pool = pool
-    this.#generation++
-    this.#failure = undefined
-    this.#state = this.#snapshot.state
-    this.#options.clock.reached(this.#snapshot.lastAt)
-    return pool
-  }
-
-  async #run<T extends ShardTask>(
-    pool: Piscina,
-    task: T,
-    transferList: ArrayBuffer[] = [],
-  ): Promise<ShardReply<T['kind']>> {
-    try {
-      return (await pool.run(task, { transferList })) as ShardReply<T['kind']>
-    } catch (error) {
-      this.#failed(pool, error)
-      throw asShardError(error)
+  #openTask(generation: number, kept: number): ShardTask {
+    const { shard, merge, fault, clock } = this.#options
+    return {
+      kind: 'open',
+      options: { ...shard, opening: generation },
+      fault,
+      merge,
+      kept,
+      now: clock.now(),
+      replayed: this.#replayed,
     }
   }
 
-  /** The thread cannot be trusted any more: the next call gets a new one. */
-  #failed(pool: Piscina, error: unknown): void {
-    if (pool !== this.#pool) return
-    this.#pool = undefined
-    this.#failure = messageOf(error)
-    this.#options.log.error(
-      { shard: this.name, error: messageOf(error), stack: (error as Error).stack },
-      'shard thread failed',
-    )
-    void pool.destroy()
+  #opened({ setAside, ...snapshot }: ShardReply<'open'>): void {
+    for (const reason of setAside) this.#options.log.error({ shard: this.name, reason }, 'a record was set aside')
+    this.#snapshot = snapshot
+    this.#state = snapshot.state
+    this.#options.clock.reached(snapshot.lastAt)
   }
-}
 
-/** Errors lose their class and code on the way between threads; the message arrives. */
-function asShardError(error: unknown): FleetmeterError {
-  return new FleetmeterError('FM_SHARD', `The shard's thread failed: ${messageOf(error)}`, { cause: error })
+  #ask<K extends ShardTask['kind']>(task: ShardTask & { readonly kind: K }): Promise<ShardReply<K>> {
+    return this.#actor.ask(task) as Promise<ShardReply<K>> // each message has its own reply
+  }
 }

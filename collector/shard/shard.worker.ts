@@ -10,17 +10,19 @@ import type { OutputBody } from '../rules/output-bodies.ts'
 import { RulesCore } from '../rules/rules-core.ts'
 import type { TimedEmission } from '../rules/shard-rules.ts'
 import type { PackedBodies } from './hand-over.ts'
-import { packOutcomes, unpackBodies } from './hand-over.ts'
+import { BodyUnpacker, packOutcomes } from './hand-over.ts'
 import type { IncomingBody } from './reception.ts'
 import type { Tick } from './shard-core.ts'
 import { ShardCore } from './shard-core.ts'
+import { ShardCounts } from './shard-counts.ts'
 import type { ShardReply, ShardSnapshot, ShardTask } from './shard-thread.ts'
 
 let core: ShardCore | undefined
+const unpacker = new BodyUnpacker()
 /** In the rules' own thread. */
 let rules: RulesCore | undefined
 /** What it had done when it was opened anew. */
-let before = { outputs: 0, late: 0 }
+let before: { outputs: number; late: number; kept: readonly number[] } = { outputs: 0, late: 0, kept: [] }
 /** Wall clock of the message in hand, ms. */
 let clock = 0
 
@@ -52,22 +54,25 @@ export default function handle(task: ShardTask): unknown {
 }
 
 /** Or opens it anew, with other options: as after a restart, but that counters go on. */
-function open({ options, fault, merge, now, replayed }: ShardTask & { kind: 'open' }): ShardReply<'open'> {
+function open({ options, fault, merge, kept, now, replayed }: ShardTask & { kind: 'open' }): ShardReply<'open'> {
+  core?.windows.settle(kept)
   core?.close(now)
   core?.counts.readAgain()
-  const counts = core?.counts
+  const counts = core?.counts ?? new ShardCounts()
   core = undefined
-  const shard = new ShardCore(nodeFiles, options, faultsFrom(fault), counts, (done, of) => {
+  const progress = (done: number, of: number): void => {
     replayed[0] = done
     replayed[1] = of
-  })
+  }
+  const setAside: string[] = []
+  const shard = ShardCore.open(nodeFiles, options, faultsFrom(fault), counts, progress, (why) => setAside.push(why))
   core = shard
-  if (rules !== undefined) before = mergedFigures(rules)
+  if (rules !== undefined) before = { ...mergedFigures(rules), kept: rules.kept }
   rules = merge === undefined ? undefined : new RulesCore(merge, (bodies) => append(shard, bodies))
-  return snapshot(shard)
+  return { ...snapshot(shard), setAside }
 }
 
-function mergedFigures({ outputs, late }: RulesCore): typeof before {
+function mergedFigures({ outputs, late }: RulesCore): Pick<typeof before, 'outputs' | 'late'> {
   return { outputs: before.outputs + outputs, late: before.late + late }
 }
 
@@ -83,16 +88,14 @@ function merge(now: number, shard: number, emission: TimedEmission): ShardReply<
   return { kept, state: opened().state }
 }
 
-/** Nothing of a body is kept here: its memory goes back. */
-function take(now: number, packed: PackedBodies): unknown {
+/** Nothing of a body is kept here: the next ones take its place. */
+function take(now: number, packed: PackedBodies): ShardReply<'take'> {
   const shard = opened()
-  const bodies = unpackBodies(packed)
+  const bodies = unpacker.unpack(packed)
   const since = performance.now()
   const outcomes = packOutcomes(shard.take(now, bodies))
   const ms = performance.now() - since
-  const buffers = [packed.small.buffer, ...packed.large.map((body) => body.buffer as ArrayBuffer)]
-  const reply: ShardReply<'take'> = { outcomes, due: shard.due, state: shard.state, ms, buffers }
-  return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
+  return { outcomes, due: shard.due, state: shard.state, ms }
 }
 
 function tick(input: Tick): unknown {
@@ -133,6 +136,6 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     windows: shard.windows.bounds,
     rules: shard.windows.figures,
     overflowing: shard.overflowing,
-    merged: rules === undefined ? undefined : mergedFigures(rules),
+    merged: rules === undefined ? undefined : { ...mergedFigures(rules), keptBefore: before.kept },
   }
 }

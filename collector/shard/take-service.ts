@@ -16,14 +16,28 @@ import { retry } from '../../proto/runtime/outcome.ts'
 import type { Health, MailboxService } from '../../proto/runtime/service.ts'
 import { Pace } from './pace.ts'
 import type { IncomingBody, Taken } from './reception.ts'
-import type { ShardThread } from './shard-thread.ts'
 
-interface Waiting {
-  readonly incoming: IncomingBody
+interface Waiting<B, T> {
+  readonly incoming: B
   readonly bytes: number
   /** When it came, ms of the monotonic clock. */
   readonly since: number
-  readonly answer: (outcome: Outcome<Taken>) => void
+  readonly answer: (outcome: Outcome<T>) => void
+}
+
+/** A body as far as it matters to whoever waits. */
+interface Sent {
+  readonly sender: string
+  readonly body: Uint8Array
+}
+
+/** Whoever takes bodies: the thread of a lane, seen from the main one. */
+interface Taker<B, T> {
+  readonly name: string
+  /** `ms`: how long the thread worked on them. */
+  take(
+    bodies: readonly B[],
+  ): Promise<{ readonly outcomes: readonly Outcome<T>[]; readonly due: boolean; readonly ms: number }>
 }
 
 /**
@@ -43,11 +57,11 @@ export interface WaitingBounds {
   readonly ms: number
 }
 
-export class TakeService implements MailboxService<Waiting> {
+export class TakeService<B extends Sent = IncomingBody, T = Taken> implements MailboxService<Waiting<B, T>> {
   readonly name: string
-  readonly mailbox: Mailbox<Waiting>
-  readonly batch: MailboxService<Waiting>['batch'] = { messages: BODIES_AT_ONCE, weight: BYTES_AT_ONCE }
-  readonly #thread: Pick<ShardThread, 'name' | 'take'>
+  readonly mailbox: Mailbox<Waiting<B, T>>
+  readonly batch: MailboxService<Waiting<B, T>>['batch'] = { messages: BODIES_AT_ONCE, weight: BYTES_AT_ONCE }
+  readonly #thread: Taker<B, T>
   readonly #clock: Clock
   readonly #due: () => void
   readonly #bodies: FairShare
@@ -59,7 +73,7 @@ export class TakeService implements MailboxService<Waiting> {
   #lastWrite = 0
 
   /** @param due called when the shard has enough for a batch */
-  constructor(thread: Pick<ShardThread, 'name' | 'take'>, bounds: WaitingBounds, clock: Clock, due: () => void) {
+  constructor(thread: Taker<B, T>, bounds: WaitingBounds, clock: Clock, due: () => void) {
     this.name = `take-${thread.name}`
     this.#thread = thread
     this.#clock = clock
@@ -111,8 +125,8 @@ export class TakeService implements MailboxService<Waiting> {
     return undefined
   }
 
-  /** What became of a body. The memory of a large one is given away. Never rejects. */
-  take(incoming: IncomingBody): Promise<Outcome<Taken>> {
+  /** What became of a body. Its memory is used again. Never rejects. */
+  take(incoming: B): Promise<Outcome<T>> {
     const bytes = incoming.body.length
     const { sender } = incoming
     const refused = this.refuses(sender, bytes)
@@ -125,7 +139,7 @@ export class TakeService implements MailboxService<Waiting> {
     })
   }
 
-  async handle(waiting: readonly Waiting[]): Promise<void> {
+  async handle(waiting: readonly Waiting<B, T>[]): Promise<void> {
     for (const { incoming, bytes } of waiting) {
       this.#bodies.give(incoming.sender, 1)
       this.#bytes.give(incoming.sender, bytes)
@@ -144,6 +158,6 @@ export class TakeService implements MailboxService<Waiting> {
   }
 }
 
-function bytesOf(waiting: readonly Waiting[]): number {
+function bytesOf(waiting: readonly { readonly bytes: number }[]): number {
   return waiting.reduce((sum, { bytes }) => sum + bytes, 0)
 }

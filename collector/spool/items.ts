@@ -10,6 +10,7 @@ import { readMetadata } from '../../proto/wire/metadata.ts'
 import { readHistogram } from '../../proto/wire/native-histogram.ts'
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
 import type { JournalRecord } from '../journal/record.ts'
+import { isEventDoor } from '../journal/record.ts'
 import { decodeVerdict } from '../journal/verdict.ts'
 import { NO_LIMITS } from '../shard/body-decoder.ts'
 import { Reception } from '../shard/reception.ts'
@@ -31,6 +32,7 @@ export class ItemReader {
    * @returns false when this version cannot read the record; nothing was emitted then
    */
   read(record: JournalRecord, from: number, to: number, emit: (position: number, fields: string) => void): boolean {
+    if (isEventDoor(record.door)) return readEvents(record, from, to, emit)
     this.#makeRoom(record.tenant)
     const { scratch, extras } = this.#reception
     let overflow: Uint8Array | undefined
@@ -102,6 +104,23 @@ export class ItemReader {
     this.#tenants.clear()
     this.#tenants.add(tenant)
   }
+}
+
+/** Items of the events lane are lines of JSON already. */
+function readEvents(
+  { position, count, at, door, body }: JournalRecord,
+  from: number,
+  to: number,
+  emit: (position: number, fields: string) => void,
+): boolean {
+  const lines = new TextDecoder().decode(body).split('\n').slice(0, -1)
+  if (lines.length !== count) return false
+  const common = `"arrival":"${arrivalTime(at)}","door":"${door}"`
+  for (const [i, line] of lines.entries()) {
+    const at = position + i + 1
+    if (at >= from && at <= to) emit(at, `${common},"kind":"event","item":${line}`)
+  }
+  return true
 }
 
 function newReception(): Reception {

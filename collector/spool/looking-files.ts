@@ -13,7 +13,7 @@ import { SpoolError } from './spool-error.ts'
 import { named } from './wording.ts'
 
 /** What else a collector keeps in a journal's directory. */
-const OWN_NAMES: ReadonlySet<string> = new Set(['cursor', 'rules', 'probe', 'quarantine', 'lock'])
+const OWN_NAMES: ReadonlySet<string> = new Set(['cursor', 'rules', 'rules.new', 'probe', 'quarantine', 'lock'])
 
 interface Handle {
   readonly fd: number
@@ -123,6 +123,10 @@ export class LookingFiles implements Files {
   syncDirectory(): void {}
 
   append(): number {
+    throw new Error('nothing is written while looking')
+  }
+
+  replace(): void {
     throw new Error('nothing is written while looking')
   }
 

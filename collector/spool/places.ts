@@ -1,7 +1,7 @@
 /**
  * Where journals lie:
  *
- *     data directory / collector / journal / samples-0, samples-1, …, rules
+ *     data directory / collector / journal / samples-0, samples-1, …, rules, events
  *                                            └─ 00000001.seg …, cursor, quarantine/
  *
  * Any of these directories can be given; the collector's lock is in `collector`.
@@ -14,7 +14,7 @@ import { isSegmentName } from '../journal/recovery.ts'
 import { SpoolError } from './spool-error.ts'
 import { named } from './wording.ts'
 
-/** The journal of one shard, or that of the outputs of rules. */
+/** The journal of one shard, that of the outputs of rules, or that of events. */
 export interface JournalPlace {
   readonly name: string
   readonly directory: string
@@ -30,7 +30,7 @@ export interface Places {
   readonly ignored: readonly string[]
 }
 
-const JOURNAL_NAME = /^(samples-\d+|rules)$/
+const JOURNAL_NAME = /^(samples-\d+|rules|events)$/
 const WHAT = 'Give the data directory (FLEETMETER_DATA_DIR, ./data by default) or the directory of one journal in it.'
 
 /** @throws SpoolError when there is no journal at or below the directory */
@@ -73,7 +73,7 @@ function place(directory: string): JournalPlace {
   return { name: basename(directory), directory, quarantine: join(directory, 'quarantine') }
 }
 
-/** samples-2 before samples-10, rules last. */
+/** samples-2 before samples-10, the others last. */
 function byNumber(a: string, b: string): number {
   const number = (name: string): number => Number(/\d+$/.exec(name)?.[0] ?? Number.POSITIVE_INFINITY)
   return number(a) === number(b) ? a.localeCompare(b) : number(a) - number(b)

@@ -1,8 +1,7 @@
 /** What a look through a journal has found, in words and as JSON. */
-import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import type { DamagedRange, Gap } from './findings.ts'
 import type { Kinds, Survey, Unreadable } from './survey.ts'
-import { isUnreadable } from './survey.ts'
+import { isUnreadable, SPOOL_KINDS } from './survey.ts'
 import { arrivalTime, counted, lines, named, positions, size, whole } from './wording.ts'
 
 type Row = readonly [name: string, text: string]
@@ -11,7 +10,7 @@ type Row = readonly [name: string, text: string]
 const NAMES_MAX = 5
 
 export function kindsText(kinds: Kinds): string {
-  const parts = ITEM_KINDS.flatMap((kind, i) => {
+  const parts = SPOOL_KINDS.flatMap((kind, i) => {
     const n = kinds[i]!
     if (n === 0) return []
     return [kind === 'metadata' ? `${whole(n)} metadata` : counted(n, kind)]
@@ -20,7 +19,7 @@ export function kindsText(kinds: Kinds): string {
 }
 
 export function kindsJson(kinds: Kinds): Record<string, number> {
-  return Object.fromEntries(ITEM_KINDS.map((kind, i) => [kind, kinds[i]!]))
+  return Object.fromEntries(SPOOL_KINDS.map((kind, i) => [kind, kinds[i]!]))
 }
 
 /** `verify` of one journal. */

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import type { Door, JournalRecord } from '../journal/record.ts'
-import { decodeRecord } from '../journal/record.ts'
+import { decodeRecord, isEventDoor } from '../journal/record.ts'
 import { recoverJournal } from '../journal/recovery.ts'
 import type { Cursor } from '../shard/cursor-file.ts'
 import { CursorFile } from '../shard/cursor-file.ts'
@@ -14,7 +14,10 @@ import { LookingFiles } from './looking-files.ts'
 import type { JournalPlace } from './places.ts'
 import type { LookingProgress } from './progress.ts'
 
-/** Items by kind, in the order of `ITEM_KINDS`. */
+/** What journals hold: an item of the events lane is one event, or one letter. */
+export const SPOOL_KINDS: readonly [...typeof ITEM_KINDS, 'event'] = [...ITEM_KINDS, 'event']
+
+/** Items by kind, in the order of `SPOOL_KINDS`. */
 export type Kinds = number[]
 
 export interface Survey {
@@ -131,8 +134,8 @@ function leaveOutWhatGrows(findings: Findings, files: LookingFiles, path: string
 
 class Sums {
   records = 0
-  readonly kinds: Kinds = ITEM_KINDS.map(() => 0)
-  readonly waiting: Kinds = ITEM_KINDS.map(() => 0)
+  readonly kinds: Kinds = SPOOL_KINDS.map(() => 0)
+  readonly waiting: Kinds = SPOOL_KINDS.map(() => 0)
   readonly doors: Map<Door, Kinds> = new Map()
   first: number | undefined
   last: number | undefined
@@ -150,10 +153,11 @@ class Sums {
     this.last = position + count
     this.oldest = Math.min(this.oldest ?? at, at)
     this.newest = Math.max(this.newest ?? at, at)
-    const ofDoor = this.doors.get(door) ?? ITEM_KINDS.map(() => 0)
+    const ofDoor = this.doors.get(door) ?? SPOOL_KINDS.map(() => 0)
     this.doors.set(door, ofDoor)
     const waits = position >= (this.#cursor ?? 0)
-    for (const [i, n] of kinds.entries()) {
+    const ofRecord = isEventDoor(door) ? [...ITEM_KINDS.map(() => 0), count] : kinds
+    for (const [i, n] of ofRecord.entries()) {
       this.kinds[i]! += n
       ofDoor[i]! += n
       if (waits) this.waiting[i]! += n

@@ -28,6 +28,8 @@ async function serve(t: TestContext, answer: Answer, port = 0): Promise<{ url: s
 function linkTo(t: TestContext, urls: readonly string[], timeoutMs = 500): Link {
   const link = new Link({
     urls,
+    path: '/intake/v1/batches',
+    contentType: 'application/octet-stream',
     token: () => 'secret',
     timeoutMs,
     backoffMaxMs: 50,

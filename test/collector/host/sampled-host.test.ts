@@ -4,11 +4,14 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { hasPeer } from '../../support/peers.ts'
 import type { Running } from '../../support/programs.ts'
 import {
   authorized,
+  childrenOf,
   eventually,
   freePort,
+  isAlive,
   kill,
   ready,
   scrape,
@@ -138,6 +141,32 @@ test('fast rounds can be asked for, with a token, and end by themselves', { time
   await eventually('the lease has ended', async () => (await state(url)).interval_ms === 10_000)
 })
 
+test('who asked for fast rounds ends its own request, and not that of another; the admin ends all', {
+  timeout: 60_000,
+}, async (t) => {
+  const keyOf = (name: string) => ({ name, token: `token-of-${name}`, tenant: name, may: ['write'] })
+  const collector = await collectorOn(nvidiaSmiStandIn({ row: 2 }), {
+    FLEETMETER_KEYS: JSON.stringify([keyOf('a'), keyOf('b')]),
+  })
+  t.after(() => kill(collector))
+  const { url } = collector
+  const ask = async (name: string, seconds: number): Promise<number> => {
+    const answer = await post(url, JSON.stringify({ seconds }), { Authorization: `Bearer token-of-${name}` })
+    assert.equal(answer.status, 200)
+    const { leases } = (await answer.json()) as State
+    assert.ok(
+      leases.every(({ reason }) => reason === 'asked for'),
+      'who asked is not told',
+    )
+    return leases.length
+  }
+  assert.deepEqual([await ask('a', 600), await ask('a', 60), await ask('b', 600)], [1, 1, 2])
+  assert.deepEqual([await ask('b', 0), await ask('b', 0)], [1, 1], 'that of a goes on')
+  await ask('b', 600)
+  await post(url, '{"seconds":0}')
+  assert.deepEqual((await state(url)).leases, [])
+})
+
 test('a process that computes on a GPU is a reason for fast rounds', { timeout: 60_000 }, async (t) => {
   const collector = await collectorOn(nvidiaSmiStandIn({ row: 60 }), {
     FLEETMETER_COLLECTOR_HOST_INTERVAL_MS: '6000',
@@ -171,6 +200,18 @@ test('a tool that hangs is said on /readyz and /metrics, and holds up neither th
   await eventually('samples go on', async () => (await received())! > before)
   collector.process.kill('SIGTERM')
   assert.equal(await collector.exited, 0)
+})
+
+test('killed with -9, the collector takes a tool along that hangs', { timeout: 60_000 }, async (t) => {
+  if (!hasPeer(t, 'setpriv', '--version', 'util-linux')) return
+  const smi = nvidiaSmiStandIn({ mode: 'hang' })
+  const collector = await collectorOn(smi, { FLEETMETER_COLLECTOR_HOST_INTERVAL_MS: '200' })
+  t.after(() => kill(collector))
+  await eventually('the tool hangs', async () => smi.calls().length > 0)
+  const tools = childrenOf(collector.process.pid!)
+  assert.equal(tools.length, 1)
+  await kill(collector)
+  await eventually('it is gone', () => !tools.some(isAlive))
 })
 
 test('a collector that does not sample its host says so', async (t) => {

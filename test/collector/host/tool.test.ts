@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Tool } from '../../../collector/host/tool.ts'
 import { silentLogger } from '../../../proto/runtime/log.ts'
-import { eventually, temporaryDirectory } from '../../support/programs.ts'
+import { eventually, isAlive, temporaryDirectory } from '../../support/programs.ts'
 
 /** A tool that is this shell script, and a clock that only the test moves. */
 function toolOf(script: string, silentMs = 10_000) {
@@ -25,15 +25,6 @@ function toolOf(script: string, silentMs = 10_000) {
     log: silentLogger,
   })
   return { tool, folder, write, later: (ms: number) => (now += ms) }
-}
-
-const alive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }
 
 test('Tool.ask() gives the lines as they come, and all of it at the end', async () => {
@@ -79,7 +70,7 @@ test('a tool that hangs is killed with what it started, and rests for a minute',
   assert.equal(answer.kind, 'failed')
   assert.deepEqual([tool.state, tool.detail], ['silent', 'it gave no answer for 300 ms and is being ended'])
   const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'))
-  await eventually('what it started is gone', async () => !alive(pid))
+  await eventually('what it started is gone', async () => !isAlive(pid))
   later(59_999)
   assert.equal(tool.due, false)
   later(1)

@@ -5,7 +5,11 @@ import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import type { EventDoorContext } from '../../../collector/receive/event-doors.ts'
+import type { HostSampling } from '../../../collector/receive/host-sampling.ts'
 import { PassThrough } from '../../../collector/receive/pass-through.ts'
+import { collectorRoutes } from '../../../collector/receive/routes.ts'
+import type { OwnState } from '../../../proto/runtime/own-state.ts'
 import { freePort } from '../../support/programs.ts'
 
 async function passing(t: TestContext, urls: readonly string[]): Promise<string> {
@@ -133,4 +137,17 @@ test('what a request carries is never taken for the next request, whatever its m
     ['GET /victim'],
   )
   assert.equal(seen.length, 2 * 7 * 4)
+})
+
+test('to ask for events is passed on, though the collector takes them at the same path', async (t) => {
+  const pass = new PassThrough([await echo(t)])
+  t.after(() => pass.close())
+  const own: Pick<OwnState, 'serves'> = { serves: () => false }
+  const routes = collectorRoutes({ basePath: '' } as EventDoorContext, own as OwnState, {} as HostSampling, pass)
+  const server = createServer((request, response) => void routes(request, response))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const response = await fetch(`http://127.0.0.1:${port}/v1/events?task_id=a`, { headers: { Connection: 'close' } })
+  assert.equal(((await response.json()) as { url: string }).url, '/v1/events?task_id=a')
 })

@@ -234,13 +234,14 @@ test('stat: sizes, doors, arrivals, and what waits behind the cursor', async () 
   assert.equal(code, 0)
   const [journal] = (JSON.parse(out) as { journals: Record<string, unknown>[] }).journals
   assert.equal(journal!['cursor'], 2)
-  assert.deepEqual(journal!['waiting'], { sample: 1, histogram: 1, exemplar: 0, metadata: 0 })
-  assert.deepEqual(journal!['items'], { sample: 3, histogram: 1, exemplar: 0, metadata: 0 })
+  assert.deepEqual(journal!['waiting'], { sample: 1, histogram: 1, exemplar: 0, metadata: 0, event: 0 })
+  assert.deepEqual(journal!['items'], { sample: 3, histogram: 1, exemplar: 0, metadata: 0, event: 0 })
   assert.deepEqual((journal!['doors'] as Record<string, unknown>)['metrics_batch'], {
     sample: 1,
     histogram: 0,
     exemplar: 0,
     metadata: 0,
+    event: 0,
   })
   assert.deepEqual(
     [journal!['oldest'], journal!['newest']],
