@@ -3,6 +3,7 @@
  *
  *     (tenant, id) ──▶ slot ──▶ name, labels
  *     (tenant, name) ──▶ slots, for queries
+ *     (tenant, group) ──▶ slots, for who asks for the series of one thing, such as a node
  *
  * A slot is free again when nothing refers to it: no recent points, no collector's dictionary.
  */
@@ -20,7 +21,11 @@ export interface SeriesInfo {
 /** Texts kept to be shared: the same label names and values stand on thousands of series. */
 const SHARED_TEXTS = 200_000
 
+/** Names of the groups that a series is in. */
+export type SeriesGroups = (name: string, labels: readonly Label[]) => readonly string[]
+
 export class SeriesRegistry {
+  readonly #groupsOf: SeriesGroups
   readonly #slots: (SeriesInfo | undefined)[] = []
   #idWords: Uint32Array = new Uint32Array(4096)
   readonly #tenants: string[] = []
@@ -28,9 +33,14 @@ export class SeriesRegistry {
   readonly #json: (string | undefined)[] = []
   readonly #free: number[] = []
   readonly #byKey = new Map<string, number>()
-  readonly #byName = new Map<string, Map<string, Set<number>>>()
+  readonly #byName: SlotsBy = new Map()
+  readonly #byGroup: SlotsBy = new Map()
   readonly #texts = new LRUCache<string, string>({ max: SHARED_TEXTS })
   #collisions = 0
+
+  constructor(groupsOf: SeriesGroups = () => []) {
+    this.#groupsOf = groupsOf
+  }
 
   /** Series known. */
   get count(): number {
@@ -67,7 +77,9 @@ export class SeriesRegistry {
     this.#keepId(slot, info.id)
     this.#tenants[slot] = stored.tenant
     this.#byKey.set(key, slot)
-    this.#slotsOf(stored, true)!.add(slot)
+    slotsIn(this.#byName, stored.tenant, stored.name).add(slot)
+    for (const group of this.#groupsOf(stored.name, stored.labels))
+      slotsIn(this.#byGroup, stored.tenant, group).add(slot)
     return slot
   }
 
@@ -106,6 +118,11 @@ export class SeriesRegistry {
     return out
   }
 
+  /** Slots of a group's series. */
+  inGroup(tenant: string, group: string): Iterable<number> {
+    return this.#byGroup.get(tenant)?.get(group) ?? []
+  }
+
   /** Names of metrics with at least one series. */
   names(tenant: string): string[] {
     return [...(this.#byName.get(tenant)?.keys() ?? [])]
@@ -125,11 +142,8 @@ export class SeriesRegistry {
     const info = this.#slots[slot]
     if (info === undefined) return
     this.#byKey.delete(keyOf(info.tenant, info.id))
-    const slots = this.#slotsOf(info, false)
-    slots?.delete(slot)
-    const names = this.#byName.get(info.tenant)
-    if (slots?.size === 0) names?.delete(info.name)
-    if (names?.size === 0) this.#byName.delete(info.tenant)
+    forget(this.#byName, info.tenant, info.name, slot)
+    for (const group of this.#groupsOf(info.name, info.labels)) forget(this.#byGroup, info.tenant, group, slot)
     this.#slots[slot] = undefined
     this.#json[slot] = undefined
     this.#free.push(slot)
@@ -144,27 +158,30 @@ export class SeriesRegistry {
     new Uint8Array(this.#idWords.buffer).set(id, slot * 16)
   }
 
-  #slotsOf(info: SeriesInfo, make: boolean): Set<number> | undefined {
-    let names = this.#byName.get(info.tenant)
-    if (names === undefined) {
-      if (!make) return undefined
-      names = new Map()
-      this.#byName.set(info.tenant, names)
-    }
-    let slots = names.get(info.name)
-    if (slots === undefined && make) {
-      slots = new Set()
-      names.set(info.name, slots)
-    }
-    return slots
-  }
-
   #share(text: string): string {
     const shared = this.#texts.get(text)
     if (shared !== undefined) return shared
     this.#texts.set(text, text)
     return text
   }
+}
+
+type SlotsBy = Map<string, Map<string, Set<number>>>
+
+function slotsIn(by: SlotsBy, tenant: string, name: string): Set<number> {
+  const names = by.get(tenant) ?? new Map<string, Set<number>>()
+  by.set(tenant, names)
+  const slots = names.get(name) ?? new Set<number>()
+  names.set(name, slots)
+  return slots
+}
+
+function forget(by: SlotsBy, tenant: string, name: string, slot: number): void {
+  const names = by.get(tenant)
+  const slots = names?.get(name)
+  slots?.delete(slot)
+  if (slots?.size === 0) names?.delete(name)
+  if (names?.size === 0) by.delete(tenant)
 }
 
 /** Whether labels contain each of the wanted ones. */

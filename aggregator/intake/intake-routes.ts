@@ -5,6 +5,7 @@
  *     400  changed on the way           422  unreadable, kept aside: go on
  *     426  of a newer version           503  no room: later
  *
+ * `POST /intake/v1/events`: a batch of events, answered in the same way, but that nothing has to be described.
  * `POST /intake/v1/flush`: store at once what is here; the collector is stopping and waits.
  *
  * Batches say whose their samples are: only who may write for every tenant may send them (403).
@@ -14,14 +15,19 @@ import type { Access } from '../../proto/runtime/access.ts'
 import { lacks } from '../../proto/runtime/access.ts'
 import { sendError, sendJson } from '../../proto/runtime/http-answers.ts'
 import { readBody } from '../../proto/runtime/request-body.ts'
+import type { EventsAnswer, EventsIntake } from '../events/events-intake.ts'
+import type { IntakeAnswer } from './intake.ts'
 import type { IntakeService } from './intake-service.ts'
 
 /** A collector's largest batch: one write of many bodies may go over its usual half megabyte. */
 const BATCH_BYTES_MAX = 256 * 1024 * 1024
+/** Of events: read in one turn of the event loop, so far less. */
+const EVENTS_BYTES_MAX = 32 * 1024 * 1024
 
 export interface IntakeRoutes {
   readonly access: Access
   readonly intake: IntakeService
+  readonly events: EventsIntake
   readonly flush: () => void
 }
 
@@ -30,7 +36,7 @@ export function isIntakePath(path: string): boolean {
 }
 
 export async function handleIntake(
-  { access, intake, flush }: IntakeRoutes,
+  { access, intake, events, flush }: IntakeRoutes,
   path: string,
   request: IncomingMessage,
   response: ServerResponse,
@@ -52,15 +58,17 @@ export async function handleIntake(
     flush()
     sendJson(response, 200, { flushing: true })
   } else if (path === '/intake/v1/batches') {
-    await receive(intake, await readBody(request, BATCH_BYTES_MAX), response)
+    answerBatch(response, await intake.receive(await readBody(request, BATCH_BYTES_MAX)))
+  } else if (path === '/intake/v1/events') {
+    answerBatch(response, await events.receive(await readBody(request, EVENTS_BYTES_MAX)))
   } else {
     request.resume()
     sendError(response, 404, 'NOT_FOUND', `There is nothing at ${path}`)
   }
 }
 
-async function receive(intake: IntakeService, body: Uint8Array, response: ServerResponse): Promise<void> {
-  const answer = await intake.receive(body)
+/** What a batch is answered with, of samples or of events. */
+function answerBatch(response: ServerResponse, answer: IntakeAnswer | EventsAnswer): void {
   switch (answer.kind) {
     case 'stored':
       sendJson(response, 200, { stored: true, expired: answer.expired })
@@ -78,11 +86,16 @@ async function receive(intake: IntakeService, body: Uint8Array, response: Server
       sendError(response, 426, 'BAD_REQUEST', answer.reason)
       return
     case 'full':
-      sendError(response, 503, 'SERVICE_UNAVAILABLE', 'ClickHouse does not take rows fast enough: send this again', {
-        'Retry-After': '1',
-      })
+      sendLater(response, 'ClickHouse does not take rows fast enough')
+      return
+    case 'later':
+      sendLater(response, answer.reason)
       return
     default:
       answer satisfies never
   }
+}
+
+function sendLater(response: ServerResponse, reason: string): void {
+  sendError(response, 503, 'SERVICE_UNAVAILABLE', `${reason}: send this again`, { 'Retry-After': '1' })
 }

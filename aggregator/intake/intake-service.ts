@@ -1,5 +1,6 @@
 /** The intake with its warm-up: begins when recent points are in memory, and says when answers are whole. */
 import type { Health, Service } from '../../proto/runtime/service.ts'
+import type { BatchHeader } from '../../proto/wire/batch.ts'
 import type { HotService } from '../hot/hot-service.ts'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
 import type { Store } from '../store/store.ts'
@@ -66,8 +67,12 @@ export class IntakeService implements Service {
     return reason === undefined ? { ready: true } : { ready: false, detail: reason }
   }
 
-  receive(bytes: Uint8Array): Promise<IntakeAnswer> {
-    return this.#intake === undefined ? Promise.resolve({ kind: 'full' }) : this.#intake.receive(bytes)
+  receive(bytes: Uint8Array, unproven?: BatchHeader[]): Promise<IntakeAnswer> {
+    return this.#intake === undefined ? Promise.resolve({ kind: 'full' }) : this.#intake.receive(bytes, unproven)
+  }
+
+  proven(headers: readonly BatchHeader[]): void {
+    this.#intake?.proven(headers)
   }
 
   sweep(now: number): void {

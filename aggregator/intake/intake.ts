@@ -20,6 +20,7 @@ import type { Batch, BatchHeader, SampleColumns } from '../../proto/wire/batch.t
 import { decodeBatch } from '../../proto/wire/batch.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { decimalValue, RAW_FLOAT } from '../../proto/wire/decimal.ts'
+import type { Label } from '../../proto/wire/labels.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { HotSeries, Pending } from '../hot/hot-series.ts'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
@@ -44,12 +45,23 @@ export type IntakeAnswer =
   /** No room: later. */
   | { readonly kind: 'full' }
 
+/** Samples of a series that came to their collector long after their time. */
+export interface LateSamples {
+  readonly tenant: string
+  readonly name: string
+  readonly labels: readonly Label[]
+  /** Time of the oldest, ms. */
+  readonly oldest: number
+}
+
 export interface IntakeOptions {
   readonly quarantine: string
   /** Points older than this are about to expire and are not stored, ms. */
   readonly lateMaxMs: number
   /** Called before anything of a batch is visible; when it gives a promise, that is awaited. */
   readonly before?: (collector: string) => Promise<void> | undefined
+  /** Told of late samples once they are visible. */
+  readonly late?: { readonly afterMs: number; readonly told: (samples: LateSamples) => void }
   readonly clock: Clock
   readonly log: Logger
 }
@@ -137,8 +149,11 @@ export class Intake {
     return this.#sessions.size
   }
 
-  /** Takes a batch. Resolves when its rows are stored, or at once when they will not be. */
-  async receive(bytes: Uint8Array): Promise<IntakeAnswer> {
+  /**
+   * Takes a batch. Resolves when its rows are stored, or at once when they will not be.
+   * @param unproven of who cannot say yet that everything up to the batch's cursor is stored: gets its header, for {@link proven}
+   */
+  async receive(bytes: Uint8Array, unproven?: BatchHeader[]): Promise<IntakeAnswer> {
     let batch: Batch
     try {
       batch = decodeBatch(bytes)
@@ -147,7 +162,8 @@ export class Intake {
       throw error
     }
     const { header } = batch
-    this.#refused.storedUpTo(header)
+    if (unproven === undefined) this.#refused.storedUpTo(header)
+    else unproven.push(header)
     const range = rangeOf(header)
     const first = header.to > header.from ? this.#earlier(header, range) : undefined
     if (first !== undefined) {
@@ -159,12 +175,21 @@ export class Intake {
       if (header.urgent) this.#store.flush()
       return first
     }
-    const answer = this.#receive(batch, bytes)
+    const answer = this.#receive(batch, bytes, unproven === undefined)
     this.#underWay.set(range, answer)
     try {
       return await answer
     } finally {
       this.#underWay.delete(range)
+    }
+  }
+
+  /** Everything up to the cursors of these batches is stored. */
+  proven(headers: readonly BatchHeader[]): void {
+    for (const header of headers) {
+      this.#marks.visible.proven(header)
+      this.#marks.stored.proven(header)
+      this.#refused.storedUpTo(header)
     }
   }
 
@@ -174,7 +199,8 @@ export class Intake {
     return this.#underWay.get(range)
   }
 
-  async #receive({ header, definitions, samples, extras, starts }: Batch, bytes: Uint8Array): Promise<IntakeAnswer> {
+  async #receive(batch: Batch, bytes: Uint8Array, proven: boolean): Promise<IntakeAnswer> {
+    const { header, definitions, samples, extras, starts } = batch
     const newcomer = this.#options.before?.(header.collector)
     if (newcomer !== undefined) await newcomer
     const now = this.#options.clock.now()
@@ -196,8 +222,8 @@ export class Intake {
       return { kind: 'need', refs: [...new Set(unknown)].slice(0, NEED_MAX) }
     }
     if (samples.count + extras.length + starts.length === 0) {
-      this.#marks.visible.received(header, now)
-      this.#marks.stored.received(header, now)
+      this.#marks.visible.received(header, now, proven)
+      this.#marks.stored.received(header, now, proven)
       return { kind: 'stored', expired: 0 }
     }
     let aside = NO_EXTRAS
@@ -223,12 +249,32 @@ export class Intake {
       void this.#settle(storing)
       return { kind: 'full' }
     }
-    this.#marks.visible.received(header, now)
+    this.#marks.visible.received(header, now, proven)
+    this.#tellLate(samples, slots)
     if (header.urgent) this.#store.flush()
     const rows = await this.#settle(storing)
     this.#hot.stored(pending)
-    this.#marks.stored.received(header, now)
+    this.#marks.stored.received(header, now, proven)
     return { kind: 'stored', expired: samples.count + extras.length - rows }
+  }
+
+  #tellLate({ times, arrivals, count }: SampleColumns, slots: Int32Array): void {
+    const { late } = this.#options
+    if (late === undefined) return
+    const lateMicros = late.afterMs * 1000
+    let oldest: Map<number, number> | undefined
+    for (let i = 0; i < count; i++) {
+      const time = times[i]!
+      if (arrivals[i]! - time * 1000 <= lateMicros) continue
+      oldest ??= new Map()
+      const slot = slots[i]!
+      const known = oldest.get(slot)
+      if (known === undefined || time < known) oldest.set(slot, time)
+    }
+    for (const [slot, time] of oldest ?? []) {
+      const { tenant, name, labels } = this.#registry.get(slot)
+      late.told({ tenant, name, labels, oldest: time })
+    }
   }
 
   /** Waits until the parts of a batch are stored. @returns how many items they have */

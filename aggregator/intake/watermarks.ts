@@ -6,7 +6,7 @@ import type { BatchHeader } from '../../proto/wire/batch.ts'
 
 interface ShardMark {
   session: string
-  /** Everything up to this position has come in. */
+  /** Everything up to this position has come in; below 0: that is not known of any. */
   joined: number
   /** … and with it everything that arrived before this time, ms. */
   mark: number
@@ -32,11 +32,13 @@ interface Collector {
 }
 
 const ISLANDS_MAX = 10_000
+const NONE = -1
 
 export class Watermarks {
   readonly #collectors = new Map<string, Collector>()
 
-  received(header: BatchHeader, now: number): void {
+  /** @param proven whether everything up to its cursor has come in, as it says; where not, that may be told later */
+  received(header: BatchHeader, now: number, proven = true): void {
     const { collector, session, shard, shards, from, to, cursor } = header
     let known = this.#collectors.get(collector)
     if (known === undefined) {
@@ -48,12 +50,20 @@ export class Watermarks {
     known.lead = Math.max(known.lead, header.now - now)
     let shardMark = known.marks.get(shard)
     if (shardMark === undefined || shardMark.session !== session) {
-      shardMark = { session, joined: cursor, mark: 0, islands: new Map() }
+      shardMark = { session, joined: NONE, mark: 0, islands: new Map() }
       known.marks.set(shard, shardMark)
     }
-    shardMark.joined = Math.max(shardMark.joined, cursor)
+    if (proven) shardMark.joined = Math.max(shardMark.joined, cursor)
     if (shardMark.islands.size < ISLANDS_MAX) shardMark.islands.set(from, { to, now: header.now })
     join(shardMark)
+  }
+
+  /** Everything up to the cursor of a batch that came before has come in. */
+  proven({ collector, session, shard, cursor }: BatchHeader): void {
+    const mark = this.#collectors.get(collector)?.marks.get(shard)
+    if (mark === undefined || mark.session !== session) return
+    mark.joined = Math.max(mark.joined, cursor)
+    join(mark)
   }
 
   /** Whether everything in the range of a batch has come in, as far as this is known. */

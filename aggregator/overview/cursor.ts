@@ -35,6 +35,15 @@ export function readPageQuery(parameters: URLSearchParams): PageQuery | FieldErr
   }
 }
 
+/** The next page begins behind the record of this key. */
+export function cursorBehind(key: string): string {
+  return Buffer.from(key).toString('base64url')
+}
+
+export function noSuchParameter(name: string, known: readonly string[]): FieldError {
+  return { field: name.slice(0, 64), message: `there is no such parameter; there are ${known.join(', ')}` }
+}
+
 /** The records after the cursor, in byte order of their keys. */
 export function pageOf<T>(records: Iterable<readonly [key: string, record: T]>, { limit, after }: PageQuery): Page<T> {
   const sorted = [...records].sort(([a], [b]) => compareUtf8(a, b))
@@ -43,6 +52,6 @@ export function pageOf<T>(records: Iterable<readonly [key: string, record: T]>, 
   const last = page.at(-1)
   return {
     data: page.map(([, record]) => record),
-    next_cursor: rest.length > limit && last !== undefined ? Buffer.from(last[0]).toString('base64url') : null,
+    next_cursor: rest.length > limit && last !== undefined ? cursorBehind(last[0]) : null,
   }
 }

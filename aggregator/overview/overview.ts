@@ -1,7 +1,8 @@
 /**
  * Everything that the first page shows, in one answer from memory: what arrives, from whom, hosts with their GPUs, and charts of the
  * last fifteen minutes. One question every few seconds instead of dozens. Askers of the same answer share it for a second, or twenty
- * times as long as it took: however large the fleet, and however many look, it costs a twentieth of a processor.
+ * times as long as it took: however large the fleet, and however many look, it costs a twentieth of a processor. Charts of one host
+ * are read beside it, of that host alone; a name that no host has costs nothing.
  */
 import { LRUCache } from 'lru-cache'
 import type { SeriesRegistry } from '../hot/series-registry.ts'
@@ -13,7 +14,7 @@ import type { RecentOptions } from './recent.ts'
 import { Recent } from './recent.ts'
 import type { SenderRow } from './senders.ts'
 import { readArrival, readSenders } from './senders.ts'
-import type { StepMeans } from './steps.ts'
+import type { StepMeans, Steps } from './steps.ts'
 import { drawable, lastSteps } from './steps.ts'
 
 export interface OverviewQuery {
@@ -35,32 +36,53 @@ const TENANTS_MAX = 1000
 const SHARED_MS = 1000
 const SHARED_TIMES = 20
 const SHARED_MAX = 50
+/** Hosts whose charts are kept as long as the answer is that they belong to. */
+const HOST_CHARTS_MAX = 50
+
+type Charts = OverviewAnswer['charts']
+type FleetCharts = Omit<Charts, 'start' | 'step_seconds' | 'samples_per_second'>
+
+/** An answer, and what charts of one host need that belong to it. */
+interface Reading {
+  readonly answer: OverviewAnswer
+  readonly recent: Recent
+  readonly steps: Steps
+  readonly names: ReadonlySet<string>
+  readonly charts: LRUCache<string, Promise<FleetCharts>>
+}
 
 export class Overview {
   readonly #options: RecentOptions
-  readonly #shared = new LRUCache<string, Promise<OverviewAnswer>>({ max: SHARED_MAX })
+  readonly #shared = new LRUCache<string, Promise<Reading>>({ max: SHARED_MAX })
 
   constructor(options: RecentOptions) {
     this.#options = options
   }
 
-  answer(query: OverviewQuery): Promise<OverviewAnswer> {
-    const key = JSON.stringify([query.tenant, query.allTenants, query.host ?? null])
-    let answer = this.#shared.get(key)
-    if (answer === undefined) {
+  async answer({ host, ...of }: OverviewQuery): Promise<OverviewAnswer> {
+    const reading = await this.#reading(of)
+    const { answer } = reading
+    if (host === undefined) return answer
+    return { ...answer, charts: { ...answer.charts, ...(await chartsOfHost(reading, host)) } }
+  }
+
+  #reading(of: Omit<OverviewQuery, 'host'>): Promise<Reading> {
+    const key = JSON.stringify([of.tenant, of.allTenants])
+    let reading = this.#shared.get(key)
+    if (reading === undefined) {
       const started = performance.now()
-      const asked = this.#read(query)
+      const asked = this.#read(of)
       this.#shared.set(key, asked, { ttl: 0 }) // as long as it takes
       asked.then(
         () => this.#shared.set(key, asked, { ttl: Math.max(SHARED_MS, (performance.now() - started) * SHARED_TIMES) }),
         () => this.#shared.delete(key),
       )
-      answer = asked
+      reading = asked
     }
-    return answer
+    return reading
   }
 
-  async #read({ tenant, allTenants, host }: OverviewQuery): Promise<OverviewAnswer> {
+  async #read({ tenant, allTenants }: Omit<OverviewQuery, 'host'>): Promise<Reading> {
     const { registry } = this.#options
     const recent = new Recent(this.#options, tenant)
     const recents = allTenants ? recentsOf(this.#options) : [recent]
@@ -74,8 +96,7 @@ export class Overview {
     }
     const arrival = await readArrival(recents, steps)
     const hosts = [...fleet.values()]
-    const drawn = host === undefined ? hosts : hosts.filter(({ name }) => name === host)
-    return {
+    const answer: OverviewAnswer = {
       as_of: utc(recent.now),
       tenant,
       all_tenants: allTenants,
@@ -95,12 +116,29 @@ export class Overview {
         start: utc(steps.start),
         step_seconds: STEP_MS / 1000,
         samples_per_second: { of: arrival.length, ...drawable(arrival, LINES_MAX) },
-        cpu_used_ratio: chart(drawn.map(({ name, cpu }) => [name, cpu])),
-        memory_used_ratio: chart(drawn.map(({ name, memory }) => [name, memory])),
-        gpu_utilization_ratio: chart(ofGpus(drawn, (gpu) => gpu.utilization)),
-        gpu_power_watts: chart(ofGpus(drawn, (gpu) => gpu.power)),
+        ...chartsOf(hosts),
       },
     }
+    return { answer, recent, steps, names: new Set(fleet.keys()), charts: new LRUCache({ max: HOST_CHARTS_MAX }) }
+  }
+}
+
+function chartsOfHost({ recent, steps, names, charts }: Reading, host: string): Promise<FleetCharts> | FleetCharts {
+  if (!names.has(host)) return chartsOf([])
+  let read = charts.get(host)
+  if (read === undefined) {
+    read = readFleet(recent, steps, host).then((fleet) => chartsOf([...fleet.values()]))
+    charts.set(host, read)
+  }
+  return read
+}
+
+function chartsOf(hosts: readonly Host[]): FleetCharts {
+  return {
+    cpu_used_ratio: chart(hosts.map(({ name, cpu }) => [name, cpu])),
+    memory_used_ratio: chart(hosts.map(({ name, memory }) => [name, memory])),
+    gpu_utilization_ratio: chart(ofGpus(hosts, (gpu) => gpu.utilization)),
+    gpu_power_watts: chart(ofGpus(hosts, (gpu) => gpu.power)),
   }
 }
 

@@ -12,8 +12,8 @@ interface Problem {
   readonly detail: string
   /** Stable: what clients switch on after the status. */
   readonly code: ApiCode
-  /** The parameters at fault. */
-  readonly errors?: readonly FieldError[]
+  /** The parameters or fields at fault; of a file with their lines. */
+  readonly errors?: readonly (FieldError & { readonly line?: number })[]
 }
 
 /** 400 for parameters that cannot be understood. */
@@ -31,8 +31,9 @@ export const asProblem: MiddlewareHandler = async (c: Context, next) => {
   c.res = problem({ status, code, detail: message }, headers)
 }
 
-function problem(given: Omit<Problem, 'type' | 'title'>, headers: Headers): Response {
-  const body: Problem = { type: 'about:blank', title: STATUS_CODES[given.status] ?? 'Error', ...given }
+/** @param headers to be sent with it @param more members of that problem's own */
+export function problem(given: Omit<Problem, 'type' | 'title'>, headers: Headers, more: object = {}): Response {
+  const body: Problem = { type: 'about:blank', title: STATUS_CODES[given.status] ?? 'Error', ...given, ...more }
   const kept = new Headers(headers)
   kept.delete('content-length')
   kept.set('content-type', 'application/problem+json')

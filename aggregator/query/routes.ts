@@ -11,10 +11,14 @@ import type { Logger } from '../../proto/runtime/log.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { compareUtf8 } from '../../proto/wire/labels.ts'
 import { formatRfc3339 } from '../../proto/wire/rfc3339.ts'
-import type { OverviewOptions } from '../overview/routes.ts'
+import type { EventRoutesOptions } from '../events/event-routes.ts'
+import { addEventRoutes } from '../events/event-routes.ts'
+import type { Asker, OverviewOptions } from '../overview/routes.ts'
 import { addOverviewRoutes } from '../overview/routes.ts'
 import type { PrometheusOptions } from '../prometheus/routes.ts'
 import { addPrometheusRoutes } from '../prometheus/routes.ts'
+import type { TaskRoutesOptions } from '../tasks/task-routes.ts'
+import { addTaskRoutes } from '../tasks/task-routes.ts'
 import { metricAnswer } from './answer.ts'
 import type { Limiter } from './limiter.ts'
 import type { MetricQueryContext } from './metric-query.ts'
@@ -27,6 +31,8 @@ export interface QueryRoutesOptions {
   readonly context: MetricQueryContext
   readonly prometheus: PrometheusOptions
   readonly overview: OverviewOptions
+  readonly events: EventRoutesOptions
+  readonly tasks: TaskRoutesOptions
   readonly seriesDefault: number
   readonly seriesMax: number
   readonly pointsMax: number
@@ -67,10 +73,10 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
   })
 
   addPrometheusRoutes(app, options.prometheus, [authorized, limited, ready], (c) => c.get('tenant'))
-  addOverviewRoutes(app, options.overview, [authorized, limited, ready], (c) => ({
-    tenant: c.get('tenant'),
-    admin: c.get('admin'),
-  }))
+  const askerOf = (c: Context<Env>): Asker => ({ tenant: c.get('tenant'), admin: c.get('admin') })
+  addOverviewRoutes(app, options.overview, [authorized, limited, ready], askerOf)
+  addEventRoutes(app, options.events, [authorized, limited, ready], (c) => c.get('tenant'))
+  addTaskRoutes(app, options.tasks, [authorized, limited, ready], askerOf)
 
   // About all callers.
   app.get('/api/internal/rate_limit_stats', requireAdmin(options.access), (c) => {
@@ -95,9 +101,15 @@ export function queryRoutes(options: QueryRoutesOptions): Hono<Env> {
     if (error instanceof QueryTooLarge) return failure(c, 400, 'BAD_REQUEST', error.message)
     if (error instanceof QueryUnavailable || isPassing(error)) {
       options.log.warn({ path: c.req.path, error: messageOf(error) }, 'query cannot be answered now')
-      return failure(c, 503, 'SERVICE_UNAVAILABLE', `Older samples cannot be read at the moment: ${messageOf(error)}`, {
-        'Retry-After': '1',
-      })
+      return failure(
+        c,
+        503,
+        'SERVICE_UNAVAILABLE',
+        `What is stored cannot be read at the moment: ${messageOf(error)}`,
+        {
+          'Retry-After': '1',
+        },
+      )
     }
     options.log.error({ path: c.req.path, error: messageOf(error), stack: error.stack }, 'query failed')
     return failure(c, 500, 'INTERNAL_ERROR', 'Internal Error')

@@ -4,6 +4,7 @@
  */
 import type { SampleColumns } from '../../proto/wire/batch.ts'
 import { ByteWriter } from '../../proto/wire/bytes.ts'
+import { grown } from '../../proto/wire/grown.ts'
 import type { Column } from './native.ts'
 import { bytesOf, nativeBlock } from './native.ts'
 
@@ -11,7 +12,10 @@ const TWO_32 = 4294967296
 const HOUR_MS = 3_600_000
 /** How a LowCardinality column says what its positions are and where its keys stand: in itself. */
 const LOW_CARDINALITY_UINT16 = 1
+const LOW_CARDINALITY_UINT32 = 2
 const LOW_CARDINALITY_OWN_KEYS = 1 << 9
+/** Tenants of an insert whose positions fit into 16 bits: all inserts but those of very many tenants. */
+const NARROW_TENANTS_MAX = 2 ** 16
 
 export const SAMPLE_COLUMNS: readonly string[] = ['tenant', 'series', 'ts', 'e', 'v', 'at']
 
@@ -26,15 +30,16 @@ export class RowBuffer {
   count = 0
   /** Starts of the hours that rows fall into, ms. */
   readonly hours: Set<number> = new Set()
-  #tenants: string[] = []
-  #tenant: Uint16Array
+  /** By tenant its position among the keys, which is the order of insertion. */
+  readonly #tenants = new Map<string, number>()
+  #tenant: Uint32Array
   #series: Uint32Array
   #ts: Uint32Array
   #e: Uint8Array
   #v: Uint32Array
   #at: Uint32Array
   constructor(capacity = 4096) {
-    this.#tenant = new Uint16Array(capacity)
+    this.#tenant = new Uint32Array(capacity)
     this.#series = new Uint32Array(capacity * 4)
     this.#ts = new Uint32Array(capacity * 2)
     this.#e = new Uint8Array(capacity)
@@ -51,7 +56,7 @@ export class RowBuffer {
   clear(): void {
     this.count = 0
     this.hours.clear()
-    this.#tenants = []
+    this.#tenants.clear()
   }
 
   /**
@@ -130,35 +135,37 @@ export class RowBuffer {
     return nativeBlock(n, columns)
   }
 
-  /** Version of the keys; sixteen-bit positions into keys that follow here; the keys; a position for each row. */
+  /** Version of the keys; positions into keys that follow here; the keys; a position for each row. */
   #tenantColumn(): Uint8Array {
-    const out = new ByteWriter(64 + this.count * 2)
-    for (const word of [1, 0, LOW_CARDINALITY_UINT16 | LOW_CARDINALITY_OWN_KEYS, 0, this.#tenants.length, 0])
-      out.u32(word)
-    for (const tenant of this.#tenants) out.string(tenant)
+    const rows = this.#tenant.subarray(0, this.count)
+    const narrow = this.#tenants.size <= NARROW_TENANTS_MAX
+    const positions = bytesOf(narrow ? Uint16Array.from(rows) : rows)
+    const width = narrow ? LOW_CARDINALITY_UINT16 : LOW_CARDINALITY_UINT32
+    const out = new ByteWriter(64 + positions.length)
+    for (const word of [1, 0, width | LOW_CARDINALITY_OWN_KEYS, 0, this.#tenants.size, 0]) out.u32(word)
+    for (const tenant of this.#tenants.keys()) out.string(tenant)
     out.u32(this.count)
     out.u32(0)
-    out.bytes(bytesOf(this.#tenant.subarray(0, this.count)))
+    out.bytes(positions)
     return out.view()
   }
 
   #tenantNumber(tenant: string): number {
-    const known = this.#tenants.indexOf(tenant)
-    return known >= 0 ? known : this.#tenants.push(tenant) - 1
+    let number = this.#tenants.get(tenant)
+    if (number === undefined) {
+      number = this.#tenants.size
+      this.#tenants.set(tenant, number)
+    }
+    return number
   }
 
   #grow(): void {
     const capacity = this.#e.length * 2
-    this.#tenant = grown(this.#tenant, new Uint16Array(capacity))
+    this.#tenant = grown(this.#tenant, new Uint32Array(capacity))
     this.#series = grown(this.#series, new Uint32Array(capacity * 4))
     this.#ts = grown(this.#ts, new Uint32Array(capacity * 2))
     this.#e = grown(this.#e, new Uint8Array(capacity))
     this.#v = grown(this.#v, new Uint32Array(capacity * 2))
     this.#at = grown(this.#at, new Uint32Array(capacity * 2))
   }
-}
-
-function grown<T extends { set(from: T): void }>(from: T, into: T): T {
-  into.set(from)
-  return into
 }

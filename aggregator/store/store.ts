@@ -8,18 +8,18 @@
  * window that they fall into will be rolled up again. A crash anywhere between means no answer, and the same rows again.
  * An insert that fails is tried again without end. Full: batches are refused with "later", collectors keep them.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
-import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import { FleetmeterError } from '../../proto/runtime/errors.ts'
 import type { Faults } from '../../proto/runtime/fault.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
-import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import type { SeriesInfo } from '../hot/series-registry.ts'
 import type { Marks } from '../rollup/marks.ts'
 import type { Database } from './clickhouse.ts'
 import { ExtraRows } from './extra-rows.ts'
+import { InsertLoop } from './insert-loop.ts'
 import { insertSeries } from './insert-series.ts'
+import { Insistence } from './insistence.ts'
 import { RowBuffer, SAMPLE_COLUMNS } from './row-buffer.ts'
 
 export interface StoreOptions {
@@ -61,8 +61,6 @@ const ROWS_AT_FIRST = 1024
 /** Memory of rows is kept for the next insert up to so many times its usual size. */
 const SPARE_INSERTS = 4
 const NEVER = 0
-const RETRY_PAUSE_MS = 200
-const RETRY_PAUSE_MAX_MS = 5000
 const DAY_MS = 86_400_000
 
 export class Store implements Service {
@@ -70,29 +68,29 @@ export class Store implements Service {
   readonly #db: Database
   readonly #marks: Marks
   readonly #options: StoreOptions
-  readonly #often: RateLimitedLog
+  readonly #insistence: Insistence
+  readonly #inserts: InsertLoop
   #filling: Filling | undefined
   #writing: Filling | undefined
-  #urgent = false
-  #stopped = false
-  #wake: (() => void) | undefined
-  #loop: Promise<void> | undefined
-  #problem: string | undefined
   /** Day on which the definition of a slot was stored last, days since the epoch. */
   #described: Uint16Array = new Uint16Array(1024)
   /** Memory of rows that were stored, for the next ones. */
   #spare: RowBuffer | undefined
-  #counts = { stored: 0, inserts: 0, failures: 0, refused: 0 }
+  #counts = { stored: 0, inserts: 0, refused: 0 }
 
   constructor(db: Database, marks: Marks, options: StoreOptions) {
     this.#db = db
     this.#marks = marks
     this.#options = options
-    this.#often = new RateLimitedLog(10_000, () => options.clock.monotonic())
+    this.#insistence = new Insistence(options.clock, options.log)
+    this.#inserts = new InsertLoop(
+      () => this.#pause(),
+      () => this.#insert(),
+    )
   }
 
   get counts(): Readonly<{ stored: number; inserts: number; failures: number; refused: number }> {
-    return this.#counts
+    return { ...this.#counts, failures: this.#insistence.failures }
   }
 
   /** Rows that were taken and are not stored yet. */
@@ -113,20 +111,15 @@ export class Store implements Service {
   }
 
   async start(): Promise<void> {
-    this.#loop = this.#run()
+    this.#inserts.start()
   }
 
-  async stop(deadline: AbortSignal): Promise<void> {
-    this.#stopped = true
-    this.flush()
-    await Promise.race([
-      this.#loop,
-      new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve(), { once: true })),
-    ])
+  stop(deadline: AbortSignal): Promise<void> {
+    return this.#inserts.stop(deadline)
   }
 
   health(): Health {
-    return this.#problem === undefined ? { ready: true } : { ready: false, detail: this.#problem }
+    return this.#insistence.problem === undefined ? { ready: true } : { ready: false, detail: this.#insistence.problem }
   }
 
   /**
@@ -136,7 +129,7 @@ export class Store implements Service {
    * @returns when everything is stored; undefined when there is no room, and then nothing was taken
    */
   add(rows: number, fill: (into: Filled) => void): Promise<void> | undefined {
-    if (this.#stopped || (rows > 0 && this.waiting > 0 && this.waiting + rows > this.#options.rowsMax)) {
+    if (this.#inserts.stopped || (rows > 0 && this.waiting > 0 && this.waiting + rows > this.#options.rowsMax)) {
       this.#counts.refused += rows
       return undefined
     }
@@ -159,7 +152,7 @@ export class Store implements Service {
       describe: (slot, series) => void definitions.set(slot, series),
     })
     const stored = new Promise<void>((resolve) => waiting.push(resolve))
-    if (sizeOf(this.#filling) >= this.#options.insertRows) this.#awake()
+    if (sizeOf(this.#filling) >= this.#options.insertRows) this.#inserts.look()
     return stored
   }
 
@@ -167,15 +160,15 @@ export class Store implements Service {
   async settled(): Promise<void> {
     if (this.waiting === 0) return
     const done = this.add(0, () => {})
-    if (done === undefined) throw new FleetmeterError('FM_STORAGE', this.#problem ?? 'The store is full or stopping')
+    if (done === undefined)
+      throw new FleetmeterError('FM_STORAGE', this.#insistence.problem ?? 'The store is full or stopping')
     this.flush()
     await done
   }
 
   /** Somebody waits: insert at once what is there. */
   flush(): void {
-    this.#urgent = true
-    this.#awake()
+    this.#inserts.flush()
   }
 
   /** A slot was given back: it may be another series next time. */
@@ -183,92 +176,51 @@ export class Store implements Service {
     if (slot < this.#described.length) this.#described[slot] = NEVER
   }
 
-  async #run(): Promise<void> {
-    for (;;) {
-      await this.#due()
-      const filling = this.#filling
-      this.#filling = undefined
-      this.#urgent = false
-      if (filling === undefined) {
-        if (this.#stopped) return
-        continue
-      }
-      this.#writing = filling
-      const failuresBefore = this.#counts.failures
-      await this.#write(filling)
-      this.#writing = undefined
-      this.#counts.stored += sizeOf(filling)
-      this.#keep(filling.rows, failuresBefore)
-      for (const answer of filling.waiting) answer()
-    }
+  async #insert(): Promise<boolean> {
+    const filling = this.#filling
+    if (filling === undefined) return false
+    this.#filling = undefined
+    this.#writing = filling
+    const failuresBefore = this.#insistence.failures
+    await this.#write(filling)
+    this.#writing = undefined
+    this.#counts.stored += sizeOf(filling)
+    this.#keep(filling.rows, failuresBefore)
+    for (const answer of filling.waiting) answer()
+    return true
   }
 
   /** What an attempt that failed was given may still be on its way out of this process: that memory is not used again. */
   #keep(rows: RowBuffer, failuresBefore: number): void {
-    if (this.#counts.failures !== failuresBefore || rows.capacity > SPARE_INSERTS * this.#options.insertRows) return
+    if (this.#insistence.failures !== failuresBefore || rows.capacity > SPARE_INSERTS * this.#options.insertRows) return
     rows.clear()
     this.#spare = rows
   }
 
-  /** Waits until an insert is worth its price, or somebody waits for it. */
-  async #due(): Promise<void> {
-    while (!this.#urgent && !this.#stopped) {
-      const filling = this.#filling
-      let pause = this.#options.insertFewAfterMs
-      if (filling !== undefined) {
-        const rows = sizeOf(filling)
-        const after =
-          rows >= this.#options.insertRows
-            ? 0
-            : rows >= FEW_ROWS
-              ? this.#options.insertAfterMs
-              : this.#options.insertFewAfterMs
-        pause = filling.since + after - this.#options.clock.monotonic()
-        if (pause <= 0) return
-        // What is few now may be many soon.
-        pause = Math.min(pause, this.#options.insertAfterMs)
-      }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, pause)
-        this.#wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-      this.#wake = undefined
-    }
+  /** How long until an insert is worth its price, ms. */
+  #pause(): number {
+    const { insertRows, insertAfterMs, insertFewAfterMs, clock } = this.#options
+    if (this.#filling === undefined) return insertFewAfterMs
+    const rows = sizeOf(this.#filling)
+    const after = rows >= insertRows ? 0 : rows >= FEW_ROWS ? insertAfterMs : insertFewAfterMs
+    // What is few now may be many soon.
+    return Math.min(this.#filling.since + after - clock.monotonic(), insertAfterMs)
   }
 
   async #write({ rows, extras, definitions }: Filling): Promise<void> {
     const { database, faults } = this.#options
     const today = this.#today()
-    await this.#insist('definitions', () => insertSeries(this.#db, database, [...definitions.values()], today))
+    await this.#insistence.until('definitions', () =>
+      insertSeries(this.#db, database, [...definitions.values()], today),
+    )
     for (const slot of definitions.keys()) this.#wasDescribed(slot, today)
     if (rows.count > 0)
-      await this.#insist('rows', () => this.#db.insert(`${database}.samples`, SAMPLE_COLUMNS, rows.block()))
+      await this.#insistence.until('rows', () => this.#db.insert(`${database}.samples`, SAMPLE_COLUMNS, rows.block()))
     for (const { table, columns, block } of await extras.tables())
-      await this.#insist(table, () => this.#db.insert(`${database}.${table}`, columns, block))
+      await this.#insistence.until(table, () => this.#db.insert(`${database}.${table}`, columns, block))
     faults('store.rows.after')
-    await this.#insist('marks', () => this.#marks.afterRows(rows.hours))
+    await this.#insistence.until('marks', () => this.#marks.afterRows(rows.hours))
     this.#counts.inserts++
-  }
-
-  /** Until it works: what is being written was not answered, and must not be given up. */
-  async #insist(what: string, action: () => Promise<void>): Promise<void> {
-    for (let pause = RETRY_PAUSE_MS; ; pause = Math.min(pause * 2, RETRY_PAUSE_MAX_MS)) {
-      try {
-        await action()
-        this.#problem = undefined
-        return
-      } catch (error) {
-        this.#counts.failures++
-        this.#problem = messageOf(error)
-        this.#often.once(what, (held) =>
-          this.#options.log.warn({ what, error: messageOf(error), held }, 'insert failed, trying again'),
-        )
-        await sleep(pause)
-      }
-    }
   }
 
   #today(): number {
@@ -282,10 +234,6 @@ export class Store implements Service {
       this.#described = grown
     }
     this.#described[slot] = day
-  }
-
-  #awake(): void {
-    this.#wake?.()
   }
 }
 

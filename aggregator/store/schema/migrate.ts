@@ -1,6 +1,7 @@
 /** Brings the tables to this version and their retention to the configuration. Safe to run by several processes at once. */
 import { FleetmeterError } from '../../../proto/runtime/errors.ts'
 import type { Database } from '../clickhouse.ts'
+import { EVENT_TABLE_TTLS } from './event-tables.ts'
 import type { Retention } from './migrations.ts'
 import { MIGRATIONS } from './migrations.ts'
 
@@ -34,6 +35,7 @@ export async function migrate(db: Database, database: string, retention: Retenti
   await keep(db, database, 'series', 'seen', retention.rollupDays + 1)
   await keep(db, database, 'r1h', 'b', retention.rollupDays)
   await keep(db, database, 'r1d', 'b', retention.rollupDays)
+  for (const [table, expression] of EVENT_TABLE_TTLS) await keep(db, database, table, expression, retention.eventDays)
 }
 
 /** Changes a table's retention where it is another one. */

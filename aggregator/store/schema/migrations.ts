@@ -3,10 +3,15 @@
  * adds columns with defaults only, so that the version before keeps working beside it.
  */
 
+import { DURABLE } from './durable.ts'
+import { EVENT_TABLES, TASK_NODE_NAMES } from './event-tables.ts'
+
 /** How long things are kept, days. */
 export interface Retention {
   readonly pointsDays: number
   readonly rollupDays: number
+  /** Events, dead letters, tasks and usage. */
+  readonly eventDays: number
 }
 
 export interface Migration {
@@ -14,8 +19,6 @@ export interface Migration {
   readonly name: string
   readonly statements: (database: string, retention: Retention) => readonly string[]
 }
-
-const DURABLE = 'fsync_after_insert = 1, fsync_part_directory = 1'
 
 const LONG_BLOCKS = 'min_compress_block_size = 1048576, max_compress_block_size = 1048576'
 
@@ -200,4 +203,6 @@ export const MIGRATIONS: readonly Migration[] = [
       `ALTER TABLE ${db}.samples MODIFY COLUMN at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(5)) SETTINGS (${LONG_BLOCKS})`,
     ],
   },
+  EVENT_TABLES,
+  TASK_NODE_NAMES,
 ]
