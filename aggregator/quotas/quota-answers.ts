@@ -1,0 +1,202 @@
+/** What quotas are answered with: figures, reservations, refusals, and the headers of rate limits. */
+import { utc } from '../overview/answers.ts'
+import type {
+  AdjustmentAnswer,
+  FigureAnswer,
+  GrantedAnswer,
+  OpenReservationAnswer,
+  RefusalAnswer,
+  ReservationAnswer,
+} from './api.ts'
+import type { Figure, Granted } from './decision.ts'
+import { ExactSum } from './exact-sum.ts'
+import type { OpenReservation, Reservation } from './hold.ts'
+import type { AdjustBody, Amount, Said } from './quota-record.ts'
+import { decimalOfSum } from './resource.ts'
+import type { QuotaWindow } from './window.ts'
+
+const NEAR_PERCENT = 80
+const TIME_MAX_MS = Date.UTC(9999, 11, 31)
+
+export function figureAnswer(figure: Figure): FigureAnswer {
+  const { quota, subject, period, counted, held, resetsAt } = figure
+  const { id, level, resource, window, limit, enforcement, shadow } = quota
+  const left = leftOf(figure)
+  return {
+    quota: id,
+    level,
+    subject,
+    resource,
+    window: window.kind,
+    limit: decimalOfSum(resource, limit),
+    used: counted === undefined ? null : decimalOfSum(resource, counted),
+    held: decimalOfSum(resource, held),
+    left: left === undefined ? null : decimalOfSum(resource, left),
+    period_from: window.kind === 'lifetime' ? null : utc(period.from),
+    resets_at: resetsAt === null || resetsAt > TIME_MAX_MS ? null : utc(resetsAt),
+    enforcement,
+    shadow,
+    state: stateOf(figure, left),
+  }
+}
+
+/** What still fits, never below nothing. Undefined: it could not be counted. */
+function leftOf({ quota, counted, held }: Figure): ExactSum | undefined {
+  if (counted === undefined) return undefined
+  const left = quota.limit.copy().minusSum(counted).minusSum(held)
+  return left.sign < 0 ? ExactSum.of(0) : left
+}
+
+function stateOf({ quota }: Figure, left: ExactSum | undefined): FigureAnswer['state'] {
+  if (left === undefined) return 'unknown'
+  if (left.sign === 0) return 'over'
+  return left.toNumber() * 100 <= quota.limit.toNumber() * (100 - NEAR_PERCENT) ? 'near' : 'ok'
+}
+
+export function grantedAnswer(said: Said, figures: readonly Figure[], now: number): GrantedAnswer {
+  return {
+    granted: true,
+    ...said,
+    degraded: said.unknown.length > 0,
+    quotas: figures.map(figureAnswer),
+    as_of: utc(now),
+  }
+}
+
+export function saidOf({ over, shadow, unknown }: Granted): Said {
+  const ids = (figures: readonly Figure[]): string[] => figures.map(({ quota }) => quota.id)
+  return { over: ids(over), shadow: ids(shadow), unknown: ids(unknown) }
+}
+
+export function reservationAnswer(of: Reservation): ReservationAnswer {
+  const { id, state, owner, task, amounts, committed, from, expires, closedAt, late, overrun } = of
+  return {
+    id,
+    state,
+    user_id: owner.userId || null,
+    project: owner.project || null,
+    department: owner.department || null,
+    task_id: task?.taskId ?? null,
+    attempt: task?.attempt ?? null,
+    amounts: amountsAnswer(amounts),
+    committed: committed === null ? null : amountsAnswer(committed),
+    reserved_at: utc(from),
+    expires_at: utc(expires),
+    closed_at: closedAt === null ? null : utc(closedAt),
+    late,
+    overrun,
+  }
+}
+
+export function openReservationAnswer(of: OpenReservation): OpenReservationAnswer {
+  return { ...reservationAnswer(of), held: amountsAnswer(of.held) }
+}
+
+export function adjustmentAnswer({ id, owner, resource, amount, slot, reason }: AdjustBody): AdjustmentAnswer {
+  return {
+    id,
+    user_id: owner.userId || null,
+    project: owner.project || null,
+    department: owner.department || null,
+    resource,
+    amount: decimalOfSum(resource, ExactSum.of(amount)),
+    slot: utc(slot),
+    reason,
+  }
+}
+
+function amountsAnswer(amounts: readonly Amount[]): Record<string, string> {
+  return Object.fromEntries(
+    amounts.map(({ resource, amount }) => [resource, decimalOfSum(resource, ExactSum.of(amount))]),
+  )
+}
+
+/** @param by narrowest first, at least one */
+export function refusalAnswer(by: readonly Figure[], amounts: readonly Amount[]): RefusalAnswer & { detail: string } {
+  const first = by[0]!
+  const answer = figureAnswer(first)
+  const { level, subject, resource, window, limit, used, held, left } = answer
+  const asked = amountsAnswer(amounts)[resource] ?? '0'
+  const whose = `the ${level} ${JSON.stringify(subject.slice(0, 100))}`
+  const known = used === null ? 'what was used could not be counted' : `${used} used, ${held} reserved, ${left} left`
+  return {
+    detail: `${asked} ${resource} do not fit the quota of ${whose} for ${WINDOW_WORDS[window]}: ${limit} at most, ${known}`,
+    refused_by: answer,
+    all_refused_by: by.map(figureAnswer),
+    what_to_do: whatToDo(first, answer, asked),
+    degraded: by.some(({ counted }) => counted === undefined),
+  }
+}
+
+const WINDOW_WORDS: Readonly<Record<QuotaWindow['kind'], string>> = {
+  day: 'the day',
+  week: 'the week',
+  month: 'the month',
+  rolling: 'its rolling window',
+  lifetime: 'ever',
+}
+
+function whatToDo({ quota }: Figure, { left, resets_at, resource }: FigureAnswer, asked: string): string {
+  if (left === null)
+    return 'Ask again in a second: what was used could not be counted, and this quota is closed until it can be'
+  const raise = `have the quota raised (PUT /v1/quotas/${quota.id})`
+  if (Number(asked) > Number(decimalOfSum(resource, quota.limit)))
+    return `Ask for less: it is more than the limit itself; or ${raise}`
+  const less = left === '0' ? '' : `Ask for at most ${left}; or `
+  const wait = resets_at === null ? '' : `ask again after ${resets_at}; or `
+  const text = `${less}${wait}have what is reserved released; or ${raise}`
+  return text[0]!.toUpperCase() + text.slice(1)
+}
+
+const HEADER_ITEMS_MAX = 16
+/** Most that a number in a header may be. @see https://www.rfc-editor.org/rfc/rfc9651#section-3.3.1 */
+const HEADER_NUMBER_MAX = 999_999_999_999_999n
+
+/**
+ * What quotas allow and what is left of them, as whole units.
+ * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (draft 10)
+ */
+export function rateLimitHeaders(figures: readonly Figure[], now: number): Record<string, string> {
+  const shown = figures.filter(({ quota }) => !quota.shadow).slice(0, HEADER_ITEMS_MAX)
+  if (shown.length === 0) return {}
+  const policy = shown.map(({ quota, period }) => {
+    const { id, resource, limit, window } = quota
+    const seconds =
+      window.kind === 'rolling'
+        ? window.seconds
+        : window.kind === 'lifetime'
+          ? undefined
+          : (period.to - period.from) / 1000
+    const w = seconds === undefined ? '' : `;w=${seconds}`
+    return `"${id}";q=${units(resource, limit)};qu="${resource}"${w}`
+  })
+  const limits = shown.flatMap((figure) => {
+    const left = leftOf(figure)
+    if (left === undefined) return []
+    const { quota, resetsAt } = figure
+    const t = resetsAt === null ? '' : `;t=${Math.max(0, Math.ceil((resetsAt - now) / 1000))}`
+    return [`"${quota.id}";r=${units(quota.resource, left)}${t}`]
+  })
+  return {
+    'RateLimit-Policy': policy.join(', '),
+    ...(limits.length === 0 ? {} : { RateLimit: limits.join(', ') }),
+  }
+}
+
+/** Whole ones, rounded down. */
+function units(resource: string, sum: ExactSum): string {
+  const whole = BigInt(decimalOfSum(resource, sum).split('.')[0]!)
+  return (whole < HEADER_NUMBER_MAX ? whole : HEADER_NUMBER_MAX).toString()
+}
+
+/** Seconds until a refused request may fit: where time gives back enough at every quota that refused. */
+export function retryAfter(by: readonly Figure[], amounts: readonly Amount[], now: number): string | undefined {
+  let latest = 0
+  for (const { quota, counted, resetsAt } of by) {
+    const asked = amounts.find(({ resource }) => resource === quota.resource)?.amount ?? 0
+    if (counted === undefined) latest = Math.max(latest, now + 1000)
+    else if (resetsAt === null || quota.limit.copy().minusSum(ExactSum.of(asked)).sign < 0) return undefined
+    else latest = Math.max(latest, resetsAt)
+  }
+  return String(Math.max(1, Math.ceil((latest - now) / 1000)))
+}

@@ -1,0 +1,300 @@
+/**
+ * Quotas over HTTP; their definitions are a directory, /v1/quotas:
+ *
+ *     GET  /v1/subjects/{level}/{id}/quotas          how a user, project, department or tenant stands
+ *     GET  /v1/subjects/{level}/{id}/reservations    what is set aside for it: limit, cursor
+ *     POST /v1/quota/check                           would it fit?
+ *     POST /v1/quota/reservations                    set aside, at every level, all or nothing
+ *     GET  /v1/quota/reservations/{id}
+ *     POST /v1/quota/reservations/{id}/commit        what was used
+ *     POST /v1/quota/reservations/{id}/release       nothing was
+ *     POST /v1/quota/reservations/{id}/extend        for longer
+ *     POST /v1/quota/adjustments                     more or less was used than was counted
+ *
+ * Looking needs the right `read`, adjusting `manage`, the rest `reserve`. 429: it does not fit, with who refused and what to do. 503: nobody can say, or
+ * nothing can be written down now; send it again as it was.
+ */
+
+import type { Context, MiddlewareHandler } from 'hono'
+import { Hono } from 'hono'
+import type { Access } from '../../proto/runtime/access.ts'
+import { permit } from '../../proto/runtime/access.ts'
+import type { Clock } from '../../proto/runtime/clock.ts'
+import { messageOf } from '../../proto/runtime/errors.ts'
+import type { Right } from '../../proto/runtime/keys.ts'
+import type { Logger } from '../../proto/runtime/log.ts'
+import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
+import { faulty, Refusal } from '../directory/refusal.ts'
+import { jsonOf, readBody } from '../directory/request-body.ts'
+import type { DirectorySnapshot } from '../directory/snapshot.ts'
+import { utc } from '../overview/answers.ts'
+import { cursorBehind } from '../overview/cursor.ts'
+import { problem } from '../overview/problem.ts'
+import type { GrantedAnswer, SubjectAnswer, SubjectReservationsAnswer } from './api.ts'
+import type { Demand, Figure, Refused } from './decision.ts'
+import type { Level } from './quota.ts'
+import { LEVELS } from './quota.ts'
+import {
+  adjustmentAnswer,
+  figureAnswer,
+  grantedAnswer,
+  openReservationAnswer,
+  rateLimitHeaders,
+  refusalAnswer,
+  reservationAnswer,
+  retryAfter,
+  saidOf,
+} from './quota-answers.ts'
+import type { RequestContext } from './quota-request.ts'
+import {
+  readAdjustment,
+  readCommit,
+  readDemand,
+  readExtension,
+  readHeldPage,
+  readNothing,
+  readReservation,
+} from './quota-request.ts'
+import type { QuotaService, SettleOutcome } from './quota-service.ts'
+import { isDegraded, QuotasUnavailable } from './quota-service.ts'
+
+export interface QuotaRoutesOptions {
+  readonly service: QuotaService
+  readonly directory: () => DirectorySnapshot
+  readonly access: Access
+  /** Longest time that something is set aside for, ms. */
+  readonly reservedMaxMs: number
+  /** How long ids of reservations are remembered after their end, ms. */
+  readonly rememberedMs: number
+  readonly clock: Clock
+  readonly log: Logger
+  /** Told how long each decision took, s. */
+  readonly observe: (seconds: number) => void
+}
+
+type Env = { Variables: { tenant: string; credential: string } }
+type Settle = (tenant: string, id: string, body: unknown) => Promise<SettleOutcome>
+
+const BODY_BYTES_MAX = 64 * 1024
+/** Each holds its body and what waits for it. */
+const REQUESTS_MAX = 10_000
+const SUBJECT = '/v1/subjects/:level/:id/quotas'
+const HELD = '/v1/subjects/:level/:id/reservations'
+const CHECK = '/v1/quota/check'
+const RESERVATIONS = '/v1/quota/reservations'
+const ADJUSTMENTS = '/v1/quota/adjustments'
+
+export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
+  const { service, access, clock, directory, reservedMaxMs, rememberedMs } = options
+  const app = new Hono<Env>()
+  const reading = authorized(access, 'read')
+  const reserving = authorized(access, 'reserve')
+  const deciding = timed(options.observe)
+  const contextOf = (c: Context<Env>): RequestContext => ({
+    tenant: c.get('tenant'),
+    directory: directory(),
+    now: clock.now(),
+    reservedMaxMs,
+    rememberedMs,
+  })
+
+  app.get(SUBJECT, reading, async (c) => {
+    const level = levelOf(c)
+    const subject = subjectOf(c, level)
+    const figures = await service.figures({ tenant: c.get('tenant'), level, subject })
+    const data = figures.map(figureAnswer)
+    const degraded = data.some(({ used }) => used === null)
+    const body: SubjectAnswer = { level, subject, data, degraded, as_of: utc(clock.now()) }
+    return c.json(body, 200, rateLimitHeaders(figures, clock.now()))
+  })
+
+  app.get(HELD, reading, async (c) => {
+    const level = levelOf(c)
+    const subject = subjectOf(c, level)
+    const { limit, after } = readHeldPage(new URL(c.req.url).searchParams)
+    const found = await service.openOf({ tenant: c.get('tenant'), level, subject }, after, limit + 1)
+    const page = found.slice(0, limit)
+    const next = found.length > limit ? cursorBehind(String(page.at(-1)!.n)) : null
+    const data = page.map(openReservationAnswer)
+    const body: SubjectReservationsAnswer = { level, subject, data, next_cursor: next, as_of: utc(clock.now()) }
+    return c.json(body)
+  })
+
+  app.post(CHECK, reserving, deciding, async (c) => {
+    const demand = readDemand(await jsonBody(c), contextOf(c))
+    const decision = await service.check(demand)
+    const figures = service.figuresOf(demand)
+    if (decision.outcome === 'refused') return refused(decision, demand, figures)
+    const body: GrantedAnswer = grantedAnswer(saidOf(decision), figures, clock.now())
+    return c.json(body, 200, rateLimitHeaders(figures, clock.now()))
+  })
+
+  app.post(RESERVATIONS, reserving, deciding, async (c) => {
+    const request = readReservation(await jsonBody(c), c.req.header('idempotency-key'), contextOf(c))
+    const outcome = await service.reserve(request)
+    if (outcome.outcome === 'conflict') throw conflictOf(request.id, outcome)
+    const figures = service.figuresOf(request)
+    if (outcome.outcome === 'refused') return refused(outcome, request, figures)
+    const { reservation, repeated } = outcome
+    const body = { ...reservationAnswer(reservation), ...grantedAnswer(reservation.said, figures, clock.now()) }
+    return c.json(body, repeated ? 200 : 201, {
+      ...rateLimitHeaders(figures, clock.now()),
+      Location: `${RESERVATIONS}/${encodeURIComponent(reservation.id)}`,
+      ...(repeated ? { 'Idempotency-Replayed': 'true' } : {}),
+    })
+  })
+
+  app.get(`${RESERVATIONS}/:id`, reading, (c) => {
+    const found = service.reservation(c.get('tenant'), idOf(c))
+    if (found === undefined) throw unknown(idOf(c))
+    return c.json(reservationAnswer(found))
+  })
+
+  const settle = (what: string, does: (c: Context<Env>) => Settle): void => {
+    const path = `${RESERVATIONS}/:id/${what}`
+    app.post(path, reserving, deciding, async (c) => {
+      const settled = await does(c)(c.get('tenant'), idOf(c), await optionalBody(c))
+      if (settled.outcome === 'unknown') throw unknown(idOf(c))
+      const answer = reservationAnswer(settled.reservation)
+      if (settled.outcome === 'done') return c.json(answer)
+      const detail = `${what}: the reservation ${JSON.stringify(answer.id)} is ${answer.state}${answer.closed_at === null ? '' : ` since ${answer.closed_at}`}`
+      return problem({ status: 409, code: 'CONFLICT', detail }, new Headers(), { reservation: answer })
+    })
+    app.all(path, (c) => notAllowed(c, 'POST'))
+  }
+  settle('commit', () => (tenant, id, body) => service.commit(tenant, id, readCommit(body)))
+  settle('release', () => async (tenant, id, body) => {
+    readNothing(body)
+    return service.release(tenant, id)
+  })
+  settle('extend', (c) => async (tenant, id, body) => service.extend(tenant, id, readExtension(body, contextOf(c))))
+
+  app.post(ADJUSTMENTS, authorized(access, 'manage'), deciding, async (c) => {
+    const key = c.req.header('idempotency-key')
+    const body = readAdjustment(await jsonBody(c), key, c.get('credential'), contextOf(c))
+    const outcome = await service.adjust(c.get('tenant'), body)
+    if (outcome.outcome === 'conflict') throw conflictOf(body.id, { field: 'id' })
+    const { adjustment, repeated } = outcome
+    return c.json(
+      adjustmentAnswer(adjustment),
+      repeated ? 200 : 201,
+      repeated ? { 'Idempotency-Replayed': 'true' } : {},
+    )
+  })
+
+  app.all(ADJUSTMENTS, (c) => notAllowed(c, 'POST'))
+  app.all(SUBJECT, (c) => notAllowed(c, 'GET, HEAD'))
+  app.all(HELD, (c) => notAllowed(c, 'GET, HEAD'))
+  app.all(CHECK, (c) => notAllowed(c, 'POST'))
+  app.all(RESERVATIONS, (c) => notAllowed(c, 'POST'))
+  app.all(`${RESERVATIONS}/:id`, (c) => notAllowed(c, 'GET, HEAD'))
+  app.onError((error) => answerError(error, options.log))
+  return app
+
+  function refused(decision: Refused, { amounts }: Pick<Demand, 'amounts'>, figures: readonly Figure[]): Response {
+    const now = clock.now()
+    const { detail, ...more } = refusalAnswer(decision.by, amounts)
+    const headers = new Headers(rateLimitHeaders(figures, now))
+    const after = retryAfter(decision.by, amounts, now)
+    if (after !== undefined) headers.set('Retry-After', after)
+    // Where nobody knows whether it would fit, it may be asked again at once: that is no matter of its limit.
+    const isOver = !isDegraded(decision) || decision.by.some(({ counted }) => counted !== undefined)
+    const [status, code] = isOver ? ([429, 'QUOTA_EXCEEDED'] as const) : ([503, 'SERVICE_UNAVAILABLE'] as const)
+    return problem({ status, code, detail }, headers, { ...more, as_of: utc(now) })
+  }
+}
+
+function authorized(access: Access, right: Exclude<Right, 'forward'>): MiddlewareHandler<Env> {
+  return async (c, next) => {
+    const caller = access.caller(c.req.header('authorization'))
+    if (caller.kind !== 'known') throw new Refusal(401, 'UNAUTHORIZED', 'Unauthorized')
+    const permitted = permit(caller.credential, right, c.req.header(TENANT_HEADER))
+    if ('status' in permitted)
+      throw new Refusal(permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
+    c.set('tenant', permitted.tenant)
+    c.set('credential', caller.credential.id)
+    return next()
+  }
+}
+
+/** No more of them at once than there is room for. */
+function timed(observe: (seconds: number) => void): MiddlewareHandler<Env> {
+  let requests = 0
+  return async (_, next) => {
+    if (requests >= REQUESTS_MAX) throw new QuotasUnavailable(`${REQUESTS_MAX} requests are under way already`)
+    const started = performance.now()
+    requests++
+    try {
+      await next()
+    } finally {
+      requests--
+      observe((performance.now() - started) / 1000)
+    }
+  }
+}
+
+async function jsonBody(c: Context): Promise<unknown> {
+  return jsonOf(c, await readBody(c, BODY_BYTES_MAX))
+}
+
+/** Some have nothing to say. */
+async function optionalBody(c: Context): Promise<unknown> {
+  const bytes = await readBody(c, BODY_BYTES_MAX)
+  return bytes.length === 0 ? undefined : jsonOf(c, bytes)
+}
+
+function levelOf(c: Context): Level {
+  const given = c.req.param('level') ?? ''
+  const level = LEVELS.find((known) => known === given)
+  if (level !== undefined) return level
+  throw faulty([{ field: 'level', message: `expected one of ${LEVELS.join(', ')} in the path` }])
+}
+
+function subjectOf(c: Context<Env>, level: Level): string {
+  const id = idOf(c)
+  if (id.length > 256) throw faulty([{ field: 'id', message: 'expected at most 256 characters in the path' }])
+  const tenant = c.get('tenant')
+  if (level === 'tenant' && id !== tenant)
+    throw new Refusal(404, 'NOT_FOUND', `The request is of the tenant "${tenant}": X-Scope-OrgID chooses another`)
+  return id
+}
+
+function idOf(c: Context): string {
+  return c.req.param('id') ?? '' // of routes that have it
+}
+
+function unknown(id: string): Refusal {
+  return new Refusal(
+    404,
+    'NOT_FOUND',
+    `There is no reservation ${JSON.stringify(id.slice(0, 200))} of this tenant, or it was closed too long ago`,
+  )
+}
+
+function conflictOf(id: string, { field, other }: { readonly field: 'id' | 'task'; readonly other?: string }): Refusal {
+  const message =
+    field === 'id'
+      ? `the id ${JSON.stringify(id)} is of another request: a new request needs a new id`
+      : `this attempt of the task has the reservation ${JSON.stringify(other)} already: extend or commit that one`
+  return faulty([{ field: field === 'id' ? 'id' : 'task_id', message }], 409)
+}
+
+function notAllowed(c: Context, allow: string): Response {
+  throw new Refusal(405, 'BAD_REQUEST', `${c.req.method} is not allowed on ${c.req.path}: expected ${allow}`, {
+    headers: { Allow: allow },
+  })
+}
+
+function answerError(error: Error, log: Logger): Response {
+  if (error instanceof Refusal) {
+    const { status, code, message: detail, faults, headers } = error
+    const errors = faults.length === 0 ? {} : { errors: faults }
+    return problem({ status, code, detail, ...errors }, new Headers(headers))
+  }
+  if (error instanceof QuotasUnavailable) {
+    const detail = `Quotas cannot decide at the moment: ${error.message}. Send it again as it was: it is done once`
+    return problem({ status: 503, code: 'SERVICE_UNAVAILABLE', detail }, new Headers({ 'Retry-After': '1' }))
+  }
+  log.error({ error: messageOf(error), stack: error.stack }, 'request about quotas failed')
+  return problem({ status: 500, code: 'INTERNAL_ERROR', detail: 'Internal Error' }, new Headers())
+}

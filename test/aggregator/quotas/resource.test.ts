@@ -1,0 +1,29 @@
+/** Amounts between people, ClickHouse and memory. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { AMOUNT_MAX, decimalOfSum, isGauge, limitOf, sumOfDecimal } from '../../../aggregator/quotas/resource.ts'
+
+test('a decimal of ClickHouse is read to the unit, and written as it was', () => {
+  for (const [resource, decimal, units] of [
+    ['gpu_seconds', '12.5', 12_500_000n],
+    ['gpu_seconds', '-0.000001', -1n],
+    ['credits', '90071992547409931.000001', 90071992547409931000001n],
+    ['tokens', '7', 7n],
+    ['tokens', '-7', -7n],
+  ] as const) {
+    const sum = sumOfDecimal(resource, decimal)
+    assert.equal(sum.toBigInt(), units)
+    assert.equal(decimalOfSum(resource, sum), decimal)
+  }
+  assert.equal(sumOfDecimal('tokens', '7.000000').toBigInt(), 7n)
+  for (const wrong of ['', 'nan', '1e3', '1.2345678', '0x1'])
+    assert.throws(() => sumOfDecimal('tokens', wrong), RangeError)
+})
+
+test('a limit is of the unit that people write', () => {
+  assert.equal(limitOf('gpu_seconds', 3600).toBigInt(), 3_600_000_000n)
+  assert.equal(limitOf('tokens', Number.MAX_SAFE_INTEGER).toBigInt(), BigInt(Number.MAX_SAFE_INTEGER))
+  assert.equal(isGauge('concurrent_tasks'), true)
+  assert.equal(isGauge('tasks'), false)
+  assert.equal(limitOf('tokens', AMOUNT_MAX).toBigInt(), 2n ** 51n)
+})
