@@ -3,28 +3,27 @@ import { useCallback, useEffect, useState } from 'preact/hooks'
 import type { OverviewAnswer } from '../../overview/api.ts'
 import { Header } from './header.tsx'
 import type { MetricQuestion } from './metric-question.ts'
-import { readQuestion, writeQuestion } from './metric-question.ts'
+import { writeQuestion } from './metric-question.ts'
 import { MetricsView } from './metrics-view.tsx'
 import { OverviewView } from './overview-view.tsx'
+import { readPlace } from './place.ts'
 import type { Polled } from './polling.ts'
+import { QuotaSubjectView } from './quota-subject-view.tsx'
+import { QuotasView } from './quotas-view.tsx'
 import type { Credentials, Failure } from './session.ts'
 import { forgetCredentials, isKeptOnDevice, keepCredentials, loadCredentials } from './session.ts'
 import { SignIn } from './sign-in.tsx'
 import { Status } from './status.tsx'
-
-/** What stands behind the `#`: the view, and what is asked there. */
-function readPlace(): { view: 'overview' | 'metrics'; question: MetricQuestion } {
-  const [view, parameters = ''] = location.hash.replace(/^#\/?/, '').split('?')
-  return { view: view === 'metrics' ? 'metrics' : 'overview', question: readQuestion(new URLSearchParams(parameters)) }
-}
+import { TaskView } from './task-view.tsx'
+import { TasksView } from './tasks-view.tsx'
 
 export function App() {
   const [credentials, setCredentials] = useState(loadCredentials)
   const [reason, setReason] = useState<Failure | undefined>(undefined)
-  const [place, setPlace] = useState(readPlace)
+  const [place, setPlace] = useState(() => readPlace(location.hash))
   const [tenants, setTenants] = useState<readonly string[]>([])
   useEffect(() => {
-    const moved = (): void => setPlace(readPlace())
+    const moved = (): void => setPlace(readPlace(location.hash))
     addEventListener('hashchange', moved)
     return () => removeEventListener('hashchange', moved)
   }, [])
@@ -71,6 +70,52 @@ export function App() {
     if (known !== undefined && known.join() !== tenants.join()) queueMicrotask(() => setTenants(known))
     return status(polled)
   }
+  const shown = () => {
+    switch (place.view) {
+      case 'overview':
+        return (
+          <OverviewView credentials={credentials} host={place.host}>
+            {overviewStatus}
+          </OverviewView>
+        )
+      case 'metrics':
+        return (
+          <MetricsView credentials={credentials} question={place.question} onAsk={question}>
+            {status}
+          </MetricsView>
+        )
+      case 'tasks':
+        return (
+          <TasksView credentials={credentials} question={place.question}>
+            {status}
+          </TasksView>
+        )
+      case 'task':
+        return (
+          <TaskView key={place.taskId} credentials={credentials} taskId={place.taskId} attempt={place.attempt}>
+            {status}
+          </TaskView>
+        )
+      case 'quotas':
+        return (
+          <QuotasView credentials={credentials} question={place.question}>
+            {status}
+          </QuotasView>
+        )
+      case 'subject':
+        return (
+          <QuotaSubjectView
+            key={`${place.question.level} ${place.question.subject}`}
+            credentials={credentials}
+            question={place.question}
+          >
+            {status}
+          </QuotaSubjectView>
+        )
+      default:
+        return place satisfies never
+    }
+  }
   return (
     <>
       <Header
@@ -80,13 +125,7 @@ export function App() {
         onTenant={choose}
         onSignOut={() => forget(undefined)}
       />
-      {place.view === 'metrics' ? (
-        <MetricsView credentials={credentials} question={place.question} onAsk={question}>
-          {status}
-        </MetricsView>
-      ) : (
-        <OverviewView credentials={credentials}>{overviewStatus}</OverviewView>
-      )}
+      {shown()}
     </>
   )
 }

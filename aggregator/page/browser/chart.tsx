@@ -12,6 +12,8 @@ export interface ChartLine {
   readonly name: string
   /** One for each time; null: nothing. */
   readonly values: readonly (number | null)[]
+  /** Which of the eight colours, of which the last four are dashed; absent: by its place. */
+  readonly look?: number
 }
 
 export interface ChartProps {
@@ -26,18 +28,21 @@ export interface ChartProps {
   /** Upper end of the scale, where it is known. */
   readonly max?: number
   readonly height?: number
+  /** A span of time that is looked at, s since the epoch: its ends are marked, and what is outside stands back. */
+  readonly span?: { readonly from: number; readonly to: number; readonly open: boolean }
+  /** Steps without a value that a line goes across: senders may be slower than a step. */
+  readonly bridgedSteps?: number
   /** Charts with the same one show the same moment below the pointer. */
   readonly sync?: string
   /** What stands there when there is no line. */
   readonly empty: string
 }
 
-/** Steps without a value that a line goes across: senders may be slower than a step. */
 const BRIDGED_STEPS = 5
 const DASHES: readonly number[][] = [[], [], [], [], [7, 3], [7, 3], [2, 3], [2, 3]]
 
 export function Chart(props: ChartProps) {
-  const { title, note, unit, perSecond = false, times, lines, empty } = props
+  const { title, note, unit, perSecond = false, times, lines, empty, span } = props
   const [cursor, setCursor] = useState<number | null>(null)
   const shown = cursor !== null && cursor < times.length ? cursor : null
   return (
@@ -54,11 +59,13 @@ export function Chart(props: ChartProps) {
         <Plot {...props} onCursor={setCursor} />
       )}
       <ul class="legend">
-        {lines.map(({ name, values }, i) => (
+        {lines.map(({ name, values, look }, i) => (
           <li key={name} title={name}>
-            <Swatch index={i} />
+            <Swatch index={look ?? i} />
             <span class="name">{name}</span>
-            <span class="value">{formatValue(shown === null ? newest(values) : values[shown], unit, perSecond)}</span>
+            <span class="value">
+              {formatValue(shown === null ? newest(within(values, times, span)) : values[shown], unit, perSecond)}
+            </span>
           </li>
         ))}
       </ul>
@@ -84,6 +91,15 @@ export function Swatch({ index }: { readonly index: number }) {
   )
 }
 
+/** What comes after the span is not its newest value. */
+function within(
+  values: ChartLine['values'],
+  times: ChartProps['times'],
+  span: ChartProps['span'],
+): ChartLine['values'] {
+  return span === undefined ? values : values.filter((_, i) => times[i]! <= span.to)
+}
+
 function newest(values: readonly (number | null)[]): number | null {
   return values.findLast((value) => value !== null) ?? null
 }
@@ -92,15 +108,27 @@ interface PlotProps extends ChartProps {
   readonly onCursor: (index: number | null) => void
 }
 
-function Plot({ title, unit, perSecond = false, times, lines, max, height = 150, sync, onCursor }: PlotProps) {
+function Plot(props: PlotProps) {
+  const { title, unit, perSecond = false, times, lines, max, height = 150, sync, onCursor, span } = props
+  const { bridgedSteps = BRIDGED_STEPS } = props
   const place = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
   const theme = useShownTheme()
   const data = useMemo(
-    () => [times, ...lines.map(({ values }) => bridged(values))] as uPlot.AlignedData,
-    [times, lines],
+    () => [times, ...lines.map(({ values }) => bridged(values, bridgedSteps))] as uPlot.AlignedData,
+    [times, lines, bridgedSteps],
   )
-  const shape = JSON.stringify([lines.map(({ name }) => name), max, height, sync, unit, perSecond])
+  const shownSpan = useRef(span)
+  shownSpan.current = span
+  const shape = JSON.stringify([
+    lines.map(({ name, look }) => [name, look]),
+    max,
+    height,
+    sync,
+    unit,
+    perSecond,
+    span === undefined,
+  ])
 
   // `shape` stands for all that the plot is built of; data is set below.
   useEffect(() => {
@@ -137,15 +165,21 @@ function Plot({ title, unit, perSecond = false, times, lines, max, height = 150,
         ],
         series: [
           {},
-          ...lines.map(({ name }, i) => ({
-            label: name,
-            stroke: colours.lines[i % colours.lines.length]!,
-            width: 1.75,
-            dash: DASHES[i % DASHES.length]!,
-            points: { show: true, size: 5, fill: colours.lines[i % colours.lines.length]!, filter: lonely },
-          })),
+          ...lines.map(({ name, look }, i) => {
+            const colour = colours.lines[(look ?? i) % colours.lines.length]!
+            return {
+              label: name,
+              stroke: colour,
+              width: 1.75,
+              dash: DASHES[(look ?? i) % DASHES.length]!,
+              points: { show: true, size: 5, fill: colour, filter: lonely },
+            }
+          }),
         ],
-        hooks: { setCursor: [(u) => onCursor(u.cursor.idx ?? null)] },
+        hooks: {
+          setCursor: [(u) => onCursor(u.cursor.idx ?? null)],
+          draw: [(u) => drawEnds(u, shownSpan.current, colours.text)],
+        },
       },
       data,
       element,
@@ -165,15 +199,40 @@ function Plot({ title, unit, perSecond = false, times, lines, max, height = 150,
 }
 
 /** Short gaps are none: uPlot goes across `undefined`, and stops at null. */
-function bridged(values: readonly (number | null)[]): (number | null | undefined)[] {
+function bridged(values: readonly (number | null)[], steps: number): (number | null | undefined)[] {
   const out: (number | null | undefined)[] = [...values]
   let before = Number.NEGATIVE_INFINITY
   for (const [i, value] of values.entries()) {
     if (value === null) continue
-    if (i - before <= BRIDGED_STEPS) for (let gap = before + 1; gap < i; gap++) out[gap] = undefined
+    if (i - before <= steps) for (let gap = before + 1; gap < i; gap++) out[gap] = undefined
     before = i
   }
   return out
+}
+
+/** A line at each end of the span, with its name; the time outside is shaded. */
+function drawEnds(plot: uPlot, span: ChartProps['span'], colour: string): void {
+  if (span === undefined) return
+  const { ctx, bbox } = plot
+  const right = bbox.left + bbox.width
+  const [from, to] = [span.from, span.to].map((time) =>
+    Math.min(right, Math.max(bbox.left, plot.valToPos(time, 'x', true))),
+  ) as [number, number]
+  ctx.save()
+  ctx.fillStyle = ctx.strokeStyle = colour
+  ctx.globalAlpha = 0.1
+  ctx.fillRect(bbox.left, bbox.top, from - bbox.left, bbox.height)
+  ctx.fillRect(to, bbox.top, right - to, bbox.height)
+  ctx.globalAlpha = 1
+  ctx.lineWidth = uPlot.pxRatio
+  ctx.setLineDash([4 * uPlot.pxRatio, 3 * uPlot.pxRatio])
+  ctx.beginPath()
+  for (const x of [from, to]) {
+    ctx.moveTo(x, bbox.top)
+    ctx.lineTo(x, bbox.top + bbox.height)
+  }
+  ctx.stroke()
+  ctx.restore()
 }
 
 /** Values with nothing to either side make no line: they are drawn as points. */

@@ -1,10 +1,22 @@
 /** Numbers and times as people read them: three digits that matter, the unit beside them. */
 
 /** How a figure is shown. */
-export type Unit = 'number' | 'ratio' | 'percent' | 'bytes' | 'mebibytes' | 'seconds' | 'watts' | 'celsius' | 'time'
+export type Unit =
+  | 'number'
+  | 'ratio'
+  | 'percent'
+  | 'bytes'
+  | 'mebibytes'
+  | 'seconds'
+  | 'hours'
+  | 'watts'
+  | 'watt_hours'
+  | 'celsius'
+  | 'time'
 
 const THIN = '\u202f'
-const NONE = '–'
+/** What is not known. Never a zero. */
+export const NONE = '—'
 
 export function formatValue(value: number | null | undefined, unit: Unit = 'number', perSecond = false): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE
@@ -23,10 +35,15 @@ function formatIn(unit: Unit, value: number): string {
       return scaled(value * 1024 * 1024, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'])
     case 'watts':
       return scaled(value, 1000, ['W', 'kW', 'MW'])
+    case 'watt_hours':
+      return scaled(value, 1000, ['Wh', 'kWh', 'MWh', 'GWh'])
     case 'celsius':
       return `${digits(value)}${THIN}°C`
     case 'seconds':
       return value !== 0 && Math.abs(value) < 1 ? `${digits(value * 1000)}${THIN}ms` : `${digits(value)}${THIN}s`
+    case 'hours':
+      if (value === 0 || Math.abs(value) >= 1) return `${digits(value)}${THIN}h`
+      return Math.abs(value) >= 1 / 60 ? `${digits(value * 60)}${THIN}min` : formatIn('seconds', value * 3600)
     case 'time':
       return formatTime(value * 1000)
     case 'number':
@@ -72,6 +89,35 @@ export function formatAge(then: number, now: number): string {
   if (seconds < 3600) return `${Math.floor(seconds / 60)}${THIN}min ago`
   if (seconds < 86_400) return `${Math.floor(seconds / 3600)}${THIN}h ago`
   return `${Math.floor(seconds / 86_400)}${THIN}d ago`
+}
+
+/** How long something took, in its two largest units: `1 d 3 h`, `3 min 20 s`, `39 ms`. */
+export function formatDuration(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return NONE
+  if (seconds < 60) return formatIn('seconds', seconds)
+  const parts = [
+    [86_400, 'd'],
+    [3600, 'h'],
+    [60, 'min'],
+    [1, 's'],
+  ] as const
+  let rest = Math.round(seconds)
+  const first = parts.findIndex(([size]) => rest >= size)
+  const shown = parts.slice(first, first + 2).map(([size, unit]) => {
+    const count = Math.floor(rest / size)
+    rest -= count * size
+    return count === 0 ? '' : `${count}${THIN}${unit}`
+  })
+  return shown.join(' ').trim()
+}
+
+/** Money of millionths: `12.34 EUR`; what is less than a cent as far as it goes. */
+export function formatMoney(micros: number | null | undefined, currency: string | null | undefined): string {
+  if (micros === null || micros === undefined || !Number.isFinite(micros)) return NONE
+  const amount = micros / 1e6
+  const fraction = Math.abs(amount) >= 1 || micros === 0 ? 2 : Math.abs(amount) >= 0.01 ? 4 : 6
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: fraction }
+  return `${amount.toLocaleString('en', digits).replaceAll(',', THIN)} ${currency ?? ''}`.trim()
 }
 
 /** Time of day here, with the date where it is another day. */

@@ -1,11 +1,12 @@
 /** The head of the page: where one is, whose figures these are, light or dark. */
 import { useState } from 'preact/hooks'
+import type { Place } from './place.ts'
 import type { Theme } from './theme.ts'
 import { applyTheme, loadTheme, THEMES } from './theme.ts'
 
 export interface HeaderProps {
   /** undefined: not signed in. */
-  readonly view: 'overview' | 'metrics' | undefined
+  readonly view: Place['view'] | undefined
   readonly tenant?: string
   /** To choose from; empty: this token has no choice, or it is not known. */
   readonly tenants?: readonly string[]
@@ -30,6 +31,12 @@ export function Header({ view, tenant = '', tenants = [], onTenant, onSignOut }:
         <nav aria-label="Views">
           <a href="#/" aria-current={view === 'overview' ? 'page' : undefined}>
             Overview
+          </a>
+          <a href="#/tasks" aria-current={view === 'tasks' ? 'page' : view === 'task' ? 'true' : undefined}>
+            Tasks
+          </a>
+          <a href="#/quotas" aria-current={view === 'quotas' ? 'page' : view === 'subject' ? 'true' : undefined}>
+            Quotas
           </a>
           <a href="#/metrics" aria-current={view === 'metrics' ? 'page' : undefined}>
             Metrics <kbd>/</kbd>

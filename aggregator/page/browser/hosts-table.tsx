@@ -3,6 +3,7 @@ import { Fragment } from 'preact'
 import { useState } from 'preact/hooks'
 import type { GpuAnswer, HostAnswer } from '../../overview/api.ts'
 import { counted, formatAge, formatValue } from './format.ts'
+import { tasksLink } from './tasks-question.ts'
 
 const FRESH_MS = 60_000
 const LATE_MS = 180_000
@@ -119,6 +120,9 @@ function HostRow({ host, now, chosen, onChoose, open, onToggle }: HostRowProps) 
         >
           {host.host}
         </button>
+        <a class="to-tasks" href={tasksLink({ node: host.host })} aria-label={`Tasks on ${host.host}`}>
+          tasks
+        </a>
       </th>
       <td>
         {host.gpus.length > 0 && (

@@ -68,7 +68,8 @@ export interface MetricAnswer {
   readonly warnings: readonly string[]
 }
 
-interface QueryAnswer {
+/** Of `GET /api/public/metrics/query`. */
+export interface QueryAnswer {
   readonly data: readonly {
     readonly labels: Readonly<Record<string, string | null>>
     readonly values: readonly { readonly timestamp: string; readonly value: number }[]
@@ -122,7 +123,7 @@ export async function askMetric(
  * How much a counter rose a second, from each step's last value to the next one's; where it fell it began anew, at zero. A step's last
  * value stands for its end: senders that are hardly faster than the steps make it go up and down.
  */
-function risesOf(byTime: ReadonlyMap<number, number>, times: readonly number[], to: number): (number | null)[] {
+export function risesOf(byTime: ReadonlyMap<number, number>, times: readonly number[], to: number): (number | null)[] {
   const step = (times[1] ?? to) - (times[0] ?? 0)
   let before: { readonly time: number; readonly value: number } | undefined
   const first = Math.min(...byTime.keys())

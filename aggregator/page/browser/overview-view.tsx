@@ -16,12 +16,13 @@ const EVERY_MS = 5000
 
 export interface OverviewViewProps {
   readonly credentials: Credentials
+  /** Of the charts; undefined: all. */
+  readonly host: string | undefined
   /** Told of every answer and failure. */
   readonly children: (polled: Polled<OverviewAnswer>) => preact.ComponentChildren
 }
 
-export function OverviewView({ credentials, children }: OverviewViewProps) {
-  const [host, setHost] = useState<string | undefined>(undefined)
+export function OverviewView({ credentials, host, children }: OverviewViewProps) {
   const polled = usePolling(JSON.stringify([credentials, host]), EVERY_MS, (signal) =>
     ask<OverviewAnswer>(credentials, 'v1/overview', host === undefined ? {} : { host }, signal),
   )
@@ -35,10 +36,14 @@ export function OverviewView({ credentials, children }: OverviewViewProps) {
       {answer === undefined ? (
         <Starting failed={polled.failure !== undefined} />
       ) : (
-        <Shown answer={answer} host={host} onChoose={setHost} />
+        <Shown answer={answer} host={host} onChoose={choose} />
       )}
     </main>
   )
+}
+
+function choose(host: string | undefined): void {
+  location.hash = host === undefined ? '#/' : `#/?${new URLSearchParams({ host })}`
 }
 
 interface ShownProps {

@@ -14,10 +14,19 @@ export interface Polled<T> {
   readonly askNow: () => void
 }
 
+const BACKOFF_MIN_MS = 2000
 const BACKOFF_MAX_MS = 60_000
 
-/** @param key another one begins anew; @param question asks once */
-export function usePolling<T>(key: string, everyMs: number, question: (signal: AbortSignal) => Promise<T>): Polled<T> {
+/**
+ * @param key another one begins anew
+ * @param everyMs the pause after an answer, which may be a matter of what it was
+ * @param question asks once
+ */
+export function usePolling<T>(
+  key: string,
+  everyMs: number | ((data: T) => number),
+  question: (signal: AbortSignal) => Promise<T>,
+): Polled<T> {
   const [state, setState] = useState<{ key: string } & Omit<Polled<T>, 'askNow'>>({
     key,
     data: undefined,
@@ -26,6 +35,8 @@ export function usePolling<T>(key: string, everyMs: number, question: (signal: A
   })
   const latest = useRef(question)
   latest.current = question
+  const pause = useRef(everyMs)
+  pause.current = everyMs
   const again = useRef<() => void>(() => {})
 
   useEffect(() => {
@@ -44,22 +55,22 @@ export function usePolling<T>(key: string, everyMs: number, question: (signal: A
         const data = await latest.current(ended.signal)
         failures = 0
         setState({ key, data, failure: undefined, retryAt: undefined })
-        next(everyMs)
+        next(typeof pause.current === 'number' ? pause.current : pause.current(data))
       } catch (error) {
         if (ended.signal.aborted) return
         const failure = error instanceof Failure ? error : new Failure('refused', String(error))
-        const pause = Math.max(
+        const wait = Math.max(
           failure.retryAfterMs ?? 0,
-          Math.min(BACKOFF_MAX_MS, Math.min(everyMs, 2000) * 2 ** failures++) * (0.75 + Math.random() / 2),
+          Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** failures++) * (0.75 + Math.random() / 2),
         )
         setState((s) => ({
           ...s,
           key,
           data: s.key === key ? s.data : undefined,
           failure,
-          retryAt: performance.now() + pause,
+          retryAt: performance.now() + wait,
         }))
-        if (failure.kind !== 'unauthorized') next(pause)
+        if (failure.kind !== 'unauthorized') next(wait)
       } finally {
         asking = false
       }
@@ -75,7 +86,7 @@ export function usePolling<T>(key: string, everyMs: number, question: (signal: A
       clearTimeout(timer)
       document.removeEventListener('visibilitychange', shown)
     }
-  }, [key, everyMs])
+  }, [key])
 
   const askNow = useCallback(() => again.current(), [])
   // An answer to another question is none.

@@ -1,7 +1,7 @@
 /** What arrives: each sender with its protocol, how much, how fresh, and what was refused and why. */
 import { useState } from 'preact/hooks'
 import type { RefusedAnswer, SenderAnswer } from '../../overview/api.ts'
-import { counted, formatAge, formatValue } from './format.ts'
+import { counted, formatAge, formatValue, NONE } from './format.ts'
 
 const DOOR_NAMES: Readonly<Record<string, string>> = {
   remote_write: 'Remote write',
@@ -123,7 +123,7 @@ function SenderRow({ sender, allTenants, now }: { sender: SenderAnswer; allTenan
       <td class="wide">{doorName(sender.door)}</td>
       {allTenants && <td class="wide">{sender.tenant}</td>}
       <td class="figure">{formatValue(sender.samples_per_second)}</td>
-      <td class={`figure ${late ? 'warn' : ''}`}>{seen === undefined ? '–' : formatAge(seen, now)}</td>
+      <td class={`figure ${late ? 'warn' : ''}`}>{seen === undefined ? NONE : formatAge(seen, now)}</td>
       <td class="wide">{none ? <span class="muted">none</span> : refused}</td>
       <td class="wide">
         {sender.instance}
