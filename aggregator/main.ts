@@ -1,15 +1,20 @@
 /**
  * The aggregator, along the path of a batch:
  *
- *     http ──▶ intake ──▶ hot series (visible)
- *                │  └───▶ store ──▶ ClickHouse (embedded engine, or a server) ◀── roller
+ *     http ───▶ intake ──▶ hot series (visible)
+ *     kafka ──▶┘ │  └───▶ store ──▶ ClickHouse (embedded engine, or a server) ◀── roller
+ *     http ───▶ events ──▶ owner (its log) ──▶ records ──┘
+ *                  └──────── the rest ────────────┘            └──▶ usage outbox ──▶ kafka
  *              queries: hot series and ClickHouse
+ *
+ * Beside it: directories (memberships, nodes, prices, quotas), in memory and in PostgreSQL or PGlite.
  *
  * Listed in that order below; started from the end, stopped from the front.
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
+import { eventPublisher, kafkaFrom, kafkaService } from '../proto/kafka/connect.ts'
 import { Access, findToken, Networks } from '../proto/runtime/access.ts'
 import { systemClock } from '../proto/runtime/clock.ts'
 import type { ProgramText } from '../proto/runtime/config-help.ts'
@@ -27,12 +32,32 @@ import { Reload } from '../proto/runtime/reload.ts'
 import { sharedSection } from '../proto/runtime/shared-config.ts'
 import { Supervisor } from '../proto/runtime/supervisor.ts'
 import { aggregatorSection } from './config.ts'
+import { BatchConsumer } from './consume/batch-consumer.ts'
+import { EventConsumer } from './consume/event-consumer.ts'
+import { KafkaEventRules } from './consume/kafka-event-rules.ts'
+import { noDefinitionLog } from './directory/definition-log.ts'
+import { DirectoryService } from './directory/directory-service.ts'
+import { EmbeddedDatabase } from './directory/embedded-database.ts'
+import { FileDefinitionLog } from './directory/file-definition-log.ts'
+import { directoryApi } from './directory/openapi.ts'
+import { PostgresDatabase } from './directory/postgres-database.ts'
+import { DIRECTORIES, directoryRoutes } from './directory/routes.ts'
 import { EngineProcess } from './engine/engine-process.ts'
+import { EventQuery } from './events/event-query.ts'
+import { EventsIntake } from './events/events-intake.ts'
+import { eventApi } from './events/openapi.ts'
 import { HotService } from './hot/hot-service.ts'
 import { SeriesRegistry } from './hot/series-registry.ts'
 import { handleIntake, isIntakePath } from './intake/intake-routes.ts'
 import { IntakeService } from './intake/intake-service.ts'
 import { registerAggregatorMetrics } from './metrics.ts'
+import { openApiRoutes } from './openapi/routes.ts'
+import { overviewApi } from './overview/openapi.ts'
+import { FileLog } from './owner/file-log.ts'
+import { nodeLogFiles } from './owner/log-files.ts'
+import { LoggedIds } from './owner/logged-ids.ts'
+import { Owner } from './owner/owner.ts'
+import { SnapshotFiles } from './owner/snapshot-file.ts'
 import { Page } from './page/page.ts'
 import { StoredParts } from './prometheus/stored-parts.ts'
 import { Limiter } from './query/limiter.ts'
@@ -40,14 +65,25 @@ import type { MetricQueryContext } from './query/metric-query.ts'
 import { QueryUnavailable } from './query/metric-query.ts'
 import { queryRoutes } from './query/routes.ts'
 import { StoredSeries } from './query/stored-series.ts'
+import { quotaApi } from './quotas/openapi.ts'
+import { setUpQuotas } from './quotas-setup.ts'
 import { ClickHouseMarkTable } from './rollup/mark-table.ts'
 import { Marks } from './rollup/marks.ts'
 import { ClickHouseRollups } from './rollup/recompute.ts'
 import { Roller } from './rollup/roller.ts'
 import { ClickHouse } from './store/clickhouse.ts'
 import { DatabaseService } from './store/database-service.ts'
+import { RecordStore } from './store/record-store.ts'
 import { Store } from './store/store.ts'
 import { mergeSettledDays } from './store/upkeep.ts'
+import { DEFAULT_MAPPING } from './tasks/metric-mapping.ts'
+import { taskApi } from './tasks/openapi.ts'
+import { OwnSeriesSource } from './tasks/own-source.ts'
+import { storedUsage } from './tasks/stored-usage.ts'
+import { TaskQuery } from './tasks/task-query.ts'
+import { UsageOutbox } from './tasks/usage-outbox.ts'
+import { UsageQuery } from './tasks/usage-query.ts'
+import { nodeGroups, setUpTasks } from './tasks-setup.ts'
 
 const DAY_MS = 86_400_000
 /** A question over exactly as long as memory reaches back has taken a moment to come. */
@@ -57,7 +93,17 @@ const PROGRAM: ProgramText = {
   about: 'shows the samples of collectors within a second, stores them in ClickHouse and answers questions about them.',
   command: 'npm run aggregator --',
 }
-/** A remote read waits this long for the last insert. */
+const OWNER_SEGMENT_BYTES = 16 * 1024 * 1024
+/** What a start has to read of the owner log at most. */
+const OWNER_SNAPSHOT_RECORDS = 100_000
+const OWNER_PROBE_MS = 1000
+/** How often it is looked whether usage was calculated that Kafka is to be told of. */
+const USAGE_LOOK_MS = 1000
+/** Last three digits of the arrival of what other producers put on Kafka. */
+const KAFKA_WRITER = 999
+/** Series that the charts of an attempt are found among. */
+const CHART_SERIES_MAX = 1000
+/** A question about what is stored waits this long for the last insert. */
 const SETTLE_MS = 10_000
 /** Paths that take samples: here they are told where to go. */
 const COLLECTOR_DOORS: ReadonlySet<string> = new Set(['/api/v1/write', '/v1/metrics/batch'])
@@ -95,14 +141,15 @@ async function build(): Promise<Program | { print: string }> {
   const databaseService = new DatabaseService(
     db,
     database,
-    { pointsDays: shared.pointsDays, rollupDays: own.rollupDays },
+    { pointsDays: shared.pointsDays, rollupDays: own.rollupDays, eventDays: own.eventDays },
     log,
   )
 
-  const registry = new SeriesRegistry()
+  const registry = new SeriesRegistry(nodeGroups(own))
   const bounds = { ageMs: own.hotMinutes * 60_000 + HOT_GRACE_MS, bytesMax: own.hotBytes }
   const hot = new HotService(db, registry, { bounds, database, clock, log, evicted: (now) => intake.sweep(now) })
   const markTable = new ClickHouseMarkTable(db, database)
+  const faults = faultsFrom(shared.fault)
   const marks = new Marks(markTable, embedded, () => clock.now())
   const store = new Store(db, marks, {
     database,
@@ -111,7 +158,7 @@ async function build(): Promise<Program | { print: string }> {
     insertFewAfterMs: own.insertFewAfterMs,
     rowsMax: own.waitingRowsMax,
     clock,
-    faults: faultsFrom(shared.fault),
+    faults,
     log,
   })
   const roller = new Roller(marks, new ClickHouseRollups(db, database), {
@@ -133,17 +180,160 @@ async function build(): Promise<Program | { print: string }> {
     quarantine: join(directory, 'quarantine'),
     collectorsFile: join(directory, 'collectors.json'),
     lateMaxMs,
+    late: { afterMs: 2 * own.taskIntervalMs, told: (samples) => tasks.late(samples) },
     clock,
     log,
   })
+  const records = new RecordStore(db, {
+    database,
+    insertRows: own.insertRows,
+    insertAfterMs: own.eventsInsertAfterMs,
+    bytesMax: own.eventsWaitingBytesMax,
+    clock,
+    faults,
+    log,
+  })
+  const inPostgres = own.databaseUrl !== ''
+  const directories = new DirectoryService({
+    database: inPostgres
+      ? new PostgresDatabase(own.databaseUrl, log)
+      : new EmbeddedDatabase(join(directory, 'database'), log),
+    log: inPostgres ? noDefinitionLog : new FileDefinitionLog(join(directory, 'definitions.jsonl')),
+    entriesMax: own.directoryEntriesMax,
+    refreshMs: own.directoryRefreshMs,
+    clock,
+    logger: log,
+  })
+
+  const storedProblem = (): string | undefined => engine?.health().detail
+  const parts = new StoredParts(db, database)
+  let { keys, openWriteTenants } = shared
+  const tasks = setUpTasks(own, {
+    db,
+    registry,
+    hot,
+    parts,
+    records,
+    directory: () => directories.snapshot,
+    marks: () => (intake.notReady === undefined ? intake.visible.all : undefined),
+    storedProblem,
+    tenant: shared.tenant,
+    samplesFrom: () => clock.now() - lateMaxMs,
+    onlyOperator: () => keys.length === 0 && openWriteTenants.length === 0,
+    clock,
+    log,
+  })
+  const quotas = setUpQuotas(own, {
+    db,
+    tasks: tasks.fold,
+    directory: () => directories.snapshot,
+    append: (logged) => owner.append(logged),
+    storedUpTo: () => records.storedUpTo,
+    hasRoom: () => records.hasRoom(0),
+    access,
+    clock,
+    log,
+  })
+  const ownerDirectory = join(directory, 'owner')
+  const ownerLog = new FileLog(nodeLogFiles, {
+    directory: join(ownerDirectory, 'log'),
+    quarantine: join(directory, 'quarantine', 'owner-log'),
+    segmentBytes: OWNER_SEGMENT_BYTES,
+    probeAfterMs: OWNER_PROBE_MS,
+    log,
+  })
+  const kafka = await kafkaFrom(shared, 'fleetmeter-aggregator', log)
+  const usageTopics = { topics: [], ownTopic: own.kafkaUsageTopic, group: own.kafkaGroup }
+  const usageOutbox =
+    kafka === undefined || own.kafkaUsageTopic === ''
+      ? undefined
+      : new UsageOutbox(eventPublisher(kafka, shared, log, usageTopics), {
+          files: nodeLogFiles,
+          directory: ownerDirectory,
+          topic: own.kafkaUsageTopic,
+          read: storedUsage(db, database),
+          storedUpTo: () => records.storedUpTo,
+          logEnd: () => ownerLog.end,
+          lookMs: USAGE_LOOK_MS,
+          clock,
+          log,
+        })
+  const owner = new Owner(
+    {
+      ids: new LoggedIds(db, database, () => clock.now()),
+      log: ownerLog,
+      snapshots: new SnapshotFiles(nodeLogFiles, ownerDirectory, log),
+      store: records,
+      folds: [tasks.fold, quotas.fold, ...(usageOutbox === undefined ? [] : [usageOutbox])], // quotas read what tasks made of the same record
+    },
+    { recentMax: own.recentEventIdsMax, snapshotRecords: OWNER_SNAPSHOT_RECORDS, clock, faults, log },
+  )
+  const events = new EventsIntake(owner, records, {
+    quarantine: join(directory, 'quarantine'),
+    lateMaxMs: (own.eventDays - 1) * DAY_MS,
+    clock,
+    log,
+  })
+
+  const batchConsumer =
+    kafka !== undefined && shared.kafkaSamples
+      ? new BatchConsumer(kafka, {
+          topic: shared.kafkaSamplesTopic,
+          // Not with the events: the member that shares a group's partitions out knows its own topics only, and gives them to all members.
+          group: `${own.kafkaGroup}.samples`,
+          deadLetterTopic: own.kafkaDeadLetterTopic,
+          receive: (bytes, unproven) => intake.receive(bytes, unproven),
+          proven: (headers) => intake.proven(headers),
+          backoffMaxMs: shared.kafkaBackoffMaxMs,
+          clock,
+          log,
+          random: Math.random,
+        })
+      : undefined
+  const eventConsumer =
+    kafka === undefined
+      ? undefined
+      : new EventConsumer(kafka, {
+          topics: shared.kafkaTopics,
+          ownTopic: shared.kafkaOwnTopic,
+          group: own.kafkaGroup,
+          deadLetterTopic: own.kafkaDeadLetterTopic,
+          badPercentMax: own.kafkaBadPercentMax,
+          rules: new KafkaEventRules({ tenant: shared.tenant, personal: own.kafkaPersonal, now: () => clock.now() }),
+          deliver: async (items, bytes) => {
+            const answer = await events.take(items, bytes)
+            if (answer.kind !== 'stored') throw new Error(answer.reason)
+          },
+          writer: KAFKA_WRITER,
+          backoffMaxMs: shared.kafkaBackoffMaxMs,
+          clock,
+          log,
+          random: Math.random,
+        })
 
   /** Those of the settings that a reload changes are asked for when they are needed. */
   let inForce = own
   const limiter = new Limiter({ perSecond: own.rateLimitQps, burst: own.rateLimitBurst, now: () => clock.monotonic() })
   const metrics = new Metrics('aggregator')
-  const observed = registerAggregatorMetrics(metrics, { intake, hot, store, roller, limiter, engine })
+  const observed = registerAggregatorMetrics(metrics, {
+    intake,
+    hot,
+    store,
+    roller,
+    limiter,
+    engine,
+    events,
+    records,
+    owner,
+    ownerLog,
+    batchConsumer,
+    eventConsumer,
+    usageOutbox,
+  })
+  directories.register(metrics)
+  tasks.register(metrics)
+  quotas.register(metrics)
   const stored = new StoredSeries(db, database)
-  const storedProblem = (): string | undefined => engine?.health().detail
   const context: MetricQueryContext = {
     get hot() {
       return hot.series
@@ -156,11 +346,21 @@ async function build(): Promise<Program | { print: string }> {
     now: () => clock.now(),
     pointsMs: shared.pointsDays * DAY_MS,
     lateMaxMs,
-    pointsPerSeriesMax: own.pointsMax,
+    get pointsPerSeriesMax() {
+      return inForce.pointsMax
+    },
     get seriesScannedMax() {
       return inForce.seriesScannedMax
     },
   }
+  const ownSeries = new OwnSeriesSource({
+    hot: () => hot.series,
+    registry,
+    parts: new StoredParts(db, database),
+    storedProblem,
+    seriesMax: CHART_SERIES_MAX,
+    pointsMax: 0, // it is asked for series alone
+  })
   const app = queryRoutes({
     access,
     limiter,
@@ -169,7 +369,7 @@ async function build(): Promise<Program | { print: string }> {
       db,
       database,
       read: {
-        parts: new StoredParts(db, database),
+        parts,
         settled: () => settled(store, storedProblem),
         now: () => clock.now(),
         pointsMs: shared.pointsDays * DAY_MS,
@@ -195,6 +395,25 @@ async function build(): Promise<Program | { print: string }> {
         return inForce.seriesScannedMax
       },
     },
+    events: {
+      query: new EventQuery({
+        db,
+        database,
+        tail: () => owner.tail,
+        keptMs: own.eventDays * DAY_MS,
+        now: () => clock.now(),
+      }),
+      now: () => clock.now(),
+    },
+    tasks: {
+      tasks: new TaskQuery({ db, database, settled: () => settled(records, storedProblem) }),
+      usage: new UsageQuery({ db, database, settled: () => settled(records, storedProblem) }),
+      charts: {
+        mapping: DEFAULT_MAPPING,
+        series: (tenant, selectors, from, to, names) => ownSeries.series(tenant, selectors, from, to, names),
+      },
+      now: () => clock.now(),
+    },
     get seriesDefault() {
       return inForce.seriesDefault
     },
@@ -209,6 +428,9 @@ async function build(): Promise<Program | { print: string }> {
     log,
     observe: observed.query,
   })
+  app.route('/', directoryRoutes({ service: directories, access, limiter, log }))
+  app.route('/', quotas.routes)
+  app.route('/', openApiRoutes([overviewApi, directoryApi(DIRECTORIES), eventApi, taskApi, quotaApi]))
   const answer = getRequestListener(app.fetch, {
     hostname: 'localhost', // for requests that name none
     errorHandler: () =>
@@ -216,6 +438,10 @@ async function build(): Promise<Program | { print: string }> {
   })
   const openMetrics = new Networks(shared.openMetrics, 'open_metrics')
   const ownState = new OwnState(() => supervisor, metrics, access, openMetrics)
+  const flush = (): void => {
+    store.flush()
+    records.flush()
+  }
   const page = await Page.load()
   const http = new HttpService({
     name: 'http',
@@ -223,8 +449,7 @@ async function build(): Promise<Program | { print: string }> {
     log,
     handler: async (request, response) => {
       const path = pathOf(request)
-      if (isIntakePath(path))
-        await handleIntake({ access, intake, flush: () => store.flush() }, path, request, response)
+      if (isIntakePath(path)) await handleIntake({ access, intake, events, flush }, path, request, response)
       else if (page.serves(request.method, path)) page.handle(path, request, response)
       else if (ownState.serves(path)) await ownState.handle(path, request, response)
       else if (COLLECTOR_DOORS.has(path)) {
@@ -250,6 +475,8 @@ async function build(): Promise<Program | { print: string }> {
         openMetrics.become(metricsFrom)
         limiter.change(ownNow.rateLimitQps, ownNow.rateLimitBurst)
         inForce = ownNow
+        keys = sharedNow.keys
+        openWriteTenants = sharedNow.openWriteTenants
         log.level = sharedNow.logLevel
       }
     },
@@ -258,7 +485,25 @@ async function build(): Promise<Program | { print: string }> {
   })
   reload.register(metrics)
   const supervisor = new Supervisor(
-    [reload, http, intake, roller, store, hot, databaseService, ...(engine === undefined ? [] : [engine])],
+    [
+      reload,
+      http,
+      ...(batchConsumer === undefined ? [] : [batchConsumer]),
+      ...(eventConsumer === undefined ? [] : [eventConsumer]),
+      ...(usageOutbox === undefined ? [] : [usageOutbox]),
+      ...(kafka === undefined ? [] : [kafkaService(kafka)]),
+      intake,
+      roller,
+      store,
+      quotas.service,
+      tasks.service,
+      hot,
+      owner,
+      records,
+      databaseService,
+      directories,
+      ...(engine === undefined ? [] : [engine]),
+    ],
     { log, stopDeadlineMs: own.stopDeadlineMs },
   )
 
@@ -279,7 +524,7 @@ async function build(): Promise<Program | { print: string }> {
 }
 
 /** Everything that came in is stored; a question does not wait for an engine that is away. */
-async function settled(store: Store, problem: () => string | undefined): Promise<void> {
+async function settled(store: Pick<Store, 'settled'>, problem: () => string | undefined): Promise<void> {
   const why = problem()
   if (why !== undefined) throw new QueryUnavailable(why)
   const late = new AbortController()

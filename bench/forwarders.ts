@@ -5,6 +5,8 @@ import type { Env } from '../test/support/programs.ts'
 import { eventually, freePort, ready, start, terminate } from '../test/support/programs.ts'
 import { stopChild } from './processes.ts'
 
+const PACKAGE = 'victoria-metrics'
+
 export interface Forwarder {
   readonly pid: number
   readonly url: string
@@ -12,14 +14,15 @@ export interface Forwarder {
   readonly stop: () => Promise<void>
 }
 
-/** @returns what it says of its version. @throws Error with what to do when it is not there */
+/** @returns its name and version. @throws Error with what to do when it is not there */
 export function vmagentVersion(): string {
   const { error, stdout, stderr } = spawnSync('vmagent', ['-version'], { encoding: 'utf8' })
   if (error !== undefined)
-    throw new Error(
-      'vmagent is not there, which this bench measures beside: `apt-get install victoria-metrics` (Debian)',
-    )
-  return `${(stdout + stderr).trim()} (Debian package victoria-metrics)`
+    throw new Error(`vmagent is not there, which this bench measures beside: \`apt-get install ${PACKAGE}\` (Debian)`)
+  // Debian's build says nothing of its version: the package does.
+  const itself = (stdout + stderr).trim()
+  const { stdout: ofPackage } = spawnSync('dpkg-query', ['-W', '-f', `\${Version}`, PACKAGE], { encoding: 'utf8' })
+  return `vmagent ${itself || ofPackage || 'of unknown version'} (Debian package ${PACKAGE})`
 }
 
 /** With journal, checks and fsync as by default, and only what was sent is forwarded: no rules, no figures of this host. */

@@ -1,4 +1,4 @@
-/** The least that a server in Node does with a heartbeat: reads the body, JSON.parses it, answers. Prints its address. */
+/** The least that a server in Node does with a body: reads the body, JSON.parses it, answers. Prints its address. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -8,7 +8,7 @@ const server = createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', (chunk: Buffer) => chunks.push(chunk))
   request.on('end', () => {
-    const { metrics } = JSON.parse(Buffer.concat(chunks).toString()) as { metrics: unknown[] }
+    const { metrics = [0] } = JSON.parse(Buffer.concat(chunks).toString()) as { metrics?: unknown[] }
     response
       .writeHead(metrics.length > 0 ? 200 : 422, {
         'Content-Type': 'application/json',

@@ -8,8 +8,14 @@
  *     npm run bench -- rules [flat|paced] a sample that only an aggregation rule needs, beside vmagent
  *     npm run bench -- series             a sample and a series more, from 10,000 to 1,000,000 series
  *     npm run bench -- aggregator         storing a sample, beside Prometheus 3
+ *     npm run bench -- event-intake       10,000 events a second in the centre, half of them logged
  *     npm run bench -- heartbeats         10,000 JSON heartbeats a second, beside a bare handler
+ *     npm run bench -- events             10,000 events a second by /v1/events and Kafka REST, beside a bare handler
+ *     npm run bench -- kafka-events       10,000 events a second from a collector over Kafka to an aggregator, for a minute
+ *     npm run bench -- tasks              the usage of 1,000 tasks a minute, beside 50,000 samples a second
  *     npm run bench -- query              a router's query while 100,000 samples a second arrive, beside an empty handler
+ *     npm run bench -- quota-decision     a decision of quotas in memory, beside rate-limiter-flexible
+ *     npm run bench -- quota-http         a check of quotas over HTTP, beside an empty Hono handler; counts of ten million rows
  *     npm run bench -- neighbour          what an attack costs another sender's answers
  *     npm run bench -- overload           what is taken, and how soon, of three times what can be taken
  *     npm run bench -- … --turns 3        fewer than five turns of them
@@ -21,15 +27,21 @@ import { parseArgs } from 'node:util'
 import { aggregator } from './aggregator.ts'
 import type { Measurement } from './end-to-end.ts'
 import { measureEndToEnd } from './end-to-end.ts'
+import { eventIntake } from './event-intake.ts'
+import { events } from './events.ts'
 import { GPUS } from './fleet.ts'
 import { forward } from './forward.ts'
 import { heartbeats } from './heartbeats.ts'
+import { kafkaEvents } from './kafka-events.ts'
 import { neighbour } from './neighbour.ts'
 import { overload } from './overload.ts'
 import { machine } from './processes.ts'
 import { query } from './query.ts'
+import { quotaDecision } from './quota-decision.ts'
+import { quotaHttp } from './quota-http.ts'
 import { RULES_JOBS, rules } from './rules.ts'
 import { series } from './series.ts'
+import { tasks } from './tasks.ts'
 
 const BASELINE = fileURLToPath(new URL('./baseline.json', import.meta.url))
 const NODES = 200
@@ -38,6 +50,8 @@ const RATE = 100_000
 const TURNS = 5
 /** Of a turn, where it lasts a time. */
 const TURN_SECONDS = 8
+/** Of those that are to show what lasts. */
+const LONG_SECONDS: Readonly<Record<string, number>> = { 'kafka-events': 60 }
 
 /** By name. */
 const BENCHES: Readonly<Record<string, (turns: number, seconds: number, kind: string | undefined) => Promise<void>>> = {
@@ -47,8 +61,14 @@ const BENCHES: Readonly<Record<string, (turns: number, seconds: number, kind: st
   },
   series,
   aggregator,
+  'event-intake': eventIntake,
   heartbeats,
+  events,
+  'kafka-events': kafkaEvents,
+  tasks,
   query,
+  'quota-decision': quotaDecision,
+  'quota-http': quotaHttp,
   neighbour,
   overload: (_, seconds) => overload(seconds),
 }
@@ -108,7 +128,7 @@ if (name !== undefined) {
   const bench = BENCHES[name]
   if (bench === undefined)
     throw new Error(`there is no bench "${name}": ${Object.keys(BENCHES).join(', ')}, or none of them`)
-  await bench(Number(values.turns ?? TURNS), Number(values.seconds ?? TURN_SECONDS), kind)
+  await bench(Number(values.turns ?? TURNS), Number(values.seconds ?? LONG_SECONDS[name] ?? TURN_SECONDS), kind)
   process.exit(0)
 }
 const seconds = Number(values.seconds ?? 60)

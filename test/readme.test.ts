@@ -55,7 +55,7 @@ test('commands of the README work when they are pasted', { timeout: 180_000 }, a
     // A rule's window of a minute is long for a test.
     ([, block]) => block!.replaceAll('interval: 1m', 'interval: 10s').replaceAll(':1m_', ':10s_'),
   )
-  const commands = blocks.filter((block) => block.includes('curl'))
+  const commands = blocks.filter((block) => block.includes('curl') || block.includes('npm run replay'))
   assert.ok(commands.length >= 7)
   const directory = temporaryDirectory()
   const bash = promisify(execFile)
@@ -76,7 +76,10 @@ test('commands of the README work when they are pasted', { timeout: 180_000 }, a
   )
   t.after(() => kill(program))
   const paste = async (command: string): Promise<string> => {
-    const here = command.replaceAll('127.0.0.1:8742', `127.0.0.1:${ports.collector}`)
+    const here = command
+      .replaceAll('127.0.0.1:8742', `127.0.0.1:${ports.collector}`)
+      // It is built, and the data are elsewhere.
+      .replace('npm run replay -- test', `node ${join(ROOT, 'dist/collector/replay/main.js')} ${join(ROOT, 'test')}`)
     return (await bash('bash', ['-c', here], { cwd: directory })).stdout
   }
   const answerOf = async (words: string): Promise<string> => paste(commands.find((c) => c.includes(words))!)
@@ -95,5 +98,22 @@ test('commands of the README work when they are pasted', { timeout: 180_000 }, a
     /^fleetmeter_collector_items_received_total\{.*door="host",kind="sample"\} [1-9]/m,
   )
   assert.deepEqual(JSON.parse(await answerOf('a-token-of-team-a')), { data: [] }, 'nothing of another tenant')
+  assert.match(await answerOf('/v1/prices'), /"amount_micros":2500000/)
+  assert.deepEqual(JSON.parse(await answerOf('--data-binary')), {
+    dry_run: false,
+    created: 2,
+    replaced: 0,
+    unchanged: 0,
+  })
+  assert.match(await answerOf('Accept: text/csv'), /,ada,vision,research,/)
+  assert.match(await answerOf('npm run replay'), / 8 new, 0 duplicate, 0 refused\.$/m)
+  assert.match(await answerOf('npm run replay'), / 0 new, 8 duplicate, 0 refused\.$/m)
+  await eventually('the tasks of the recording', async () =>
+    /^\{"data":\[\{.*\}\],"next_cursor":null\}/.test(await answerOf('/v1/tasks?project')),
+  )
+  assert.match(
+    await answerOf('/v1/usage'),
+    /^project,period,resource,unit,amount,tasks,cost_micros,currency\r\nvision,/,
+  )
   await eventually('what the rule makes', async () => hasData(await answerOf('_by_instance_mode_rate')), 60_000)
 })

@@ -78,6 +78,19 @@ test('killed with -9, npm start takes its children along, and starts again on th
   assert.equal((await terminate(second)).how, 0)
 })
 
+test('npm start that was started as a child stops when its parent is gone', { timeout: 120_000 }, async (t) => {
+  const program = await start('standalone', {
+    FLEETMETER_DATA_DIR: temporaryDirectory(),
+    FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
+    FLEETMETER_AGGREGATOR_LISTEN: '127.0.0.1:0',
+  })
+  t.after(() => kill(program))
+  const below = childrenOf(program.process.pid!).flatMap((pid) => [pid, ...childrenOf(pid)])
+  program.process.stdin!.end() // as a parent that is killed closes it
+  assert.equal(await program.exited, 0, program.output())
+  for (const pid of below) assert.ok(!existsSync(`/proc/${pid}`), `process ${pid} is left`)
+})
+
 test('SIGTERM while npm start is still starting ends it with 0, and nothing is left', {
   timeout: 120_000,
 }, async () => {

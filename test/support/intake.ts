@@ -11,6 +11,7 @@ import { ClickHouseRollups } from '../../aggregator/rollup/recompute.ts'
 import type { Database } from '../../aggregator/store/clickhouse.ts'
 import { migrate } from '../../aggregator/store/schema/migrate.ts'
 import { Store } from '../../aggregator/store/store.ts'
+import { nodeGroups } from '../../aggregator/tasks-setup.ts'
 import { systemClock } from '../../proto/runtime/clock.ts'
 import { silentLogger } from '../../proto/runtime/log.ts'
 
@@ -35,8 +36,8 @@ export async function startRig(
   floor: number,
   rowsMax = 1_000_000,
 ): Promise<Rig> {
-  await migrate(db, database, { pointsDays: 30, rollupDays: 396 })
-  const registry = new SeriesRegistry()
+  await migrate(db, database, { pointsDays: 30, rollupDays: 396, eventDays: 396 })
+  const registry = new SeriesRegistry(nodeGroups({ taskMetrics: '' }))
   const hot = new HotSeries({ ageMs: 900_000, bytesMax: 1 << 28 }, floor)
   const marks = new Marks(new ClickHouseMarkTable(db, database), true, () => Date.now())
   const store = new Store(db, marks, {

@@ -103,6 +103,14 @@ export class MemoryFiles implements Files {
     this.content.set(path, content.slice())
   }
 
+  replace(path: string, content: Uint8Array): void {
+    this.#fail('EROFS', 'EMFILE')
+    const fault = this.nextAppend
+    this.nextAppend = undefined
+    if (fault !== undefined) throw errno(fault === 'io' ? 'EIO' : 'ENOSPC')
+    this.content.set(path, content.slice())
+  }
+
   readBytes(path: string): Uint8Array | undefined {
     return this.content.get(path)
   }

@@ -29,17 +29,24 @@ export interface Running {
   readonly exited: Promise<number | string>
 }
 
+const temporaryDirectories: string[] = []
+
 /** A directory that is removed when the test's process ends: programs that a test starts may write until they are stopped. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-'))
-  process.once('exit', () => {
+  // One listener for all of them: Node takes more than ten for a leak, and warns.
+  if (temporaryDirectories.push(directory) === 1) process.once('exit', removeTemporaryDirectories)
+  return directory
+}
+
+function removeTemporaryDirectories(): void {
+  for (const directory of temporaryDirectories) {
     try {
       rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
     } catch {
       // A program that was killed just now may still have a file there: the system's cleaning of /tmp takes it.
     }
-  })
-  return directory
+  }
 }
 
 export function freePort(): Promise<number> {
@@ -133,6 +140,15 @@ export function childrenOf(parent: number): number[] {
         return false // gone meanwhile
       }
     })
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function commandOf(pid: number): string {

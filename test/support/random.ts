@@ -27,6 +27,11 @@ export class Random {
   pick<T>(items: readonly T[]): T {
     return items[this.between(0, items.length - 1)]!
   }
+
+  shuffled<T>(items: readonly T[]): T[] {
+    const left = [...items]
+    return items.map(() => left.splice(this.between(0, left.length - 1), 1)[0]!)
+  }
 }
 
 /** The seed to use: from FLEETMETER_TEST_SEED, or a new one, printed so that a failure can be repeated. */

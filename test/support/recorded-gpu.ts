@@ -25,9 +25,13 @@ export function recordedRows(): RecordedRow[] {
 }
 
 export interface RecordedTask {
+  readonly task_id: string
   readonly kind: string
   readonly start: string
   readonly end: string
+  readonly result: boolean
+  readonly detail: string
+  readonly tokens?: number
 }
 
 export function recordedTasks(): RecordedTask[] {

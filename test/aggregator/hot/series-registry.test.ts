@@ -58,6 +58,20 @@ test('SeriesRegistry.release() forgets the series and uses its slot again', () =
   assert.equal(registry.labelsJson(next), '{"k":"v"}')
 })
 
+test('SeriesRegistry.inGroup() gives the series of a group, of one tenant, as long as they are there', () => {
+  const registry = new SeriesRegistry((_, labels) => labels.flatMap(([key, value]) => (key === 'node' ? [value] : [])))
+  const one = registry.slotOf(info('up', [['node', 'a']]))
+  const two = registry.slotOf(info('down', [['node', 'a']]))
+  registry.slotOf(info('up', [['node', 'b']]))
+  registry.slotOf(info('up', [['node', 'a']], 'other'))
+  assert.deepEqual([...registry.inGroup('default', 'a')], [one, two])
+  registry.release(one)
+  assert.deepEqual([...registry.inGroup('default', 'a')], [two])
+  registry.release(two)
+  assert.deepEqual([...registry.inGroup('default', 'a')], [])
+  assert.equal([...registry.inGroup('other', 'a')].length, 1)
+})
+
 test('SeriesRegistry counts two series under one id', () => {
   const registry = new SeriesRegistry()
   const first = info('up', [['a', '1']])

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
+import type { EventsIntake } from '../../../aggregator/events/events-intake.ts'
 import { handleIntake } from '../../../aggregator/intake/intake-routes.ts'
 import type { IntakeService } from '../../../aggregator/intake/intake-service.ts'
 import { Access } from '../../../proto/runtime/access.ts'
@@ -38,11 +39,17 @@ test('batches and flushes: the admin and keys that may forward; keys of tenants 
       return { kind: 'stored', expired: 0 }
     },
   } as Pick<IntakeService, 'receive'> as IntakeService
+  const events = {
+    receive: async () => {
+      batches++
+      return { kind: 'stored', expired: 0 }
+    },
+  } as Pick<EventsIntake, 'receive'> as EventsIntake
   const flush = (): void => {
     flushes++
   }
   const server = createServer(
-    (request, response) => void handleIntake({ access, intake, flush }, request.url ?? '', request, response),
+    (request, response) => void handleIntake({ access, intake, events, flush }, request.url ?? '', request, response),
   )
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => {
@@ -54,7 +61,7 @@ test('batches and flushes: the admin and keys that may forward; keys of tenants 
     const response = await fetch(`${base}${path}`, { method: 'POST', headers, body: 'batch' })
     return { status: response.status, text: await response.text() }
   }
-  for (const path of ['/batches', '/flush']) {
+  for (const path of ['/batches', '/events', '/flush']) {
     for (const [authorization, status] of [
       ['Bearer admin', 200],
       [`Basic ${btoa('pk:sk')}`, 200],
@@ -66,5 +73,5 @@ test('batches and flushes: the admin and keys that may forward; keys of tenants 
     assert.equal((await post(path, {})).status, 401)
   }
   assert.match((await post('/batches', { Authorization: 'Bearer tenant' })).text, /right \\"forward\\"/)
-  assert.deepEqual([batches, flushes], [3, 3])
+  assert.deepEqual([batches, flushes], [6, 3])
 })

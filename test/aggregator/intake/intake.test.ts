@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { runMetricQuery } from '../../../aggregator/query/metric-query.ts'
+import type { BatchHeader } from '../../../proto/wire/batch.ts'
 import { encodeDefinitions, withSection } from '../../../proto/wire/batch.ts'
 import { crc32c } from '../../../proto/wire/crc32c.ts'
 import { batchOf, definition } from '../../support/batches.ts'
@@ -80,6 +81,26 @@ test('a range that comes again while it waits gets the answer of the first, and 
   // Another session has other positions: what it says is taken.
   assert.equal((await rig.intake.receive(batchOf(points, series, { session: 'next', from: 0, to: 2 }))).kind, 'stored')
   assert.equal(rig.intake.counts.received[0], 4)
+})
+
+test('a cursor that only brokers vouch for says of no range that it is stored, until it is proven', async (t) => {
+  const rig = await rigOn(t)
+  const headers: BatchHeader[] = []
+  const [early, late] = [
+    { session: 'kafka', from: 0, to: 2, cursor: 0 },
+    { session: 'kafka', from: 9, to: 9, cursor: 9 }, // a sign of life: all before it is on the topic
+  ]
+  await rig.intake.receive(batchOf([], [], late), headers)
+  assert.deepEqual(await rig.intake.receive(batchOf(points, series, early), headers), { kind: 'stored', expired: 0 })
+  assert.equal(await rig.count(), 2)
+  assert.deepEqual(
+    headers.map(({ to }) => to),
+    [9, 2],
+  )
+  assert.equal(rig.intake.counts.repeated, 0)
+  rig.intake.proven(headers)
+  await rig.intake.receive(batchOf(points, series, { ...early, from: 2, to: 5 }), headers)
+  assert.equal(rig.intake.counts.repeated, 1)
 })
 
 test('a batch is visible before it is stored', async (t) => {

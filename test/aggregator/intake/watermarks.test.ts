@@ -55,3 +55,18 @@ test('Watermarks rise with a sign of life from an idle shard, and not with a bat
   marks.received(header(7, 9, 0, { cursor: 7 }), 1)
   assert.equal(marks.markOf('c'), 100)
 })
+
+test('Watermarks do not trust a cursor before it is proven, and then join what came meanwhile', () => {
+  const marks = new Watermarks()
+  const [first, second] = [header(0, 5, 100), header(5, 9, 200, { cursor: 5 })]
+  marks.received(second, 1, false)
+  assert.equal(marks.has(first), false)
+  assert.equal(marks.has(second), true)
+  assert.equal(marks.markOf('c'), 0)
+  marks.proven({ ...second, session: 'other' })
+  assert.equal(marks.markOf('c'), 0)
+  marks.proven(second)
+  assert.equal(marks.markOf('c'), 200)
+  assert.equal(marks.has(first), true)
+  marks.proven({ ...first, collector: 'unknown' })
+})

@@ -200,6 +200,33 @@ test('charts of more than eight lines are their highest, median and lowest', asy
   assert.deepEqual([one.charts.gpu_power_watts.of, one.hosts.length], [1, 9], 'charts of one host, the table of all')
 })
 
+test('whoever asks for charts of a host, or of one that is not there, has nothing read again but that host', async () => {
+  const rig = new Rig()
+  for (let i = 0; i < 3; i++) rig.add('node_load1', { instance: `h${i}` }, [[20, i]])
+  rig.add('DCGM_FI_DEV_POWER_USAGE', { gpu: '0', UUID: 'GPU-1', Hostname: 'h1' }, [[20, 500]])
+  const all = await rig.answer()
+  let read = 0
+  const { matching } = rig.registry
+  rig.registry.matching = (...asked) => {
+    read++
+    return matching.apply(rig.registry, asked)
+  }
+  for (let i = 0; i < 100; i++) {
+    const { charts, hosts } = await rig.answer({ host: `made up ${i}` })
+    assert.deepEqual(
+      [charts.gpu_power_watts.of, charts.samples_per_second, hosts],
+      [0, all.charts.samples_per_second, all.hosts],
+    )
+  }
+  assert.equal(read, 0)
+  const one = await rig.answer({ host: 'h1' })
+  const valuesOf = ({ charts }: OverviewAnswer) => charts.gpu_power_watts.lines.map(({ values }) => values)
+  assert.deepEqual([valuesOf(one), one.charts.start], [valuesOf(all), all.charts.start])
+  const once = read
+  await rig.answer({ host: 'h1' })
+  assert.equal(read, once, 'askers share it')
+})
+
 test('drawable() keeps gaps', () => {
   const lines = Array.from({ length: 3 }, (_, i) => ({ name: `${i}`, values: [null, i === 0 ? 1 : null] }))
   assert.deepEqual(

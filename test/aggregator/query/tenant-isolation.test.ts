@@ -7,10 +7,13 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { EventQuery } from '../../../aggregator/events/event-query.ts'
 import { StoredParts } from '../../../aggregator/prometheus/stored-parts.ts'
 import { Limiter } from '../../../aggregator/query/limiter.ts'
 import { queryRoutes } from '../../../aggregator/query/routes.ts'
 import { rollUp } from '../../../aggregator/rollup/roller.ts'
+import { TaskQuery } from '../../../aggregator/tasks/task-query.ts'
+import { UsageQuery } from '../../../aggregator/tasks/usage-query.ts'
 import { Access } from '../../../proto/runtime/access.ts'
 import { systemClock } from '../../../proto/runtime/clock.ts'
 import type { Key } from '../../../proto/runtime/keys.ts'
@@ -71,6 +74,22 @@ function routesOf(rig: Rig, database: string, perSecond = 1e6): Ask {
         seriesMax: 100,
         itemsMax: 1000,
       },
+    },
+    events: {
+      query: new EventQuery({
+        db: engine.db,
+        database: 'fleetmeter',
+        tail: () => new Map(),
+        keptMs: 396 * 86_400_000,
+        now: () => Date.now(),
+      }),
+      now: () => Date.now(),
+    },
+    tasks: {
+      tasks: new TaskQuery({ db: engine.db, database, settled: async () => {} }),
+      usage: new UsageQuery({ db: engine.db, database, settled: async () => {} }),
+      charts: { mapping: [], series: async () => [] },
+      now: () => Date.now(),
     },
     overview: {
       hot: rig.query.hot,

@@ -31,7 +31,7 @@ function columns(rows: readonly Row[]): SampleColumns {
 }
 
 test('RowBuffer: the engine holds what was appended, whoever it is of, also in memory that is used again', async () => {
-  await migrate(engine.db, 'fleetmeter', { pointsDays: 30, rollupDays: 396 })
+  await migrate(engine.db, 'fleetmeter', { pointsDays: 30, rollupDays: 396, eventDays: 396 })
   const registry = new SeriesRegistry()
   const rows: Row[] = Array.from({ length: 3000 }, (_, i) => ({
     tenant: ['default', 'ünïcode', 'default', 'x'.repeat(200)][Math.floor(i / 7) % 4]!,
@@ -64,6 +64,30 @@ test('RowBuffer: the engine holds what was appended, whoever it is of, also in m
     held.map((row) => ({ ...row, id: row.id.padEnd(32, '0'), time: Number(row.time), at: Number(row.at) })),
     rows.filter((_, i) => i % 5 !== 0),
   )
+})
+
+test('RowBuffer: an insert of more tenants than sixteen bits number keeps them apart', async () => {
+  await migrate(engine.db, 'many_tenants', { pointsDays: 30, rollupDays: 396, eventDays: 396 })
+  const registry = new SeriesRegistry()
+  const tenants = 2 ** 16 + 10
+  const rows = Array.from({ length: tenants }, (_, i) => ({
+    tenant: `t${i}`,
+    id: '',
+    time: NOW,
+    e: 0,
+    v: String(i),
+    at: NOW * 1000,
+  }))
+  const slots = Int32Array.from(rows, ({ tenant }) =>
+    registry.slotOf({ tenant, id: new Uint8Array(16), name: 'm', labels: [] }),
+  )
+  const buffer = new RowBuffer()
+  buffer.append(registry, columns(rows), slots, 0, tenants, OLDEST)
+  await engine.db.insert('many_tenants.samples', SAMPLE_COLUMNS, buffer.block())
+  const [held] = await engine.db.rows<{ tenants: string; wrong: string }>(
+    `SELECT toString(uniqExact(tenant)) AS tenants, toString(countIf(tenant != concat('t', toString(v)))) AS wrong FROM many_tenants.samples`,
+  )
+  assert.deepEqual(held, { tenants: String(tenants), wrong: '0' })
 })
 
 test('RowBuffer names the hours that its rows fall into', () => {
