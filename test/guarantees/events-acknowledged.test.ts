@@ -16,6 +16,7 @@ import { Random, testSeed } from '../support/random.ts'
 const ROUNDS = Number(process.env['FLEETMETER_TEST_ROUNDS'] ?? 12)
 const FAULTS = ['journal.append.before', 'journal.append.after', 'batch.send.before', 'cursor.before', ''] as const
 const SENDERS = 4
+const ANSWER_MS = 10_000
 
 test('every acknowledged event arrives, once in effect, whenever the collector is killed', {
   timeout: 600_000,
@@ -118,7 +119,8 @@ function byKafkaRest(): Request {
 /** @returns false when it has to be sent again */
 async function delivered(url: string, { type, body }: Request, stop: AbortSignal): Promise<boolean> {
   try {
-    const response = await fetch(url, { method: 'POST', headers: { 'Content-Type': type }, body })
+    const signal = AbortSignal.timeout(ANSWER_MS) // see bounded-fetch.ts
+    const response = await fetch(url, { method: 'POST', headers: { 'Content-Type': type }, body, signal })
     const text = await response.text()
     if (response.status === 200) return true
     assert.equal(response.status, 503, text)

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { COLLECTOR_NODE_FLAGS } from '../../proto/standalone/collector-node-flags.ts'
+import './bounded-fetch.ts'
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
 const READY_MS = 60_000

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const [url, token, prefix, count, body] = process.argv.slice(2)
+const ANSWER_MS = 20_000
 const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }
 
 async function reserve(id) {
@@ -15,6 +16,7 @@ async function reserve(id) {
         method: 'POST',
         headers,
         body: JSON.stringify({ ...JSON.parse(body), id }),
+        signal: AbortSignal.timeout(ANSWER_MS), // Node 20's fetch may wait for ever for a server that was killed
       })
       statuses.push(answer.status)
       const said = await answer.json()
