@@ -450,6 +450,7 @@ async function build(): Promise<Program | { print: string }> {
     handler: async (request, response) => {
       const path = pathOf(request)
       if (isIntakePath(path)) await handleIntake({ access, intake, events, flush }, path, request, response)
+      else if (quotas.checks.serves(request)) await quotas.checks.handle(request, response)
       else if (page.serves(request.method, path)) page.handle(path, request, response)
       else if (ownState.serves(path)) await ownState.handle(path, request, response)
       else if (COLLECTOR_DOORS.has(path)) {

@@ -6,7 +6,10 @@ import type { Metrics } from '../proto/runtime/metrics.ts'
 import type { AggregatorConfig } from './config.ts'
 import type { DirectorySnapshot } from './directory/snapshot.ts'
 import type { Append, Fold } from './owner/fold.ts'
+import { CheckDoor } from './quotas/check-door.ts'
 import { ColdCounts } from './quotas/cold-counts.ts'
+import { UnderWay } from './quotas/gate.ts'
+import type { QuotaRoutesOptions } from './quotas/quota-routes.ts'
 import { quotaRoutes } from './quotas/quota-routes.ts'
 import { QuotaService } from './quotas/quota-service.ts'
 import { QuotasFold } from './quotas/quotas-fold.ts'
@@ -31,6 +34,7 @@ export interface Quotas {
   readonly fold: Fold
   readonly service: QuotaService
   readonly routes: ReturnType<typeof quotaRoutes>
+  readonly checks: CheckDoor
   readonly register: (metrics: Metrics) => void
 }
 
@@ -71,7 +75,8 @@ export function setUpQuotas(own: AggregatorConfig, given: QuotaParts): Quotas {
     log,
   })
   const seconds: { observe: (seconds: number) => void } = { observe: () => {} }
-  const routes = quotaRoutes({
+  const underWay = new UnderWay((took) => seconds.observe(took))
+  const asked: QuotaRoutesOptions = {
     service,
     directory,
     access,
@@ -79,12 +84,13 @@ export function setUpQuotas(own: AggregatorConfig, given: QuotaParts): Quotas {
     rememberedMs,
     clock,
     log,
-    observe: (took) => seconds.observe(took),
-  })
+    underWay,
+  }
   return {
     fold,
     service,
-    routes,
+    routes: quotaRoutes(asked),
+    checks: new CheckDoor(asked),
     register: (metrics) => {
       seconds.observe = registerQuotaMetrics(metrics, fold, service, counts)
     },

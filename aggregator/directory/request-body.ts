@@ -21,16 +21,23 @@ export async function readBody(c: Context, bytesMax: number): Promise<Uint8Array
   return Buffer.concat(chunks)
 }
 
-function tooLarge(bytesMax: number): Refusal {
+export function tooLarge(bytesMax: number): Refusal {
   return new Refusal(413, 'BAD_REQUEST', `The body is over the limit of ${bytesMax} bytes: send it in parts`)
 }
 
 /** @param expected what the path takes, in words @throws Refusal 415, 400 */
 export function jsonOf(c: Context, bytes: Uint8Array, expected = 'application/json'): unknown {
-  if (mediaType(c.req.header('content-type')).type !== 'application/json')
+  return parseJson(c.req.header('content-type'), bytes, expected)
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+
+/** @param contentType of the header @param expected what the path takes, in words @throws Refusal 415, 400 */
+export function parseJson(contentType: string | undefined, bytes: Uint8Array, expected = 'application/json'): unknown {
+  if (mediaType(contentType).type !== 'application/json')
     throw new Refusal(415, 'BAD_REQUEST', `Content-Type: expected ${expected}`)
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return JSON.parse(UTF8.decode(bytes))
   } catch (error) {
     throw new Refusal(400, 'BAD_REQUEST', `The body is not JSON: ${messageOf(error)}`)
   }

@@ -5,7 +5,7 @@ import type { ApiCode } from '../../proto/runtime/http-answers.ts'
 import type { FieldError } from './cursor.ts'
 
 /** @see https://www.rfc-editor.org/rfc/rfc9457 */
-interface Problem {
+export interface Problem {
   readonly type: 'about:blank'
   readonly title: string
   readonly status: number
@@ -31,9 +31,13 @@ export const asProblem: MiddlewareHandler = async (c: Context, next) => {
   c.res = problem({ status, code, detail: message }, headers)
 }
 
+export function problemOf(given: Omit<Problem, 'type' | 'title'>): Problem {
+  return { type: 'about:blank', title: STATUS_CODES[given.status] ?? 'Error', ...given }
+}
+
 /** @param headers to be sent with it @param more members of that problem's own */
 export function problem(given: Omit<Problem, 'type' | 'title'>, headers: Headers, more: object = {}): Response {
-  const body: Problem = { type: 'about:blank', title: STATUS_CODES[given.status] ?? 'Error', ...given, ...more }
+  const body = { ...problemOf(given), ...more }
   const kept = new Headers(headers)
   kept.delete('content-length')
   kept.set('content-type', 'application/problem+json')

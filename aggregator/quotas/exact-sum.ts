@@ -64,6 +64,12 @@ export class ExactSum {
     return this.#high * BASE + this.#low
   }
 
+  /** Where a double is exact; undefined beyond 2^53. */
+  toSafeInteger(): number | undefined {
+    const value = this.toNumber()
+    return Number.isSafeInteger(value) ? value : undefined
+  }
+
   toBigInt(): bigint {
     return (BigInt(this.#high) << 50n) + BigInt(this.#low)
   }

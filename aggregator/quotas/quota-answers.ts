@@ -32,12 +32,25 @@ export function figureAnswer(figure: Figure): FigureAnswer {
     used: counted === undefined ? null : decimalOfSum(resource, counted),
     held: decimalOfSum(resource, held),
     left: left === undefined ? null : decimalOfSum(resource, left),
-    period_from: window.kind === 'lifetime' ? null : utc(period.from),
-    resets_at: resetsAt === null || resetsAt > TIME_MAX_MS ? null : utc(resetsAt),
+    period_from: window.kind === 'lifetime' ? null : bound(period.from),
+    resets_at: resetsAt === null || resetsAt > TIME_MAX_MS ? null : bound(resetsAt),
     enforcement,
     shadow,
     state: stateOf(figure, left),
   }
+}
+
+const BOUNDS_MAX = 1000
+const bounds = new Map<number, string>()
+
+/** Of a period, as text: there are few of them, and each is in every answer. */
+function bound(ms: number): string {
+  let text = bounds.get(ms)
+  if (text !== undefined) return text
+  if (bounds.size >= BOUNDS_MAX) bounds.clear() // rolling windows have one for every moment
+  text = utc(ms)
+  bounds.set(ms, text)
+  return text
 }
 
 /** What still fits, never below nothing. Undefined: it could not be counted. */
@@ -150,7 +163,7 @@ function whatToDo({ quota }: Figure, { left, resets_at, resource }: FigureAnswer
 
 const HEADER_ITEMS_MAX = 16
 /** Most that a number in a header may be. @see https://www.rfc-editor.org/rfc/rfc9651#section-3.3.1 */
-const HEADER_NUMBER_MAX = 999_999_999_999_999n
+const HEADER_NUMBER_MAX = '999999999999999'
 
 /**
  * What quotas allow and what is left of them, as whole units.
@@ -185,8 +198,8 @@ export function rateLimitHeaders(figures: readonly Figure[], now: number): Recor
 
 /** Whole ones, rounded down. */
 function units(resource: string, sum: ExactSum): string {
-  const whole = BigInt(decimalOfSum(resource, sum).split('.')[0]!)
-  return (whole < HEADER_NUMBER_MAX ? whole : HEADER_NUMBER_MAX).toString()
+  const whole = decimalOfSum(resource, sum).split('.')[0]!
+  return whole.length <= HEADER_NUMBER_MAX.length ? whole : HEADER_NUMBER_MAX
 }
 
 /** Seconds until a refused request may fit: where time gives back enough at every quota that refused. */

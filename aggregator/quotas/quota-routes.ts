@@ -18,9 +18,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono'
 import type { Access } from '../../proto/runtime/access.ts'
-import { permit } from '../../proto/runtime/access.ts'
 import type { Clock } from '../../proto/runtime/clock.ts'
-import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Right } from '../../proto/runtime/keys.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
@@ -29,9 +27,9 @@ import { jsonOf, readBody } from '../directory/request-body.ts'
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
 import { utc } from '../overview/answers.ts'
 import { cursorBehind } from '../overview/cursor.ts'
-import { problem } from '../overview/problem.ts'
-import type { GrantedAnswer, SubjectAnswer, SubjectReservationsAnswer } from './api.ts'
-import type { Demand, Figure, Refused } from './decision.ts'
+import type { SubjectAnswer, SubjectReservationsAnswer } from './api.ts'
+import type { UnderWay } from './gate.ts'
+import { BODY_BYTES_MAX, CHECK, permitted } from './gate.ts'
 import type { Level } from './quota.ts'
 import { LEVELS } from './quota.ts'
 import {
@@ -40,23 +38,20 @@ import {
   grantedAnswer,
   openReservationAnswer,
   rateLimitHeaders,
-  refusalAnswer,
   reservationAnswer,
-  retryAfter,
-  saidOf,
 } from './quota-answers.ts'
+import type { QuotaReply } from './quota-reply.ts'
+import { checkReply, failureReply, problemReply, refusedReply } from './quota-reply.ts'
 import type { RequestContext } from './quota-request.ts'
 import {
   readAdjustment,
   readCommit,
-  readDemand,
   readExtension,
   readHeldPage,
   readNothing,
   readReservation,
 } from './quota-request.ts'
 import type { QuotaService, SettleOutcome } from './quota-service.ts'
-import { isDegraded, QuotasUnavailable } from './quota-service.ts'
 
 export interface QuotaRoutesOptions {
   readonly service: QuotaService
@@ -68,19 +63,14 @@ export interface QuotaRoutesOptions {
   readonly rememberedMs: number
   readonly clock: Clock
   readonly log: Logger
-  /** Told how long each decision took, s. */
-  readonly observe: (seconds: number) => void
+  readonly underWay: UnderWay
 }
 
 type Env = { Variables: { tenant: string; credential: string } }
 type Settle = (tenant: string, id: string, body: unknown) => Promise<SettleOutcome>
 
-const BODY_BYTES_MAX = 64 * 1024
-/** Each holds its body and what waits for it. */
-const REQUESTS_MAX = 10_000
 const SUBJECT = '/v1/subjects/:level/:id/quotas'
 const HELD = '/v1/subjects/:level/:id/reservations'
-const CHECK = '/v1/quota/check'
 const RESERVATIONS = '/v1/quota/reservations'
 const ADJUSTMENTS = '/v1/quota/adjustments'
 
@@ -89,7 +79,7 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
   const app = new Hono<Env>()
   const reading = authorized(access, 'read')
   const reserving = authorized(access, 'reserve')
-  const deciding = timed(options.observe)
+  const deciding = timed(options.underWay)
   const contextOf = (c: Context<Env>): RequestContext => ({
     tenant: c.get('tenant'),
     directory: directory(),
@@ -120,21 +110,14 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
     return c.json(body)
   })
 
-  app.post(CHECK, reserving, deciding, async (c) => {
-    const demand = readDemand(await jsonBody(c), contextOf(c))
-    const decision = await service.check(demand)
-    const figures = service.figuresOf(demand)
-    if (decision.outcome === 'refused') return refused(decision, demand, figures)
-    const body: GrantedAnswer = grantedAnswer(saidOf(decision), figures, clock.now())
-    return c.json(body, 200, rateLimitHeaders(figures, clock.now()))
-  })
+  app.post(CHECK, reserving, deciding, async (c) => written(await checkReply(service, await jsonBody(c), contextOf(c))))
 
   app.post(RESERVATIONS, reserving, deciding, async (c) => {
     const request = readReservation(await jsonBody(c), c.req.header('idempotency-key'), contextOf(c))
     const outcome = await service.reserve(request)
     if (outcome.outcome === 'conflict') throw conflictOf(request.id, outcome)
     const figures = service.figuresOf(request)
-    if (outcome.outcome === 'refused') return refused(outcome, request, figures)
+    if (outcome.outcome === 'refused') return written(refusedReply(outcome, request, figures, clock.now()))
     const { reservation, repeated } = outcome
     const body = { ...reservationAnswer(reservation), ...grantedAnswer(reservation.said, figures, clock.now()) }
     return c.json(body, repeated ? 200 : 201, {
@@ -158,7 +141,7 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
       const answer = reservationAnswer(settled.reservation)
       if (settled.outcome === 'done') return c.json(answer)
       const detail = `${what}: the reservation ${JSON.stringify(answer.id)} is ${answer.state}${answer.closed_at === null ? '' : ` since ${answer.closed_at}`}`
-      return problem({ status: 409, code: 'CONFLICT', detail }, new Headers(), { reservation: answer })
+      return written(problemReply({ status: 409, code: 'CONFLICT', detail }, {}, { reservation: answer }))
     })
     app.all(path, (c) => notAllowed(c, 'POST'))
   }
@@ -188,49 +171,25 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
   app.all(CHECK, (c) => notAllowed(c, 'POST'))
   app.all(RESERVATIONS, (c) => notAllowed(c, 'POST'))
   app.all(`${RESERVATIONS}/:id`, (c) => notAllowed(c, 'GET, HEAD'))
-  app.onError((error) => answerError(error, options.log))
+  app.onError((error) => written(failureReply(error, options.log)))
   return app
+}
 
-  function refused(decision: Refused, { amounts }: Pick<Demand, 'amounts'>, figures: readonly Figure[]): Response {
-    const now = clock.now()
-    const { detail, ...more } = refusalAnswer(decision.by, amounts)
-    const headers = new Headers(rateLimitHeaders(figures, now))
-    const after = retryAfter(decision.by, amounts, now)
-    if (after !== undefined) headers.set('Retry-After', after)
-    // Where nobody knows whether it would fit, it may be asked again at once: that is no matter of its limit.
-    const isOver = !isDegraded(decision) || decision.by.some(({ counted }) => counted !== undefined)
-    const [status, code] = isOver ? ([429, 'QUOTA_EXCEEDED'] as const) : ([503, 'SERVICE_UNAVAILABLE'] as const)
-    return problem({ status, code, detail }, headers, { ...more, as_of: utc(now) })
-  }
+function written({ status, headers, body }: QuotaReply): Response {
+  return new Response(JSON.stringify(body), { status, headers })
 }
 
 function authorized(access: Access, right: Exclude<Right, 'forward'>): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const caller = access.caller(c.req.header('authorization'))
-    if (caller.kind !== 'known') throw new Refusal(401, 'UNAUTHORIZED', 'Unauthorized')
-    const permitted = permit(caller.credential, right, c.req.header(TENANT_HEADER))
-    if ('status' in permitted)
-      throw new Refusal(permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
-    c.set('tenant', permitted.tenant)
-    c.set('credential', caller.credential.id)
+    const { tenant, credential } = permitted(access, right, c.req.header('authorization'), c.req.header(TENANT_HEADER))
+    c.set('tenant', tenant)
+    c.set('credential', credential)
     return next()
   }
 }
 
-/** No more of them at once than there is room for. */
-function timed(observe: (seconds: number) => void): MiddlewareHandler<Env> {
-  let requests = 0
-  return async (_, next) => {
-    if (requests >= REQUESTS_MAX) throw new QuotasUnavailable(`${REQUESTS_MAX} requests are under way already`)
-    const started = performance.now()
-    requests++
-    try {
-      await next()
-    } finally {
-      requests--
-      observe((performance.now() - started) / 1000)
-    }
-  }
+function timed(underWay: UnderWay): MiddlewareHandler {
+  return (_, next) => underWay.run(next)
 }
 
 async function jsonBody(c: Context): Promise<unknown> {
@@ -283,18 +242,4 @@ function notAllowed(c: Context, allow: string): Response {
   throw new Refusal(405, 'BAD_REQUEST', `${c.req.method} is not allowed on ${c.req.path}: expected ${allow}`, {
     headers: { Allow: allow },
   })
-}
-
-function answerError(error: Error, log: Logger): Response {
-  if (error instanceof Refusal) {
-    const { status, code, message: detail, faults, headers } = error
-    const errors = faults.length === 0 ? {} : { errors: faults }
-    return problem({ status, code, detail, ...errors }, new Headers(headers))
-  }
-  if (error instanceof QuotasUnavailable) {
-    const detail = `Quotas cannot decide at the moment: ${error.message}. Send it again as it was: it is done once`
-    return problem({ status: 503, code: 'SERVICE_UNAVAILABLE', detail }, new Headers({ 'Retry-After': '1' }))
-  }
-  log.error({ error: messageOf(error), stack: error.stack }, 'request about quotas failed')
-  return problem({ status: 500, code: 'INTERNAL_ERROR', detail: 'Internal Error' }, new Headers())
 }

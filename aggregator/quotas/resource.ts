@@ -30,11 +30,23 @@ export function sumOfDecimal(resource: string, decimal: string): ExactSum {
   return ExactSum.ofBigInt(scaleOf(resource) === 1 ? millionths / 1_000_000n : millionths)
 }
 
+const MILLION = 1_000_000
+
 /** Exact, without zeros that say nothing: `12.5`. In the unit that people write. */
 export function decimalOfSum(resource: string, sum: ExactSum): string {
-  const value = sum.toBigInt()
-  if (scaleOf(resource) === 1) return value.toString()
-  const [sign, size] = value < 0n ? ['-', -value] : ['', value]
-  const text = size.toString().padStart(7, '0')
-  return `${sign}${text.slice(0, -6)}${`.${text.slice(-6)}`.replace(/\.?0+$/, '')}`
+  const safe = sum.toSafeInteger() // as nearly all are: a BigInt costs ten times as much
+  if (scaleOf(resource) === 1) return (safe ?? sum.toBigInt()).toString()
+  if (safe === undefined) {
+    const value = sum.toBigInt()
+    const size = value < 0n ? -value : value
+    return decimal(value < 0n, (size / BigInt(MILLION)).toString(), Number(size % BigInt(MILLION)))
+  }
+  const size = Math.abs(safe)
+  const rest = size % MILLION
+  return decimal(safe < 0, ((size - rest) / MILLION).toString(), rest)
+}
+
+function decimal(isLess: boolean, whole: string, millionths: number): string {
+  const fraction = millionths === 0 ? '' : `.${millionths.toString().padStart(6, '0').replace(/0+$/, '')}`
+  return `${isLess ? '-' : ''}${whole}${fraction}`
 }

@@ -1,13 +1,18 @@
 /** Quotas over HTTP: rights, tenants, what is refused and how, and that answers are as /openapi.json says. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import type { Hono } from 'hono'
 import { openApiDocument } from '../../../aggregator/openapi/document.ts'
+import { CheckDoor } from '../../../aggregator/quotas/check-door.ts'
+import { UnderWay } from '../../../aggregator/quotas/gate.ts'
 import { quotaApi } from '../../../aggregator/quotas/openapi.ts'
+import type { QuotaRoutesOptions } from '../../../aggregator/quotas/quota-routes.ts'
 import { quotaRoutes } from '../../../aggregator/quotas/quota-routes.ts'
 import type { QuotaServiceOptions } from '../../../aggregator/quotas/quota-service.ts'
 import { Access } from '../../../proto/runtime/access.ts'
@@ -34,6 +39,7 @@ function isAsSaid(schema: string, body: unknown): void {
 
 class Web {
   readonly rig: QuotaRig
+  readonly options: QuotaRoutesOptions
   readonly #app: Hono<never>
 
   constructor(t: TestContext, more: Partial<QuotaServiceOptions> = {}) {
@@ -45,7 +51,7 @@ class Web {
       tenants: [],
       may,
     })
-    this.#app = quotaRoutes({
+    this.options = {
       service: this.rig.service,
       directory: () => this.rig.directory,
       access: new Access({
@@ -65,8 +71,9 @@ class Web {
       rememberedMs: 600_000,
       clock: this.rig.clock,
       log: silentLogger,
-      observe: () => {},
-    }) as unknown as Hono<never>
+      underWay: new UnderWay(() => {}),
+    }
+    this.#app = quotaRoutes(this.options) as unknown as Hono<never>
   }
 
   async raw(path: string, init: RequestInit): Promise<Answer> {
@@ -295,5 +302,48 @@ test('bad requests are told what is wrong', async (t) => {
   ] as const) {
     const answer = await web.raw(path, { method: 'DELETE', headers: json })
     assert.deepEqual([answer.status, answer.headers.get('allow')], [405, allow], path)
+  }
+})
+
+test('the door of checks answers as their route does, whatever it is asked', async (t) => {
+  const web = new Web(t)
+  await web.rig.define({ limit: 100 })
+  const door = new CheckDoor(web.options)
+  const server = createServer((request, response) => void door.handle(request, response))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const json = { Authorization: 'Bearer admin', 'Content-Type': 'application/json' }
+  const asked: readonly (readonly [status: number, headers: Record<string, string>, body: string])[] = [
+    [200, json, JSON.stringify(ADA)],
+    [200, { ...json, Authorization: 'Bearer reserver' }, JSON.stringify(ADA)],
+    [200, { ...json, Authorization: 'Bearer b' }, JSON.stringify(ADA)],
+    [200, { ...json, 'X-Scope-OrgID': 'c' }, JSON.stringify(ADA)],
+    [200, { ...json, 'Content-Type': 'application/json; charset=utf-8' }, JSON.stringify(ADA)],
+    [429, json, JSON.stringify({ ...ADA, amounts: { tokens: 101 } })],
+    [400, json, JSON.stringify({ ...ADA, amounts: { tokens: -1 }, more: 1 })],
+    [400, json, '{"user_id":'],
+    [400, json, ''],
+    [400, json, '[]'],
+    [400, { ...json, 'X-Scope-OrgID': 'not/valid' }, JSON.stringify(ADA)],
+    [401, { 'Content-Type': 'application/json' }, JSON.stringify(ADA)],
+    [401, { ...json, Authorization: 'Bearer guess' }, JSON.stringify(ADA)],
+    [403, { ...json, Authorization: 'Bearer reader' }, JSON.stringify(ADA)],
+    [403, { ...json, Authorization: 'Bearer b', 'X-Scope-OrgID': 'a' }, JSON.stringify(ADA)],
+    [413, json, ' '.repeat(64 * 1024 + 1)],
+    [415, { ...json, 'Content-Type': 'text/plain' }, JSON.stringify(ADA)],
+  ]
+  for (const [status, headers, body] of asked) {
+    const length = { 'Content-Length': String(Buffer.byteLength(body)) } // as every client of HTTP sends it
+    const byRoute = await web.raw('/v1/quota/check', { method: 'POST', headers: { ...headers, ...length }, body })
+    const response = await fetch(`${url}/v1/quota/check`, { method: 'POST', headers, body })
+    const told = { status: response.status, body: (await response.json()) as object, headers: response.headers }
+    assert.deepEqual([told.status, told.body], [byRoute.status, byRoute.body], `${status} ${body.slice(0, 80)}`)
+    assert.equal(told.status, status)
+    for (const name of ['content-type', 'ratelimit', 'ratelimit-policy', 'retry-after'])
+      assert.equal(told.headers.get(name), byRoute.headers.get(name), name)
   }
 })

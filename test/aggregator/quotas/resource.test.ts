@@ -1,6 +1,8 @@
 /** Amounts between people, ClickHouse and memory. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
+import { ExactSum } from '../../../aggregator/quotas/exact-sum.ts'
 import { AMOUNT_MAX, decimalOfSum, isGauge, limitOf, sumOfDecimal } from '../../../aggregator/quotas/resource.ts'
 
 test('a decimal of ClickHouse is read to the unit, and written as it was', () => {
@@ -26,4 +28,15 @@ test('a limit is of the unit that people write', () => {
   assert.equal(isGauge('concurrent_tasks'), true)
   assert.equal(isGauge('tasks'), false)
   assert.equal(limitOf('tokens', AMOUNT_MAX).toBigInt(), 2n ** 51n)
+})
+
+test('what is written as a decimal number is read as the same sum, however large', () => {
+  const amounts = fc.oneof(fc.bigInt(-(2n ** 80n), 2n ** 80n), fc.bigInt(-(10n ** 7n), 10n ** 7n))
+  fc.assert(
+    fc.property(fc.constantFrom('tokens', 'gpu_seconds', 'credits'), amounts, (resource, amount) => {
+      const text = decimalOfSum(resource, ExactSum.ofBigInt(amount))
+      assert.doesNotMatch(text, /\.$|\.\d*0$|^-0$/)
+      assert.equal(sumOfDecimal(resource, text).toBigInt(), amount)
+    }),
+  )
 })
