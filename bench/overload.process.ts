@@ -56,6 +56,8 @@ const begin = Date.now() - Math.ceil(job.bodies / perRound) * STEP_MS
 const bodies: (Uint8Array | undefined)[] = []
 for (let i = 0; i < job.bodies; i++) bodies.push(fleet.request(begin + Math.floor(i / perRound) * STEP_MS))
 let next = 0
+/** What was refused is as new, and making bodies takes long. */
+const again: Uint8Array[] = []
 
 /** @returns the status; -1 for a refusal that does not say when to come again */
 function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
@@ -86,16 +88,18 @@ class Tally {
 
   /** @param due when it should have been sent */
   async send(url: string, agent: Agent, due: number): Promise<void> {
-    const body = bodies[next++]
+    const body = again.pop() ?? bodies[next]
     if (body === undefined) throw new Error('there are not enough bodies: raise RATE_MAX')
-    bodies[next - 1] = undefined // its memory is needed
+    if (body === bodies[next]) bodies[next++] = undefined // its memory is needed
     this.offered++
     this.lag = Math.max(this.lag, performance.now() - due)
     const status = await post(url, body, agent)
     const ms = performance.now() - due
     if (status === 204) this.accepted.push(ms)
-    else if (status === 503) this.refused.push(ms)
-    else this.wrong++
+    else if (status === 503) {
+      this.refused.push(ms)
+      again.push(body)
+    } else this.wrong++
   }
 }
 
