@@ -51,6 +51,7 @@ test('what was acknowledged is there, once, after rounds of every kind of fault'
     assert.ok(report.rounds >= Math.min(3, ROUNDS), 'hardly a round was done')
     assert.ok(report.resent > 0, 'no request was ever lost: the faults did not hit')
     assert.equal(compared.expected, report.acknowledged)
+    assert.ok(compared.histograms > 0, 'no histogram was compared')
     assert.ok(isSound(compared))
   } catch (error) {
     if (!(error instanceof SoakFailure)) throw error
@@ -72,52 +73,60 @@ test('the same seed makes the same plan, and another one another', () => {
   assert.notDeepEqual(rounds(1), rounds(2))
 })
 
-test('control: the comparison sees a sample that is lost, there twice, changed or invented', () => {
+test('control: the comparison sees what is lost, there twice, changed or invented, of samples and histograms', () => {
   const options = { url: 'http://127.0.0.1', senders: 1, lanes: 1, series: 3, stepMs: 250, from: 1_000_000 }
   const lane = new Lane(0, options)
-  const answer = (): ReadSeries[] =>
-    Array.from({ length: 3 }, (_, series) => ({
+  const requests = Array.from({ length: 20 }, (_, n) => n)
+  const [with0, without] = [requests.find((n) => lane.hasHistogram(n))!, requests.find((n) => !lane.hasHistogram(n))!]
+  const histogram = (n: number): Record<string, unknown> => ({
+    timestamp: String(lane.timeOf(n)),
+    sum: lane.valueOf(3, n),
+  })
+  const answer = (): ReadSeries[] => [
+    ...Array.from({ length: 3 }, (_, series) => ({
       labels: { lane: '0', series: String(series) },
-      samples: Array.from({ length: 4 }, (_, n) => ({
-        timestamp: lane.timeOf(n),
-        value: lane.valueOf(series, n),
-        startTimestamp: 0,
-      })),
+      samples: requests.map((n) => ({ timestamp: lane.timeOf(n), value: lane.valueOf(series, n), startTimestamp: 0 })),
       histograms: [],
       exemplars: [],
-    }))
+    })),
+    {
+      labels: { lane: '0', series: '3' },
+      samples: [],
+      histograms: requests.filter((n) => lane.hasHistogram(n)).map(histogram),
+      exemplars: [],
+    },
+  ]
   const found = (change: (series: ReadSeries[]) => ReadSeries[]): readonly number[] => {
-    const { lost, twice, wrong, foreign } = compareLane(lane, change(answer()), 0, 4)
+    const { lost, twice, wrong, foreign } = compareLane(lane, change(answer()), 0, requests.length)
     return [lost, twice, wrong, foreign]
   }
   const first = (series: ReadSeries[], samples: ReadSeries['samples']): ReadSeries[] => [
     { ...series[0]!, samples },
     ...series.slice(1),
   ]
-  assert.deepEqual(
-    found((series) => series),
-    [0, 0, 0, 0],
-  )
-  assert.deepEqual(
-    found((series) => series.slice(1)),
-    [4, 0, 0, 0],
-  )
-  assert.deepEqual(
-    found((series) => first(series, series[0]!.samples.slice(1))),
-    [1, 0, 0, 0],
-  )
-  assert.deepEqual(
-    found((series) => [...series, series[0]!]),
-    [0, 4, 0, 0],
-  )
-  assert.deepEqual(
-    found((series) => first(series, [{ ...series[0]!.samples[0]!, value: -1 }, ...series[0]!.samples.slice(1)])),
-    [0, 0, 1, 0],
-  )
-  assert.deepEqual(
-    found((series) => first(series, [...series[0]!.samples, { timestamp: 1_000_001, value: 1, startTimestamp: 0 }])),
-    [0, 0, 0, 1],
-  )
+  const last = (
+    series: ReadSeries[],
+    change: (all: ReadSeries['histograms']) => ReadSeries['histograms'],
+  ): ReadSeries[] => [...series.slice(0, 3), { ...series[3]!, histograms: change(series[3]!.histograms) }]
+  const changes: readonly (readonly [readonly number[], (series: ReadSeries[]) => ReadSeries[]])[] = [
+    [[0, 0, 0, 0], (series) => series],
+    [[20, 0, 0, 0], (series) => series.slice(1)],
+    [[1, 0, 0, 0], (series) => first(series, series[0]!.samples.slice(1))],
+    [[0, 20, 0, 0], (series) => [...series, series[0]!]],
+    [
+      [0, 0, 1, 0],
+      (series) => first(series, [{ ...series[0]!.samples[0]!, value: -1 }, ...series[0]!.samples.slice(1)]),
+    ],
+    [
+      [0, 0, 0, 1],
+      (series) => first(series, [...series[0]!.samples, { timestamp: 1_000_001, value: 1, startTimestamp: 0 }]),
+    ],
+    [[1, 0, 0, 0], (series) => last(series, (all) => all.slice(1))],
+    [[0, 1, 0, 0], (series) => last(series, (all) => [...all, histogram(with0)])],
+    [[0, 0, 1, 0], (series) => last(series, (all) => [{ ...all[0]!, sum: -1 }, ...all.slice(1)])],
+    [[0, 0, 0, 1], (series) => last(series, (all) => [...all, histogram(without)])],
+  ]
+  for (const [expected, change] of changes) assert.deepEqual(found(change), expected)
 })
 
 test('RequestCutter gives whole requests however their bytes arrive', () => {

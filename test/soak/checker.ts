@@ -119,11 +119,16 @@ export class Checker {
   async compareTables(): Promise<void> {
     const engine = await startEngine(join(this.#world.dataOf('aggregator'), 'aggregator', 'engine'))
     try {
-      const [row] = await engine.db.rows<{ n: string; ids: string }>(
-        `SELECT toString(count()) AS n, toString(uniqExact(tenant, series, ts)) AS ids FROM fleetmeter.points
-         WHERE series IN (SELECT series FROM fleetmeter.series WHERE name = '${METRIC}')`,
-      )
-      assert.deepEqual(row, { n: String(this.#load.acknowledged), ids: String(this.#load.acknowledged) }, 'rows stored')
+      const stored = async (table: string): Promise<unknown> => {
+        const [row] = await engine.db.rows(
+          `SELECT toString(count()) AS n, toString(uniqExact(tenant, series, ts)) AS ids FROM fleetmeter.${table}
+           WHERE series IN (SELECT series FROM fleetmeter.series WHERE name = '${METRIC}')`,
+        )
+        return row
+      }
+      const both = (count: number): object => ({ n: String(count), ids: String(count) })
+      assert.deepEqual(await stored('points'), both(this.#load.acknowledged), 'rows of samples')
+      assert.deepEqual(await stored('histograms'), both(this.#load.acknowledgedHistograms), 'rows of histograms')
     } finally {
       await engine.stop()
     }

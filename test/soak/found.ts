@@ -5,6 +5,8 @@ import type { Lane } from './load.ts'
 export interface Found {
   /** Samples that were looked for. */
   expected: number
+  /** Native histograms that were looked for. */
+  histograms: number
   lost: number
   twice: number
   /** There, with another value. */
@@ -18,7 +20,7 @@ export interface Found {
 const EXAMPLES = 5
 
 export function nothingFound(): Found {
-  return { expected: 0, lost: 0, twice: 0, wrong: 0, foreign: 0, examples: [] }
+  return { expected: 0, histograms: 0, lost: 0, twice: 0, wrong: 0, foreign: 0, examples: [] }
 }
 
 export function isSound({ lost, twice, wrong, foreign }: Found): boolean {
@@ -26,7 +28,7 @@ export function isSound({ lost, twice, wrong, foreign }: Found): boolean {
 }
 
 export function add(sum: Found, found: Found): void {
-  for (const key of ['expected', 'lost', 'twice', 'wrong', 'foreign'] as const) sum[key] += found[key]
+  for (const key of ['expected', 'histograms', 'lost', 'twice', 'wrong', 'foreign'] as const) sum[key] += found[key]
   sum.examples.push(...found.examples.slice(0, EXAMPLES - sum.examples.length))
 }
 
@@ -35,36 +37,46 @@ export function add(sum: Found, found: Found): void {
  * @param to not among the requests
  */
 export function compareLane(
-  lane: Pick<Lane, 'number' | 'options' | 'timeOf' | 'valueOf'>,
+  lane: Pick<Lane, 'number' | 'options' | 'timeOf' | 'valueOf' | 'hasHistogram'>,
   answer: readonly ReadSeries[],
   from: number,
   to: number,
 ): Found {
   const { series: count, stepMs } = lane.options
   const found = nothingFound()
-  found.expected = count * (to - from)
-  const there = new Uint8Array(found.expected)
   const note = (kind: 'lost' | 'twice' | 'wrong' | 'foreign', what: string): void => {
     found[kind]++
     if (found.examples.length < EXAMPLES) found.examples.push(`lane ${lane.number}: ${kind}: ${what}`)
   }
-  for (const { labels, samples } of answer) {
-    const series = Number(labels['series'])
-    for (const { timestamp, value } of samples) {
-      if (timestamp < lane.timeOf(from)) continue
-      const n = (timestamp - lane.timeOf(0)) / stepMs
-      const what = `series ${series} at ${timestamp}: ${value}`
-      if (!Number.isInteger(n) || n >= to || !Number.isInteger(series) || series < 0 || series >= count) {
-        note('foreign', what)
-        continue
-      }
-      const place = (n - from) * count + series
-      if (there[place] === 1) note('twice', what)
-      there[place] = 1
-      if (!Object.is(value, lane.valueOf(series, n))) note('wrong', `${what} instead of ${lane.valueOf(series, n)}`)
+  found.expected = count * (to - from)
+  const places = count + 1 // of a request: the last one is the histogram's
+  const there = new Uint8Array(places * (to - from))
+  const isExpected = (series: number, n: number): boolean =>
+    series < count || (series === count && lane.hasHistogram(n))
+  const see = (series: number, isHistogram: boolean, timestamp: number, value: number): void => {
+    if (timestamp < lane.timeOf(from)) return
+    const n = (timestamp - lane.timeOf(0)) / stepMs
+    const what = `series ${series} at ${timestamp}: ${isHistogram ? 'a histogram of ' : ''}${value}`
+    const isRequest = Number.isInteger(n) && n < to && Number.isInteger(series) && series >= 0
+    if (!isRequest || isHistogram !== (series === count) || !isExpected(series, n)) {
+      note('foreign', what)
+      return
     }
+    const place = (n - from) * places + series
+    if (there[place] === 1) note('twice', what)
+    there[place] = 1
+    if (!Object.is(value, lane.valueOf(series, n))) note('wrong', `${what} instead of ${lane.valueOf(series, n)}`)
   }
-  for (const [place, seen] of there.entries())
-    if (seen === 0) note('lost', `series ${place % count} of request ${from + Math.floor(place / count)}`)
+  for (const { labels, samples, histograms } of answer) {
+    const series = Number(labels['series'])
+    for (const { timestamp, value } of samples) see(series, false, timestamp, value)
+    for (const { timestamp, sum = 0 } of histograms) see(series, true, Number(timestamp), Number(sum))
+  }
+  for (const [place, seen] of there.entries()) {
+    const [series, n] = [place % places, from + Math.floor(place / places)]
+    if (!isExpected(series, n)) continue
+    if (series === count) found.histograms++
+    if (seen === 0) note('lost', `series ${series} of request ${n}`)
+  }
   return found
 }

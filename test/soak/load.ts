@@ -8,7 +8,7 @@ import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { authorized, eventually } from '../support/programs.ts'
 import type { Point } from '../support/write-request.ts'
-import { metricsBatchBody, remoteWrite2Body, remoteWriteBody } from '../support/write-request.ts'
+import { histogramOf, metricsBatchBody, remoteWrite2Body, remoteWriteBody } from '../support/write-request.ts'
 
 export const METRIC = 'soak'
 
@@ -95,6 +95,11 @@ export class Lane {
     return series % 2 === 0 ? (h % 4_000_000) / 4 : h / (1 << 20)
   }
 
+  /** Whether a request has a native histogram too, of a series of its own with the number behind the last: JSON batches know none. */
+  hasHistogram(n: number): boolean {
+    return this.#doorOf(n) !== 'batch'
+  }
+
   async run(): Promise<void> {
     while (!this.#stopped) {
       const due = this.timeOf(this.done) - Date.now()
@@ -126,7 +131,7 @@ export class Lane {
 
   /** @returns false when it was stopped or refused before */
   async #untilAcknowledged(n: number): Promise<boolean> {
-    const door = DOORS[MIX[hash(this.number, n, -1) % MIX.length]!]
+    const door = DOORS[this.#doorOf(n)]
     const body = door.body(this.#points(n))
     while (!this.#stopped) {
       const { status, text } = await this.#post(door.path, door.headers, body)
@@ -141,13 +146,19 @@ export class Lane {
     return false
   }
 
+  #doorOf(n: number): Door {
+    return MIX[hash(this.number, n, -1) % MIX.length]!
+  }
+
   #points(n: number): Point[] {
-    return Array.from({ length: this.options.series }, (_, series) => ({
-      name: METRIC,
-      labels: { lane: String(this.number), series: String(series) },
-      time: this.timeOf(n),
-      value: this.valueOf(series, n),
-    }))
+    const { series: count } = this.options
+    const time = this.timeOf(n)
+    return Array.from({ length: this.hasHistogram(n) ? count + 1 : count }, (_, series) => {
+      const value = this.valueOf(series, n)
+      const labels = { lane: String(this.number), series: String(series) }
+      const point = { name: METRIC, labels, time, value }
+      return series < count ? point : { ...point, histogram: histogramOf(time, value) }
+    })
   }
 
   /** Status 0: the connection was lost, and nobody knows whether the body arrived. */
@@ -193,8 +204,18 @@ export class Load {
     this.lanes = Array.from({ length: options.senders * options.lanes }, (_, n) => new Lane(n, options))
   }
 
+  /** Samples. */
   get acknowledged(): number {
     return this.lanes.reduce((sum, lane) => sum + lane.done * this.#options.series, 0)
+  }
+
+  get acknowledgedHistograms(): number {
+    const of = (lane: Lane): number => {
+      let count = 0
+      for (let n = 0; n < lane.done; n++) if (lane.hasHistogram(n)) count++
+      return count
+    }
+    return this.lanes.reduce((sum, lane) => sum + of(lane), 0)
   }
 
   get resent(): number {

@@ -48,6 +48,7 @@ export interface Report {
   readonly faults: Map<string, { hit: number; missed: number; skipped: number }>
   /** What happened to requests, by road and mishap. */
   readonly mishaps: Map<string, number>
+  /** Samples. */
   acknowledged: number
   resent: number
   failedStarts: number
@@ -212,7 +213,10 @@ class Run {
 /** One line: what happened in a round and how it ended. */
 export function lineOf({ number, faults, recoveryMs, found }: Round, report: Report): string {
   const what = faults.length === 0 ? 'nothing that can be done here' : faults.map(nameOf).join(', ')
-  const compared = found === undefined ? '' : `; compared ${found.expected.toLocaleString('en')}: nothing lost or twice`
+  const compared =
+    found === undefined
+      ? ''
+      : `; compared ${found.expected.toLocaleString('en')} and ${found.histograms.toLocaleString('en')} histograms: nothing lost or twice`
   const well = `well after ${(recoveryMs / 1000).toFixed(1)} s`
   return `round ${number}: ${what}; ${well}; ${report.acknowledged.toLocaleString('en')} acknowledged${compared}`
 }
