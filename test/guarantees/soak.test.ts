@@ -40,6 +40,7 @@ test('what was acknowledged is there, once, after rounds of every kind of fault'
       scale: SCALE,
       directory,
       senders: 3,
+      kafka: false,
       onRound: (round, so) => t.diagnostic(lineOf(round, so)),
     })
     for (const [kind, reason] of report.missing) t.diagnostic(`skipped: ${kind}: ${reason}`)

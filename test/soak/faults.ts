@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { enginePid } from '../support/programs.ts'
-import type { Clock, DiskFull, Fault, Kill, Network, Program, Stop, Target } from './plan.ts'
+import type { Broker, Clock, DiskFull, Fault, Kill, Network, Program, Stop, Target } from './plan.ts'
 import type { World } from './world.ts'
 
 export interface Outcome {
@@ -27,6 +27,8 @@ export async function inflict(world: World, fault: Fault): Promise<Outcome> {
       return disturb(world, fault)
     case 'clock':
       return setClock(world, fault)
+    case 'broker':
+      return hitBroker(world, fault)
     default:
       return fault satisfies never
   }
@@ -73,6 +75,21 @@ async function stop(world: World, { target, ms }: Stop): Promise<Outcome> {
   process.removeListener('exit', goOn)
   goOn()
   return { hit: true, over: performance.now() }
+}
+
+async function hitBroker(world: World, { how, ms }: Broker): Promise<Outcome> {
+  const broker = world.broker!
+  return world.alone(['broker'], async () => {
+    if (how === 'kill') await broker.kill(1)
+    else broker.pause(1)
+    try {
+      await sleep(ms)
+    } finally {
+      if (how === 'kill') await broker.up(1)
+      else broker.resume(1)
+    }
+    return { hit: true, over: performance.now() }
+  })
 }
 
 async function fillDisk(world: World, { ms }: DiskFull): Promise<Outcome> {

@@ -58,7 +58,14 @@ export interface Clock extends Timed {
   readonly pauseMs: number
 }
 
-export type Fault = Kill | Stop | DiskFull | Network | Clock
+/** Kafka's: killed, or standing still with its connections open. */
+export interface Broker extends Timed {
+  readonly kind: 'broker'
+  readonly how: 'kill' | 'stop'
+  readonly ms: number
+}
+
+export type Fault = Kill | Stop | DiskFull | Network | Clock | Broker
 export type FaultKind = Fault['kind']
 
 type Card = (random: Random, scale: number) => Fault
@@ -74,7 +81,7 @@ const ms = (random: Random, scale: number, min: number, max: number): number =>
   Math.round(random.between(min, Math.max(min, max * scale)))
 const moment = (random: Random, scale: number): number => ms(random, scale, 0, 2000)
 
-const DECK: readonly Card[] = [
+const deckOf = (roads: readonly RoadName[]): readonly Card[] => [
   ...[...targets, 'all' as const].map(
     (target): Card =>
       (r, scale) => ({ kind: 'kill', at: moment(r, scale), target, pauseMs: ms(r, scale, 0, 1500) }),
@@ -85,7 +92,7 @@ const DECK: readonly Card[] = [
   ),
   ...[0, 1].map((): Card => (r, scale) => ({ kind: 'disk full', at: moment(r, scale), ms: ms(r, scale, 300, 4000) })),
   ...MISHAPS.flatMap((mishap) =>
-    (['senders', 'forward'] as const).map(
+    roads.map(
       (road): Card =>
         (r, scale) => ({
           kind: 'network',
@@ -111,15 +118,31 @@ const DECK: readonly Card[] = [
   ),
 ]
 
+const DECK = deckOf(['senders', 'forward'])
+
+/** Where samples go by Kafka, nothing but questions passes the road forward. */
+const KAFKA_DECK: readonly Card[] = [
+  ...deckOf(['senders']),
+  ...(['kill', 'stop'] as const).map(
+    (how): Card =>
+      (r, scale) => ({ kind: 'broker', at: moment(r, scale), how, ms: ms(r, scale, 100, 4000) }),
+  ),
+]
+
 export class Plan {
   readonly #random: Random
   readonly #scale: number
+  readonly #deck: readonly Card[]
   #left: Card[] = []
 
-  /** @param scale of all durations: 1, or less for short rounds */
-  constructor(seed: number, scale = 1) {
+  /**
+   * @param scale of all durations: 1, or less for short rounds
+   * @param kafka whether samples go by Kafka
+   */
+  constructor(seed: number, scale = 1, kafka = false) {
     this.#random = new Random(seed)
     this.#scale = scale
+    this.#deck = kafka ? KAFKA_DECK : DECK
   }
 
   /** The faults of the next round, in the order in which they begin. */
@@ -129,7 +152,7 @@ export class Plan {
   }
 
   #card(): Fault {
-    if (this.#left.length === 0) this.#left = [...DECK]
+    if (this.#left.length === 0) this.#left = [...this.#deck]
     const [card] = this.#left.splice(this.#random.between(0, this.#left.length - 1), 1) as [Card]
     return card(this.#random, this.#scale)
   }
@@ -149,6 +172,8 @@ export function nameOf(fault: Fault): string {
       return `${fault.mishap} on ${fault.road} ${seconds(fault.ms)}`
     case 'clock':
       return `clock of ${fault.target} ${fault.seconds >= 0 ? '+' : ''}${fault.seconds} s`
+    case 'broker':
+      return `${fault.how} broker ${seconds(fault.ms)}`
     default:
       return fault satisfies never
   }

@@ -5,6 +5,7 @@
  *     npm run soak -- 30                          for 30 minutes (10 when not said)
  *     npm run soak -- 30 --seed 7 --rounds 100    the plan of seed 7, at most 100 rounds of it
  *     npm run soak -- 30 --every 5                compared after each 5 rounds instead of 10
+ *     npm run soak -- 30 --kafka                  samples go by a Kafka, which is killed and stopped too (needs Java)
  *
  * Ctrl-C ends it after the round, with the comparison; a second one at once. A failure says how to repeat it, keeps the data
  * directory, and exits 1.
@@ -15,13 +16,19 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { onStopSignal } from '../../proto/runtime/child-process.ts'
 import { Progress } from '../../proto/runtime/progress.ts'
+import { noKafka } from '../support/kafka-broker.ts'
 import { nameOf } from './plan.ts'
 import type { Report } from './soak.ts'
 import { lineOf, SoakFailure, soak } from './soak.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seed: { type: 'string' }, rounds: { type: 'string' }, every: { type: 'string', default: '10' } },
+  options: {
+    seed: { type: 'string' },
+    rounds: { type: 'string' },
+    every: { type: 'string', default: '10' },
+    kafka: { type: 'boolean', default: false },
+  },
 })
 const minutes = number('MINUTES', positionals[0] ?? '10')
 const seed = number('--seed', values.seed ?? String(Math.floor(Math.random() * 2 ** 31)))
@@ -35,6 +42,11 @@ const bar = new Progress('soak', {
   now: () => performance.now(),
 })
 let lastRound = 'the programs start'
+const noBroker = values.kafka ? noKafka() : undefined
+if (noBroker !== undefined) {
+  process.stderr.write(`--kafka: ${noBroker}\n`)
+  process.exit(69)
+}
 const directory = mkdtempSync(join(tmpdir(), 'fleetmeter-soak-'))
 
 function number(name: string, text: string): number {
@@ -102,6 +114,7 @@ try {
     every: Number(values.every),
     scale: 1,
     senders: 4,
+    kafka: values.kafka,
     enough: enough.signal,
   }
   const report = await soak({ ...options, directory, onRound })
@@ -111,7 +124,9 @@ try {
   say(summary(error.report))
   say(`FAILED in round ${error.round} (${error.faults.map(nameOf).join(', ') || 'the end'}), seed ${seed}`)
   say(error.message)
-  say(`repeat: npm run soak -- ${minutes} --seed ${seed} --rounds ${error.round} --every ${values.every}`)
+  say(
+    `repeat: npm run soak -- ${minutes} --seed ${seed} --rounds ${error.round} --every ${values.every}${values.kafka ? ' --kafka' : ''}`,
+  )
   say(`data and output of the programs: ${directory}`)
   process.exitCode = 1
 } finally {

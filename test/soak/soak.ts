@@ -31,6 +31,8 @@ export interface SoakOptions {
   readonly scale: number
   readonly directory: string
   readonly senders: number
+  /** Whether samples go by Kafka. */
+  readonly kafka: boolean
   readonly onRound: (round: Round, report: Report) => void
 }
 
@@ -74,8 +76,8 @@ export class SoakFailure extends Error {
 /** @throws SoakFailure */
 export async function soak(options: SoakOptions): Promise<Report> {
   const began = performance.now()
-  const plan = new Plan(options.seed, options.scale)
-  const world = await World.open(options.directory)
+  const plan = new Plan(options.seed, options.scale, options.kafka)
+  const world = await World.open(options.directory, options.kafka)
   const load = new Load({
     url: world.sendersUrl,
     senders: options.senders,
@@ -195,7 +197,9 @@ class Run {
         ? `network: ${fault.mishap}`
         : 'target' in fault
           ? `${fault.kind}: ${fault.target}`
-          : fault.kind
+          : fault.kind === 'broker'
+            ? `${fault.how}: broker`
+            : fault.kind
     const counts = this.report.faults.get(name) ?? { hit: 0, missed: 0, skipped: 0 }
     counts[hit === undefined ? 'skipped' : hit ? 'hit' : 'missed']++
     this.report.faults.set(name, counts)

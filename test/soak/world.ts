@@ -3,11 +3,13 @@
  * good, is started again when a start fails, and may not end by itself.
  *
  *     senders ──▶ road ──▶ collector (small disk) ──▶ road ──▶ aggregator ──▶ embedded engine
+ *                                                 └─▶ Kafka ─┘, instead of the road, where that is asked for
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { KafkaBroker } from '../support/kafka-broker.ts'
 import type { Env, Running } from '../support/programs.ts'
 import { freePort, kill, start, terminate } from '../support/programs.ts'
 import type { FaultKind, Program } from './plan.ts'
@@ -27,6 +29,8 @@ export class World {
   readonly collectorUrl: string
   readonly aggregatorUrl: string
   readonly disk: SmallDisk | undefined
+  /** Of one node, where samples go by Kafka. */
+  readonly broker: KafkaBroker | undefined
   /** Fault kinds that this machine cannot do, with the reason. */
   readonly missing: ReadonlyMap<FaultKind, string>
   /** Starts that failed and were tried again. */
@@ -37,7 +41,7 @@ export class World {
   readonly #env: Readonly<Record<Program, Env>>
   readonly #skew: Record<Program, number> = { collector: 0, aggregator: 0 }
   readonly #running = new Map<Program, Running>()
-  readonly #turns = new Map<Program, Promise<unknown>>()
+  readonly #turns = new Map<Program | 'broker', Promise<unknown>>()
   readonly #ending = new Set<Running>()
   #started = 0
   #closed = false
@@ -47,8 +51,10 @@ export class World {
     ports: Readonly<Record<Program, number>>,
     roads: { readonly senders: Road; readonly forward: Road },
     roadPorts: { readonly senders: number; readonly forward: number },
+    broker: KafkaBroker | undefined,
   ) {
     this.directory = directory
+    this.broker = broker
     this.roads = roads
     this.sendersUrl = `http://127.0.0.1:${roadPorts.senders}`
     this.collectorUrl = `http://127.0.0.1:${ports.collector}`
@@ -61,8 +67,18 @@ export class World {
     if (typeof clock === 'string') missing.set('clock', clock)
     else this.#clock = clock
     this.missing = missing
+    const kafka: Env =
+      broker === undefined
+        ? {}
+        : {
+            KAFKA_BROKERS: broker.bootstrap.join(','),
+            KAFKA_TOPICS: 'soak-events',
+            FLEETMETER_KAFKA_OWN_TOPIC: 'soak-own-events',
+            FLEETMETER_KAFKA_SAMPLES: 'true',
+          }
     this.#env = {
       collector: {
+        ...kafka,
         FLEETMETER_DATA_DIR: this.dataOf('collector'),
         FLEETMETER_COLLECTOR_LISTEN: `127.0.0.1:${ports.collector}`,
         FLEETMETER_AGGREGATOR_URL: `http://127.0.0.1:${roadPorts.forward}`,
@@ -75,6 +91,7 @@ export class World {
         FLEETMETER_COLLECTOR_JOURNAL_BYTES_MAX: '16MiB',
       },
       aggregator: {
+        ...kafka,
         FLEETMETER_DATA_DIR: this.dataOf('aggregator'),
         FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${ports.aggregator}`,
         FLEETMETER_AGGREGATOR_INSERT_FEW_AFTER_MS: '300',
@@ -86,13 +103,18 @@ export class World {
     }
   }
 
-  /** Everything is started. @param directory for all data; made, and only kept when asked for */
-  static async open(directory: string): Promise<World> {
+  /**
+   * Everything is started.
+   * @param directory for all data; made, and only kept when asked for
+   * @param kafka whether samples go by it
+   */
+  static async open(directory: string, kafka: boolean): Promise<World> {
     const ports = { collector: await freePort(), aggregator: await freePort() }
     const roads = { senders: new Road(ports.collector), forward: new Road(ports.aggregator) }
     const roadPorts = { senders: await roads.senders.listen(), forward: await roads.forward.listen() }
     await mkdir(join(directory, 'output'), { recursive: true })
-    const world = new World(directory, ports, roads, roadPorts)
+    const broker = kafka ? await KafkaBroker.start() : undefined
+    const world = new World(directory, ports, roads, roadPorts, broker)
     try {
       await world.start('aggregator')
       await world.start('collector')
@@ -113,7 +135,7 @@ export class World {
   }
 
   /** One change of a program at a time: who kills it also starts it, before the next. */
-  async alone<T>(programs: readonly Program[], change: () => Promise<T>): Promise<T> {
+  async alone<T>(programs: readonly (Program | 'broker')[], change: () => Promise<T>): Promise<T> {
     const before = programs.map((program) => this.#turns.get(program))
     const turn = Promise.allSettled(before).then(change)
     for (const program of programs) this.#turns.set(program, turn)
@@ -164,6 +186,7 @@ export class World {
     await Promise.all([this.kill('collector'), this.kill('aggregator')])
     this.roads.senders.close()
     this.roads.forward.close()
+    await this.broker?.stop()
     if (keep) this.disk?.keep(`${this.dataOf('collector')}-kept`)
     this.disk?.unmount()
     // The engine may take a moment to notice that its aggregator is gone.
