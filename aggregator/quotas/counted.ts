@@ -39,12 +39,43 @@ export function creditOf(event: FleetEvent): (CountedDelta & { readonly taskId: 
   const amount = typeof credits === 'number' ? Number(millionths(Number.isFinite(credits) ? credits : 0)) : 0
   const slot = slotOf(parseRfc3339(event.timestamp) ?? Number.NaN)
   if (amount === 0 || Math.abs(amount) > AMOUNT_MAX || !isSlot(slot)) return undefined
-  const owner = {
+  return { resource: 'credits', slot, amount, owner: ownerOf(event), taskId: said(event['task_id']) }
+}
+
+/** What became of an object: how often its bytes count as moved, and as kept. */
+const ASSETS: Readonly<Record<string, readonly [moved: 0 | 1, kept: -1 | 0 | 1]>> = {
+  'assets.access.download': [1, 0],
+  'assets.access.upload': [1, 1],
+  'assets.access.delete': [0, -1],
+}
+
+/**
+ * What an event of an asset says: `transfer_bytes`, and what is kept more or less, `storage_bytes`. By differences and not by the space in use
+ * that it names too: in any order they come to the same.
+ */
+export function assetDeltasOf(event: FleetEvent): CountedDelta[] {
+  const [moved, kept] = ASSETS[event.event_type] ?? [0, 0]
+  const size = event['object_size']
+  const slot = slotOf(parseRfc3339(event.timestamp) ?? Number.NaN)
+  if (event['result'] === false || !isAmount(size) || !isSlot(slot)) return []
+  const owner = ownerOf(event)
+  return [
+    { resource: 'transfer_bytes', slot, amount: moved * size, owner },
+    { resource: 'storage_bytes', slot, amount: kept * size, owner },
+  ].filter(({ amount }) => amount !== 0)
+}
+
+function isAmount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= AMOUNT_MAX
+}
+
+/** As the event says it. */
+function ownerOf(event: FleetEvent): UsageOwner {
+  return {
     userId: said(event.user_id),
     project: said(event['project'] ?? event.tags?.['project']),
     department: said(event['department'] ?? event.tags?.['department']),
   }
-  return { resource: 'credits', slot, amount, owner, taskId: said(event['task_id']) }
 }
 
 /** What the column of slots can hold. */

@@ -14,7 +14,7 @@ import type { LoggedRows } from '../store/record-store.ts'
 import type { TaskDecision, TaskLedger } from '../tasks/ledger.ts'
 import type { TasksFold } from '../tasks/tasks-fold.ts'
 import { CALCULATION } from '../tasks/tasks-fold.ts'
-import { countedOf, creditOf, isSlot, measuredOf } from './counted.ts'
+import { assetDeltasOf, countedOf, creditOf, isSlot, measuredOf } from './counted.ts'
 import type { CountedSlots, CountRun, CountsSnapshot, Position } from './counts.ts'
 import { Counts } from './counts.ts'
 import { coldOf, decide, figureOf } from './decide.ts'
@@ -160,7 +160,7 @@ export class QuotasFold implements Fold {
     }
   }
 
-  /** Usage of commits, credits and adjustments; `telemetry.quota.threshold`. */
+  /** Usage of commits, credits, assets and adjustments; `telemetry.quota.threshold`. */
   rows(record: AppliedRecord): LoggedRows {
     // What a snapshot has that knows nothing of quotas was not applied here.
     if (this.#isNew) this.#counts.startAt(record.n)
@@ -323,7 +323,13 @@ export class QuotasFold implements Fold {
 
   #event(record: AppliedRecord, { event }: ReceivedEvent): void {
     const credit = creditOf(event)
-    if (credit === undefined) return
+    if (credit === undefined) {
+      const assets = assetDeltasOf(event)
+      if (assets.length === 0) return
+      const of = { ...position(record), i: 0, taskId: '', attempt: 0, kind: 'asset' } as const
+      this.#counts.add(record, assets, countedRows(of, assets))
+      return
+    }
     const { taskId, ...delta } = credit
     const { tenant } = record
     const back = taskId === '' ? [] : this.#holds.measureMore(tenant, taskId, delta.resource, delta.amount)

@@ -87,7 +87,7 @@ export class QuotaModel {
         this.#calculate(value as CalculatedDecision)
         break
       case 'event':
-        this.#credit(value as ReceivedEvent)
+        this.#event(value as ReceivedEvent)
         break
       case 'quota.reserve':
         this.#reserve(record.n, value as ReserveBody)
@@ -154,6 +154,28 @@ export class QuotaModel {
       const { task } = hold.body
       if (task?.taskId !== key.taskId || task.attempt !== key.attempt) continue
       for (const { resource } of parts) hold.charged.delete(resource)
+    }
+  }
+
+  #event(received: ReceivedEvent): void {
+    const { event } = received
+    const size = BigInt((event['object_size'] as number | undefined) ?? 0)
+    const owner = { userId: event.user_id ?? '', project: '', department: '' }
+    const slot = slotOf(Date.parse(event.timestamp))
+    const told = (resource: string, amount: bigint): void => void this.#told.push({ resource, slot, amount, owner })
+    switch (event.event_type) {
+      case 'assets.access.upload':
+        told('transfer_bytes', size)
+        told('storage_bytes', size)
+        break
+      case 'assets.access.download':
+        told('transfer_bytes', size)
+        break
+      case 'assets.access.delete':
+        told('storage_bytes', -size)
+        break
+      default:
+        this.#credit(received)
     }
   }
 

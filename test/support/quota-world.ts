@@ -232,3 +232,17 @@ export function credit(
   const told = { ...event('workflow.gpu.credit', at, { amount, ...fields }), tenant_id: tenant }
   return { kind: 'event', tenant, key: told.event_id, at: at * 1000, body: JSON.stringify({ ...value, event: told }) }
 }
+
+/** @param type `upload`, `download`, `delete` */
+export function asset(
+  tenant: string,
+  type: string,
+  size: number,
+  fields: Readonly<Record<string, unknown>>,
+  at: number,
+): OwnerRecord {
+  const value = { tenant, at: at * 1000, road: 'http', topic: 'asset_transfer' }
+  const body = { resource_url: 's3://a', object_size: size, result: true, ...fields }
+  const told = { ...event(`assets.access.${type}`, at, body), tenant_id: tenant }
+  return { kind: 'event', tenant, key: told.event_id, at: at * 1000, body: JSON.stringify({ ...value, event: told }) }
+}

@@ -23,7 +23,7 @@ import { Tail } from '../../../aggregator/quotas/tail.ts'
 import { periodOf } from '../../../aggregator/quotas/window.ts'
 import type { UsageOwner } from '../../../aggregator/tasks/usage-out.ts'
 import { QuotaModel, TENANT } from '../../support/quota-model.ts'
-import { calculation, credit, QuotaWorld } from '../../support/quota-world.ts'
+import { asset, calculation, credit, QuotaWorld } from '../../support/quota-world.ts'
 
 /** Two hours before the night in which clocks are set back in Berlin. */
 const START = Date.parse('2026-10-24T20:00:00.000Z')
@@ -64,6 +64,8 @@ const QUOTAS: readonly Quota[] = [
   quota('soft', 'tenant', 'tokens', LIFE, 5, { enforcement: 'soft' }),
   quota('shadow', 'user', 'tokens', LIFE, 5, { shadow: true }),
   quota('credits', 'user', 'credits', BERLIN, 20 * MIO),
+  quota('kept', 'user', 'storage_bytes', LIFE, 20),
+  quota('moved', 'tenant', 'transfer_bytes', HOUR, 40),
   quota('at once', 'tenant', 'concurrent_tasks', LIFE, 3),
 ]
 /** The same with other limits, windows, and without some. */
@@ -85,7 +87,7 @@ interface Pending {
 
 class History {
   readonly world = new QuotaWorld(new QuotaIndex(QUOTAS), {
-    countersMax: 14,
+    countersMax: 18,
     countersKept: 6,
     closedKeptMs: KEPT,
     unmeasuredMax: 1000,
@@ -270,7 +272,13 @@ const task = fc.integer({ min: 0, max: 5 })
 const small = fc.integer({ min: 0, max: 12 })
 const asked = fc
   .record(
-    { gpu_seconds: small, tokens: small, credits: fc.constantFrom(3 * MIO, 9 * MIO), concurrent_tasks: fc.constant(1) },
+    {
+      gpu_seconds: small,
+      tokens: small,
+      credits: fc.constantFrom(3 * MIO, 9 * MIO),
+      concurrent_tasks: fc.constant(1),
+      storage_bytes: small,
+    },
     { requiredKeys: ['gpu_seconds'] },
   )
   .map((of) => Object.entries(of).map(([resource, amount]) => ({ resource, amount: amount! })))
@@ -320,6 +328,14 @@ const STEP: fc.Arbitrary<Step> = fc.oneof(
         fc.array(fc.tuple(fc.constantFrom('gpu_seconds', 'tokens'), slot, small), { maxLength: 4 }),
       )
       .map((of) => (h: History) => h.calculate(...of)),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(fc.constantFrom('upload', 'download', 'delete'), owner, bound(1, 9)).map(
+      ([type, { userId }, size]) =>
+        (h: History) =>
+          h.append(asset(TENANT, type, size, { user_id: userId, nonce: h.world.log.length }, h.now)),
+    ),
   },
   {
     weight: 2,

@@ -9,7 +9,7 @@ import { quotaRecord } from '../../../aggregator/quotas/quota-record.ts'
 import type { Reserved, ReserveRequest } from '../../../aggregator/quotas/quotas-fold.ts'
 import { QuotasFold } from '../../../aggregator/quotas/quotas-fold.ts'
 import type { UsageAmount } from '../../../aggregator/tasks/usage-out.ts'
-import { calculation, credit, QuotaWorld, WORLD } from '../../support/quota-world.ts'
+import { asset, calculation, credit, QuotaWorld, WORLD } from '../../support/quota-world.ts'
 
 const NOW = Date.parse('2026-01-31T12:00:00.000Z')
 const SLOT = 900_000
@@ -219,6 +219,26 @@ test('credits of a task lower what is held of them', () => {
   assert.deepEqual(standing(made), [2_500_000n, 0n])
   for (const amount of [Number.NaN, 1e300, '7', null]) made.append(credit('t', amount as number, { user_id: 'u' }, NOW))
   assert.deepEqual(standing(made), [2_500_000n, 0n])
+})
+
+test('objects that are moved count as moved, and as kept until they are deleted', () => {
+  for (const [resource, counted] of [
+    ['transfer_bytes', 10n + 3n + 5n],
+    ['storage_bytes', 10n - 4n],
+  ] as const) {
+    const made = world(quota({ resource, limit: ExactSum.of(100) }))
+    made.append(asset('t', 'delete', 4, { user_id: 'u' }, NOW)) // before what it follows
+    made.append(asset('t', 'upload', 10, { user_id: 'u' }, NOW))
+    made.append(asset('t', 'download', 3, { user_id: 'u' }, NOW))
+    made.append(asset('t', 'download', 5, { user_id: 'u' }, NOW))
+    assert.deepEqual(standing(made), [counted, 0n])
+    made.append(asset('t', 'upload', 7, { user_id: 'u', result: false }, NOW))
+    made.append(asset('t', 'upload', 7, { user_id: 'another' }, NOW))
+    made.append(asset('t', 'read', 7, { user_id: 'u' }, NOW))
+    for (const size of [-1, 0.5, 1e300, '7', null])
+      made.append(asset('t', 'upload', size as number, { user_id: 'u' }, NOW))
+    assert.deepEqual(standing(made), [counted, 0n])
+  }
 })
 
 test('concurrent tasks are held and never counted', () => {
