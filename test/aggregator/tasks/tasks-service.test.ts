@@ -1,216 +1,11 @@
-/**
- * The ledger and the service beside it, on a log in memory: whatever the order of events, whenever figures are made and however often
- * the aggregator starts again in between, what was counted is in the end what one look at everything gives.
- */
+/** The ledger and the service beside it, on a log in memory. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
-import type { NodeRecord } from '../../../aggregator/directory/node-entry.ts'
 import type { KindRecord } from '../../../aggregator/directory/snapshot.ts'
 import { DirectorySnapshot } from '../../../aggregator/directory/snapshot.ts'
-import type { ArchivedAttempt } from '../../../aggregator/tasks/archive-sweep.ts'
-import type { LedgerInput, LedgerMemory, SweepPlace, TaskDecision } from '../../../aggregator/tasks/ledger.ts'
-import { TaskLedger } from '../../../aggregator/tasks/ledger.ts'
-import { DEFAULT_MAPPING } from '../../../aggregator/tasks/metric-mapping.ts'
-import { surestName } from '../../../aggregator/tasks/nodes.ts'
-import type { Series } from '../../../aggregator/tasks/series-source.ts'
-import { SeriesUnavailable } from '../../../aggregator/tasks/series-source.ts'
-import { TasksService } from '../../../aggregator/tasks/tasks-service.ts'
 import type { FleetEvent } from '../../../proto/events/event.ts'
-import { silentLogger } from '../../../proto/runtime/log.ts'
 import { event, TENANT } from '../../support/task-events.ts'
-
-const T0 = Date.parse('2026-01-31T12:00:00.000Z')
-const at = (seconds: number): number => T0 + seconds * 1000
-const task = (taskId: string, fields: Readonly<Record<string, unknown>> = {}): Record<string, unknown> => ({
-  task_id: taskId,
-  node_id: 'n',
-  ...fields,
-})
-
-/** A sample every ten seconds, for an hour. */
-const utilization = (percent: number): Series => {
-  const times = Array.from({ length: 360 }, (_, i) => at(i * 10))
-  return {
-    name: 'DCGM_FI_DEV_GPU_UTIL',
-    labels: { Hostname: 'n', UUID: 'GPU-0', gpu: '0' },
-    times,
-    values: times.map(() => percent),
-  }
-}
-
-/** An aggregator's tasks, with a log that survives it. */
-class Rig {
-  readonly log: string[] = []
-  readonly rows = new Map<string, LedgerMemory>()
-  directory = new DirectorySnapshot()
-  /** All that was ever counted, by task, resource and slot. */
-  counted = new Map<string, number>()
-  series: readonly Series[] | 'away' = [utilization(50)]
-  now = at(1500)
-  complete = true
-  lastSample: number | undefined
-  samplesFrom = 0
-  ledger: TaskLedger
-  service: TasksService
-  readonly nodeTasksMax: number
-
-  constructor(nodeTasksMax = 256) {
-    this.nodeTasksMax = nodeTasksMax
-    this.ledger = this.#newLedger()
-    this.service = this.#newService()
-  }
-
-  tell(...events: readonly FleetEvent[]): void {
-    for (const e of events) this.#append(TENANT, { event: e })
-  }
-
-  decide(decision: TaskDecision): void {
-    this.#append(TENANT, { decision })
-  }
-
-  /** Killed, and started again from a snapshot that it made at some time and the log behind it. */
-  restart(snapshot: { n: number; state: string } | undefined): void {
-    this.ledger = this.#newLedger()
-    if (snapshot !== undefined) this.ledger.restore(JSON.parse(snapshot.state))
-    this.counted = new Map()
-    const whole = this.#newLedger()
-    for (const [i, line] of this.log.entries()) {
-      const input = JSON.parse(line) as LedgerInput
-      this.#count(input, whole.apply(input))
-      if (i + 1 > (snapshot?.n ?? 0)) this.ledger.apply(input)
-    }
-    // What a snapshot and the rest of the log give is what all of the log gives.
-    assert.deepEqual(sortedJson(this.ledger), sortedJson(whole))
-    this.service = this.#newService()
-  }
-
-  snapshot(): { n: number; state: string } {
-    return { n: this.log.length, state: JSON.stringify(this.ledger.snapshot()) }
-  }
-
-  /** Rounds until nothing is left to do. */
-  async settle(): Promise<void> {
-    for (let i = 0; i < 10 && (this.ledger.dirty.length > 0 || this.ledger.waiting.length > 0 || i < 2); i++)
-      await this.service.round()
-    assert.deepEqual([this.ledger.dirty, this.ledger.waiting], [[], []])
-  }
-
-  sums(): Record<string, number> {
-    return Object.fromEntries([...this.counted].filter(([, amount]) => amount !== 0).sort())
-  }
-
-  decisions(what: TaskDecision['what']): TaskDecision[] {
-    return this.log.flatMap((line) => {
-      const input = JSON.parse(line) as { decision?: TaskDecision }
-      return input.decision?.what === what ? [input.decision] : []
-    })
-  }
-
-  #append(tenant: string, body: { event: FleetEvent } | { decision: TaskDecision }): void {
-    // As it is read again later.
-    const line = JSON.stringify({ n: this.log.length + 1, tenant, ...body })
-    this.log.push(line)
-    const input = JSON.parse(line) as LedgerInput
-    this.#count(input, this.ledger.apply(input))
-    if ('decision' in input && input.decision.what === 'calculated') {
-      const { taskId } = input.decision.key
-      const memory = this.ledger.memoryOf(tenant, taskId)
-      if (memory !== undefined) this.rows.set(taskId, JSON.parse(JSON.stringify(memory)))
-    }
-  }
-
-  #count(input: LedgerInput, deltas: ReturnType<TaskLedger['apply']>): void {
-    if (!('decision' in input) || input.decision.what !== 'calculated') return
-    const { taskId, attempt } = input.decision.key
-    for (const { resource, slot, amount } of deltas) {
-      const key = `${taskId}/${attempt} ${resource} ${slot}`
-      this.counted.set(key, (this.counted.get(key) ?? 0) + amount)
-    }
-  }
-
-  /** Rows as the archive has them, in its order. */
-  #archived(place: SweepPlace, since: number): ArchivedAttempt[] {
-    const all = [...this.rows.values()].flatMap(({ taskId, signals, accounts }) =>
-      accounts.map(({ key, node, to }) => ({
-        tenant: TENANT,
-        taskId,
-        attempt: key.attempt,
-        userId: signals.map(({ facts }) => facts.userId).find((userId) => userId !== undefined) ?? '',
-        names: [node ?? ''],
-        to: to ?? Number.POSITIVE_INFINITY,
-      })),
-    )
-    const order = ({ tenant, taskId, attempt }: ArchivedAttempt): string => JSON.stringify([tenant, taskId, attempt])
-    all.sort((a, b) => (order(a) < order(b) ? -1 : 1))
-    return all.filter((one) => order(one) > JSON.stringify(place) && one.to >= since)
-  }
-
-  #newLedger(): TaskLedger {
-    return new TaskLedger({
-      clockSkewMs: 5000,
-      nodeOf: (_, names) => surestName(names),
-      tasksMax: 1000,
-      closedKeptMs: 1_800_000,
-      stagesKeptMs: 1_800_000,
-      nodeTasksMax: this.nodeTasksMax,
-    })
-  }
-
-  #newService(): TasksService {
-    return new TasksService(this.ledger, {
-      source: {
-        read: async () => {
-          if (this.series === 'away') throw new SeriesUnavailable('away')
-          return [...this.series]
-        },
-      },
-      operator: 'operator',
-      operatorOf: () => undefined,
-      directory: () => this.directory,
-      hasRoom: () => true,
-      archive: {
-        load: async (_, taskId) => this.rows.get(taskId),
-        onNode: async (_, node, from, to) =>
-          [...this.rows.values()].filter(({ accounts }) =>
-            accounts.some((account) => account.node === node && account.from! < to && account.to! > from),
-          ),
-        isStored: () => true,
-        after: async (place, since, max) => this.#archived(place, since).slice(0, max),
-        countAfter: async (place, since) => this.#archived(place, since).length,
-        loadAll: async (_, taskIds) => taskIds.flatMap((taskId) => this.rows.get(taskId) ?? []),
-      },
-      samplesFrom: () => this.samplesFrom,
-      append: async (tenant, decision) => this.#append(tenant, { decision }),
-      completeUntil: () => (this.complete ? Number.POSITIVE_INFINITY : 0),
-      lastSample: () => this.lastSample,
-      mapping: DEFAULT_MAPPING,
-      intervalMs: 10_000,
-      taskMaxMs: 7_200_000,
-      silentMs: 300_000,
-      refreshMs: 60_000,
-      parallel: 2,
-      lookMs: 1000,
-      clock: { now: () => this.now, monotonic: () => this.now },
-      log: silentLogger,
-    })
-  }
-}
-
-function sortedJson(ledger: TaskLedger): unknown {
-  const { fold, accounts, dirty, leftUntil, waiting, swept } = ledger.snapshot()
-  const sorted = (list: readonly unknown[]): string[] => list.map((item) => JSON.stringify(item)).sort()
-  return [
-    sorted(fold.tasks),
-    sorted(fold.stages),
-    sorted(fold.floors),
-    sorted(accounts),
-    sorted(dirty),
-    sorted(leftUntil),
-    sorted(waiting),
-    sorted([swept]),
-  ]
-}
+import { at, nodeRecord, T0, TaskRig, task, utilization } from '../../support/task-rig.ts'
 
 const slot = T0
 const gpu = (taskId: string, seconds: number, busy: number): Record<string, number> => ({
@@ -220,7 +15,7 @@ const gpu = (taskId: string, seconds: number, busy: number): Record<string, numb
 })
 
 test('a task is calculated at once, provisional, and again when all of its samples are here', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   rig.complete = false
   rig.tell(
     event('xumi.generation.start', at(100), task('a')),
@@ -240,7 +35,7 @@ test('a task is calculated at once, provisional, and again when all of its sampl
 })
 
 test('a sample that comes late has the figures made again, once', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   rig.tell(
     event('xumi.generation.start', at(100), task('a')),
     event('xumi.generation.complete', at(200), task('a', { result: true })),
@@ -265,7 +60,7 @@ test('a sample that comes late has the figures made again, once', async () => {
 })
 
 test('a task that becomes known to have shared the GPU makes its neighbour’s figures smaller', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   rig.tell(
     event('xumi.generation.start', at(0), task('a')),
     event('xumi.generation.complete', at(100), task('a', { result: true })),
@@ -283,7 +78,7 @@ test('a task that becomes known to have shared the GPU makes its neighbour’s f
 })
 
 test('while samples cannot be read figures wait, and nothing else does', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   rig.series = 'away'
   rig.tell(
     event('xumi.generation.start', at(0), task('a')),
@@ -299,7 +94,7 @@ test('while samples cannot be read figures wait, and nothing else does', async (
 })
 
 test('a task without an end is lost when its node is silent for long enough, and not before', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   rig.tell(event('xumi.generation.start', at(0), task('a')))
   rig.now = at(7000)
   await rig.settle()
@@ -318,7 +113,7 @@ test('a task without an end is lost when its node is silent for long enough, and
 })
 
 test('a task that left memory comes back for a late event, and its figures go on from what was counted', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   rig.tell(
     event('xumi.generation.start', at(0), task('a')),
     event('xumi.generation.complete', at(100), task('a', { result: true })),
@@ -338,7 +133,7 @@ test('a task that left memory comes back for a late event, and its figures go on
 })
 
 test('a task stays in memory when something of it was logged that its row does not have', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   rig.tell(event('xumi.generation.start', at(0), task('a')))
   rig.tell(event('xumi.generation.complete', at(100), task('a', { result: true })))
   await rig.settle()
@@ -357,7 +152,7 @@ const ended = (id: string, to: number, fields = {}): FleetEvent =>
   event('xumi.generation.complete', at(to), task(id, { result: true, ...fields }))
 
 test('in a crowd no task has figures, and each says so; they have some again when it was none', async () => {
-  const rig = new Rig(3)
+  const rig = new TaskRig(3)
   for (const id of ['a', 'b', 'c']) rig.tell(started(id, 0), ended(id, 300))
   await rig.settle()
   const alone = rig.sums()
@@ -384,7 +179,7 @@ test('in a crowd no task has figures, and each says so; they have some again whe
 })
 
 test('many tasks that were on a node one after the other are no crowd', async () => {
-  const rig = new Rig(3)
+  const rig = new TaskRig(3)
   rig.tell(started('long', 0, { gpus: ['GPU-0'] }))
   for (let i = 0; i < 10; i++) rig.tell(started(`t${i}`, i * 20), ended(`t${i}`, i * 20 + 20))
   rig.tell(ended('long', 300))
@@ -392,16 +187,8 @@ test('many tasks that were on a node one after the other are no crowd', async ()
   assert.deepEqual(rig.sums()[`long/1 gpu_seconds ${slot}`], 200e6)
 })
 
-const nodeRecord = (fields: Partial<NodeRecord>): NodeRecord => ({
-  ...{ id: 'e1', version: 1, tenant: TENANT, changed_at: '', source: 'explicit' },
-  ...{ node_id: null, host_name: null, kubernetes_node: null, instances: [] },
-  ...{ vm_type: null, gpu_model: null, gpu_count: null },
-  ...{ valid_from: '2026-01-01T00:00:00.000Z', valid_to: null },
-  ...fields,
-})
-
 test('tasks that call their machine by different names share it, once the directory has them', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   const byHost = { node_id: undefined, host_name: 'Other' }
   rig.tell(started('a', 0), ended('a', 100))
   rig.tell(started('b', 0, byHost), ended('b', 100, byHost))
@@ -418,7 +205,7 @@ test('tasks that call their machine by different names share it, once the direct
 })
 
 test('samples are found by every name that the directory has for the machine at that time', async () => {
-  const rig = new Rig()
+  const rig = new TaskRig()
   const since = new Date(at(150)).toISOString()
   const entry = nodeRecord({ node_id: 'inventory-7', instances: ['n:9400', 'n'], valid_from: since })
   rig.tell(started('early', 0, { node_id: 'inventory-7' }), ended('early', 100, { node_id: 'inventory-7' }))
@@ -433,7 +220,7 @@ test('samples are found by every name that the directory has for the machine at 
 
 /** Calculations for tasks that were all on one node at once, told of one by one. */
 async function calculationsOf(tasks: number, nodeTasksMax: number): Promise<number> {
-  const rig = new Rig(nodeTasksMax)
+  const rig = new TaskRig(nodeTasksMax)
   for (let i = 0; i < tasks; i++) rig.tell(started(`t${i}`, i))
   await rig.settle()
   for (let i = 0; i < tasks; i++) {
@@ -448,130 +235,6 @@ test('what a crowd costs does not grow with the square of its number', async () 
   assert.ok((await calculationsOf(24, 6)) <= 3 * 24)
   // Control: without the bound it does.
   assert.ok((await calculationsOf(24, Number.POSITIVE_INFINITY)) > 24 ** 2 / 4)
-})
-
-const happening = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ what: fc.constant('event' as const), i: fc.nat() }) },
-  { weight: 3, arbitrary: fc.constant({ what: 'round' as const }) },
-  { weight: 1, arbitrary: fc.constant({ what: 'snapshot' as const }) },
-  { weight: 1, arbitrary: fc.constant({ what: 'restart' as const }) },
-  { weight: 1, arbitrary: fc.constant({ what: 'away' as const }) },
-  { weight: 1, arbitrary: fc.constant({ what: 'later' as const }) },
-)
-
-const taskEvents: fc.Arbitrary<FleetEvent> = fc
-  .record({
-    type: fc.constantFrom(
-      'workflow.task.start',
-      'workflow.task.fail',
-      'xumi.generation.start',
-      'xumi.generation.complete',
-    ),
-    second: fc.integer({ min: 0, max: 60 }),
-    id: fc.constantFrom('a', 'b', 'c'),
-    // The same machine, where the directory says so.
-    host_name: fc.constantFrom(undefined, 'other'),
-  })
-  .map(({ type, second, id, host_name }) =>
-    event(type, at(second * 20), task(id, host_name === undefined ? {} : { node_id: undefined, host_name })),
-  )
-
-const settlesAlike = (
-  restart: (rig: Rig, snapshot: ReturnType<Rig['snapshot']> | undefined) => void,
-  { nodeTasksMax = 256, directory = new DirectorySnapshot() } = {},
-): fc.IAsyncProperty<unknown> =>
-  fc.asyncProperty(
-    fc.uniqueArray(taskEvents, { minLength: 1, maxLength: 8, selector: (e) => e.event_id }),
-    fc.array(happening, { maxLength: 20 }),
-    async (events, story) => {
-      const rig = new Rig(nodeTasksMax)
-      rig.directory = directory
-      let snapshot: ReturnType<Rig['snapshot']> | undefined
-      const told = new Set<FleetEvent>()
-      const tell = (e: FleetEvent): void => {
-        // The owner logs each event once.
-        if (!told.has(e)) rig.tell(e)
-        told.add(e)
-      }
-      for (const one of story) {
-        if (one.what === 'event') tell(events[one.i % events.length]!)
-        else if (one.what === 'round') await rig.service.round()
-        else if (one.what === 'snapshot') snapshot = rig.snapshot()
-        else if (one.what === 'restart') restart(rig, snapshot)
-        else if (one.what === 'later') rig.now += 700_000
-        else rig.series = rig.series === 'away' ? [utilization(50)] : 'away'
-      }
-      for (const e of events) tell(e)
-      rig.series = [utilization(50)]
-      rig.now += 120_000
-      await rig.settle()
-      const fresh = new Rig(nodeTasksMax)
-      fresh.directory = directory
-      fresh.now = rig.now
-      fresh.tell(...events)
-      await fresh.settle()
-      assert.deepEqual(rig.sums(), fresh.sums())
-    },
-  )
-
-/** Stories that went wrong once. */
-const heard = (i: number) => ({ what: 'event', i })
-const [later, round, away] = [{ what: 'later' }, { what: 'round' }, { what: 'away' }]
-const stories = [
-  // Who has left memory is part of a crowd that is told of afterwards.
-  [
-    [
-      event('workflow.task.fail', at(20), task('a')),
-      event('workflow.task.start', at(0), task('b')),
-      event('workflow.task.start', at(0), task('a')),
-    ],
-    [later, heard(0), heard(2), round],
-  ],
-  // A second attempt, which nothing could be calculated of yet, when all of the first is in the archive.
-  [
-    [
-      event('workflow.task.fail', at(0), task('a')),
-      event('xumi.generation.complete', at(20), task('a')),
-      event('workflow.task.start', at(0), task('b')),
-    ],
-    [heard(0), round, away, heard(1), round, later, round],
-  ],
-]
-
-test('what was counted is in the end what one look at everything gives', { timeout: 120_000 }, async () => {
-  await fc.assert(
-    settlesAlike((rig, snapshot) => rig.restart(snapshot)),
-    { numRuns: 150, examples: stories },
-  )
-})
-
-test('the same where a node is crowded now and then', { timeout: 120_000 }, async () => {
-  await fc.assert(
-    settlesAlike((rig, snapshot) => rig.restart(snapshot), { nodeTasksMax: 1 }),
-    { numRuns: 150, examples: stories },
-  )
-})
-
-test('the same where tasks call one machine by different names, alone and in a crowd', {
-  timeout: 120_000,
-}, async () => {
-  const directory = await new DirectorySnapshot().with(1, [
-    { kind: 'node', record: nodeRecord({ node_id: 'n', host_name: 'other' }) },
-  ])
-  for (const nodeTasksMax of [256, 1])
-    await fc.assert(
-      settlesAlike((rig, snapshot) => rig.restart(snapshot), { nodeTasksMax, directory }),
-      { numRuns: 100, examples: stories },
-    )
-})
-
-test('control: a restart that forgets what was counted is found out', { timeout: 120_000 }, async () => {
-  const forgetful = settlesAlike((rig) => {
-    const { counted } = rig
-    rig.restart(undefined)
-    rig.counted = new Map([...counted, ...[...counted].map(([key, amount]): [string, number] => [key, amount * 2])])
-  })
-  assert.equal((await fc.check(forgetful, { numRuns: 150, endOnFailure: true })).failed, true)
 })
 
 const member = (user_id: string, version: number, from: number): KindRecord => ({
@@ -590,8 +253,8 @@ const member = (user_id: string, version: number, from: number): KindRecord => (
 })
 
 /** A hundred tasks that have left memory, of two users in turn, one behind the other. */
-async function archived(): Promise<Rig> {
-  const rig = new Rig()
+async function archived(): Promise<TaskRig> {
+  const rig = new TaskRig()
   for (let i = 0; i < 150; i++) {
     const id = String(i).padStart(3, '0')
     rig.tell(
@@ -606,7 +269,7 @@ async function archived(): Promise<Rig> {
   return rig
 }
 
-const versions = (rig: Rig): number[] =>
+const versions = (rig: TaskRig): number[] =>
   [...rig.rows.values()].map(({ accounts }) => accounts[0]!.counted.version).sort()
 
 test('directories that change make tasks that have left memory anew, those that they are about, and these leave again', async () => {
