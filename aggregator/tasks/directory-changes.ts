@@ -3,8 +3,8 @@ import type { Entry, EntryRecord } from '../directory/entry.ts'
 import { ALL_TENANTS } from '../directory/entry.ts'
 import { namesOf } from '../directory/node-entry.ts'
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
+import type { Account } from './accounts.ts'
 import type { ArchivedAttempt } from './archive-sweep.ts'
-import type { Account } from './ledger.ts'
 import type { TaskRecord } from './task-record.ts'
 
 export class DirectoryChanges {

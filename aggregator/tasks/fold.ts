@@ -34,6 +34,16 @@ export interface FoldOptions {
 export interface TaskChange {
   readonly key: TaskKey
   readonly record: TaskRecord | undefined
+  /** As it was before; undefined: it is new. */
+  readonly before: TaskRecord | undefined
+}
+
+/** What came of something that was told. */
+export interface Told {
+  /** Records that it changes, of its task and of others. */
+  readonly changes: readonly TaskChange[]
+  /** The task that it is kept of, though it may change none of its records yet: the archive has to have it too. Absent: it is nothing new. */
+  readonly keptOf?: Omit<TaskKey, 'attempt'>
 }
 
 /** An attempt while it was on a node; to infinity where nobody told its end. */
@@ -58,6 +68,8 @@ export interface FoldSnapshot {
   readonly floors: readonly (readonly [group: string, at: number])[]
   readonly forgets: boolean
 }
+
+const NOTHING: Told = { changes: [] }
 
 export class TaskFold {
   readonly #options: FoldOptions
@@ -88,17 +100,16 @@ export class TaskFold {
     return { tenant, taskId: signal.taskId }
   }
 
-  /** @returns the records that this changes, of the task and of others */
-  apply(tenant: string, event: FleetEvent): TaskChange[] {
+  apply(tenant: string, event: FleetEvent): Told {
     const signal = signalOf(event)
-    if (signal === undefined) return []
+    if (signal === undefined) return NOTHING
     return signal.of === 'task'
       ? this.#tell(tenant, signal.taskId, signal.signal)
-      : this.#tellNode(tenant, signal.signal)
+      : { changes: this.#tellNode(tenant, signal.signal) }
   }
 
-  applyLost({ id, tenant, taskId, time }: LostDecision): TaskChange[] {
-    if (!this.#tasks.has(keyOf(tenant, taskId))) return []
+  applyLost({ id, tenant, taskId, time }: LostDecision): Told {
+    if (!this.#tasks.has(keyOf(tenant, taskId))) return NOTHING
     return this.#tell(tenant, taskId, { id, time, family: 'owner', kind: 'lost', facts: {} })
   }
 
@@ -247,10 +258,10 @@ export class TaskFold {
     return fold
   }
 
-  #tell(tenant: string, taskId: string, signal: TaskSignal): TaskChange[] {
+  #tell(tenant: string, taskId: string, signal: TaskSignal): Told {
     const task = this.#taskOf(tenant, taskId)
-    if (!addSignal(task, signal)) return []
-    return this.#refresh(this.#place(task))
+    if (!addSignal(task, signal)) return NOTHING
+    return { changes: this.#refresh(this.#place(task)), keptOf: { tenant, taskId } }
   }
 
   #tellNode(tenant: string, signal: StageSignal): TaskChange[] {
@@ -339,11 +350,18 @@ export class TaskFold {
         const attempt = placed.attempt.number
         const { json, record } = this.#recordOf(task, placed)
         records.set(attempt, json)
-        if (task.records.get(attempt) !== json)
-          changes.push({ key: { tenant, taskId, attempt }, record: record ?? (JSON.parse(json) as TaskRecord) })
+        const known = task.records.get(attempt)
+        if (known === json) continue
+        const before = known === undefined ? undefined : (JSON.parse(known) as TaskRecord)
+        changes.push({ key: { tenant, taskId, attempt }, record: record ?? (JSON.parse(json) as TaskRecord), before })
       }
-      for (const attempt of task.records.keys())
-        if (!records.has(attempt)) changes.push({ key: { tenant, taskId, attempt }, record: undefined })
+      for (const [attempt, known] of task.records)
+        if (!records.has(attempt))
+          changes.push({
+            key: { tenant, taskId, attempt },
+            record: undefined,
+            before: JSON.parse(known) as TaskRecord,
+          })
       task.records = records
     }
     return changes

@@ -4,18 +4,20 @@
  * as a decision, so that a replay ends in the same state.
  */
 import type { FleetEvent } from '../../proto/events/event.ts'
+import type { Account, Place } from './accounts.ts'
+import { Accounts, FOR_EVER, isProvisional, nameOf, placeOf, together } from './accounts.ts'
 import { ownerOf } from './attribution.ts'
 import type { Calculation } from './calculation.ts'
 import type { OnNode } from './crowd.ts'
-import { Crowds, onNode } from './crowd.ts'
-import type { FoldOptions, FoldSnapshot, LostDecision, TaskChange, TaskSpan } from './fold.ts'
+import { onNode } from './crowd.ts'
+import type { FoldOptions, FoldSnapshot, LostDecision, TaskSpan, Told } from './fold.ts'
 import { TaskFold } from './fold.ts'
 import type { Span } from './step-function.ts'
 import type { TaskCost, TaskError, TaskWho } from './task-details.ts'
 import type { TaskKey, TaskRecord } from './task-record.ts'
 import type { TaskMemory } from './task-state.ts'
 import { keyOf } from './task-state.ts'
-import type { Counted, UsageDelta } from './usage-out.ts'
+import type { UsageDelta } from './usage-out.ts'
 import { deltas } from './usage-out.ts'
 
 /** The body of a record of kind `calculation`. */
@@ -87,25 +89,6 @@ export interface LedgerMemory extends TaskMemory {
   readonly accounts: readonly Account[]
 }
 
-/** What was calculated of an attempt last. */
-export interface Account {
-  readonly key: TaskKey
-  /** Position of the calculation. */
-  readonly n: number
-  /** The newest position that the calculation knew of. */
-  readonly upTo: number
-  readonly counted: Counted
-  readonly final: boolean
-  /** Version of the directories that it was made by. */
-  readonly directory?: number
-  /** Where and when it was taken to be. */
-  readonly node?: string
-  readonly from?: number
-  readonly to?: number
-  /** It has no figures, since more than can be told apart were there at once. */
-  readonly crowded?: true
-}
-
 /** Plain JSON. */
 export interface LedgerSnapshot {
   readonly fold: FoldSnapshot
@@ -134,6 +117,8 @@ interface Dirty {
   readonly n: number
   /** When its own record changed last; absent: a neighbour's did. */
   readonly changed?: number
+  /** Where its records had it since it was calculated last. */
+  readonly was?: readonly Place[]
 }
 
 interface Waiting {
@@ -150,14 +135,12 @@ export interface LedgerOptions extends FoldOptions {
 export class TaskLedger {
   readonly #options: LedgerOptions
   #fold: TaskFold
-  /** By task, then by attempt. */
-  readonly #accounts = new Map<string, Map<number, Account>>()
+  readonly #accounts = new Accounts()
   readonly #dirty = new Map<string, Dirty>()
   /** Tasks that may be in the archive, with events that have come since. */
   readonly #waiting = new Map<string, Waiting>()
   /** By node: until when tasks were on it that are in the archive now, ms. */
   readonly #leftUntil = new Map<string, number>()
-  readonly #crowds = new Crowds()
   #swept: Omit<SweptDecision, 'what'> = { version: 0 }
   #appliedUpTo = 0
 
@@ -199,6 +182,11 @@ export class TaskLedger {
     return this.#options.nodeOf(tenant, facts)
   }
 
+  /** Where an attempt is, and where it was taken to be since it was calculated last. */
+  placesOf(key: TaskKey): Place[] {
+    return this.#placesOf(key, this.#fold.record(key))
+  }
+
   /** Whether more were on a node at once than can be told apart. */
   isCrowded(tenant: string, names: readonly string[], from: number, to: number): boolean {
     return this.#onNode(tenant, names, from, to).crowded
@@ -209,21 +197,24 @@ export class TaskLedger {
     return this.#dirty.get(nameOf(key))?.changed !== undefined
   }
 
-  /** Who is on the node of one that changed under its other names; in a crowd those that have figures. @param names its own first */
-  sharing(own: TaskKey, names: readonly string[], from: number, to: number): TaskKey[] {
+  /**
+   * Who is on the node of one that changed and does not know of it: by another name, or come back to memory since.
+   * @param names its own first
+   */
+  unaware(own: TaskKey, names: readonly string[], from: number, to: number): TaskKey[] {
     const { tenant } = own
-    const others = names.slice(1)
-    for (const name of others) this.#crowds.moved(keyOf(tenant, name))
-    const { crowded } = this.#onNode(tenant, names, from, to)
-    const spans = crowded ? this.#onNode(tenant, others, from, to).spans : [...this.#spansOn(tenant, others, from, to)]
-    return spans.flatMap(({ key }) =>
-      nameOf(key) === nameOf(own) || (crowded && this.account(key)?.crowded === true) ? [] : [key],
-    )
+    const changed = this.#dirty.get(nameOf(own))?.changed
+    if (changed === undefined) return []
+    for (const name of names) this.#accounts.moved(tenant, name)
+    return this.#concerned(own, names, { from, to }).filter((key) => {
+      const account = this.account(key)
+      return account !== undefined && account.upTo < changed && !this.#dirty.has(nameOf(key))
+    })
   }
 
   /** Attempts that had no figures in a crowd, where something changed on their node since. Each is given once. */
   takeCrowded(max: number): TaskKey[] {
-    return this.#crowds.take(max)
+    return this.#accounts.takeCrowded(max)
   }
 
   /** Whether tasks that were on a node at or after a time may be in the archive. */
@@ -232,17 +223,16 @@ export class TaskLedger {
   }
 
   account(key: TaskKey): Account | undefined {
-    return this.#accounts.get(keyOf(key.tenant, key.taskId))?.get(key.attempt)
+    return this.#accounts.get(key)
   }
 
   /** What was calculated and is not final. */
   *provisional(): Generator<Account> {
-    for (const accounts of this.#accounts.values())
-      for (const account of accounts.values()) if (!account.final) yield account
+    for (const account of this.#accounts.all()) if (!account.final) yield account
   }
 
-  *accounts(): Generator<Account> {
-    for (const accounts of this.#accounts.values()) yield* accounts.values()
+  accounts(): Iterable<Account> {
+    return this.#accounts.all()
   }
 
   get dirtyCount(): number {
@@ -292,13 +282,13 @@ export class TaskLedger {
   /** What the archive has to have of a task before it may leave. */
   memoryOf(tenant: string, taskId: string): LedgerMemory | undefined {
     const memory = this.#fold.memoryOf(tenant, taskId)
-    return memory === undefined ? undefined : { ...memory, accounts: this.#accountsOf(tenant, taskId) }
+    return memory === undefined ? undefined : { ...memory, accounts: this.#accounts.of(tenant, taskId) }
   }
 
   /** Tasks that may leave memory: what is known of them is in the archive. Those that are not final only where there are too many. */
   leaving(now: number, isStored: (n: number) => boolean): { tenant: string; taskId: string; upTo: number }[] {
     return this.#fold.leaving(now).flatMap(({ tenant, taskId, over }) => {
-      const accounts = this.#accountsOf(tenant, taskId)
+      const accounts = this.#accounts.of(tenant, taskId)
       const upTo = Math.max(...accounts.map(({ n }) => n))
       const settled = accounts.every(({ n, final }) => (final || over) && isStored(n))
       return settled && this.#mayLeave(tenant, taskId, upTo) ? [{ tenant, taskId, upTo }] : []
@@ -308,7 +298,7 @@ export class TaskLedger {
   snapshot(): LedgerSnapshot {
     return {
       fold: this.#fold.snapshot(),
-      accounts: [...this.#accounts.values()].flatMap((accounts) => [...accounts.values()]),
+      accounts: [...this.#accounts.all()],
       dirty: [...this.#dirty.values()],
       leftUntil: [...this.#leftUntil],
       swept: this.#swept,
@@ -322,8 +312,8 @@ export class TaskLedger {
 
   restore(snapshot: LedgerSnapshot): void {
     this.#fold = TaskFold.from(snapshot.fold, this.#options)
-    for (const account of snapshot.accounts) this.#keep(account)
-    this.#crowds.allMoved()
+    for (const account of snapshot.accounts) this.#accounts.keep(account)
+    this.#accounts.allMoved()
     for (const dirty of snapshot.dirty) this.#dirty.set(nameOf(dirty.key), dirty)
     for (const [node, until] of snapshot.leftUntil) this.#leftUntil.set(node, until)
     this.#swept = snapshot.swept ?? { version: 0 }
@@ -344,27 +334,53 @@ export class TaskLedger {
   }
 
   /** An attempt that changed is dirty, and so is who was on its node while it was, or was thought to be. */
-  #changed(n: number, changes: readonly TaskChange[]): void {
-    for (const { key, record } of changes) {
-      const account = this.account(key)
-      if (record !== undefined || account !== undefined) this.#dirty.set(nameOf(key), { key, n, changed: n })
-      else this.#dirty.delete(nameOf(key))
-      if (account?.node !== undefined) this.#neighbours(n, key, account.node, account.from!, account.to!)
-      const node = record === undefined ? undefined : this.nodeOf(record)
-      if (node !== undefined && record?.startedAt !== undefined)
-        this.#neighbours(n, key, node, record.startedAt, record.endedAt ?? Number.POSITIVE_INFINITY)
+  #changed(n: number, { changes, keptOf }: Told): void {
+    for (const { key, record, before } of changes) {
+      const was = together([...(this.#dirty.get(nameOf(key))?.was ?? []), this.#placeOf(before)])
+      this.#dirty.set(nameOf(key), { key, n, changed: n, ...(was.length === 0 ? {} : { was }) })
+      for (const place of this.#placesOf(key, record)) this.#neighbours(n, key, place)
+      // Who counted it in and has left memory hears that it was none when it is calculated.
+      const isUnheardOf =
+        this.account(key) === undefined && !was.some(({ node, from }) => this.mayBeArchived(key.tenant, node, from))
+      if (record === undefined && isUnheardOf) this.#dirty.delete(nameOf(key))
     }
+    if (keptOf !== undefined) this.#toArchive(n, keptOf)
   }
 
-  /** Figures that are not final are made again anyway; in a crowd, who has none has none to change. */
-  #neighbours(n: number, own: TaskKey, node: string, from: number, to: number): void {
-    this.#crowds.moved(keyOf(own.tenant, node))
-    const { crowded, spans } = this.#onNode(own.tenant, [node], from, to)
-    for (const { key } of spans) {
+  /** A task keeps something new: one of its attempts is calculated again, so that a row has it before the task may leave. */
+  #toArchive(n: number, { tenant, taskId }: Omit<TaskKey, 'attempt'>): void {
+    const isDue = (attempt: number): boolean => this.#dirty.get(nameOf({ tenant, taskId, attempt }))?.n === n
+    const [account] = this.#accounts.of(tenant, taskId)
+    if (account !== undefined && !this.#fold.attemptsOf(tenant, taskId).some(isDue)) this.#mark(account.key, n)
+  }
+
+  #placesOf(key: TaskKey, record: TaskRecord | undefined): Place[] {
+    const account = this.account(key)
+    const calculated = account === undefined ? undefined : placeOf(account)
+    return together([calculated, ...(this.#dirty.get(nameOf(key))?.was ?? []), this.#placeOf(record)])
+  }
+
+  #placeOf(record: TaskRecord | undefined): Place | undefined {
+    const node = record === undefined ? undefined : this.nodeOf(record)
+    const { startedAt, endedAt = FOR_EVER } = record ?? {}
+    return node === undefined || startedAt === undefined ? undefined : { node, from: startedAt, to: endedAt }
+  }
+
+  #neighbours(n: number, own: TaskKey, { node, from, to }: Place): void {
+    this.#accounts.moved(own.tenant, node)
+    for (const key of this.#concerned(own, [node], { from, to })) this.#mark(key, n)
+  }
+
+  /** Who is to hear of it. Figures that are not final are made again anyway; in a crowd, who has none has none to change. */
+  #concerned(own: TaskKey, names: readonly string[], { from, to }: Span): TaskKey[] {
+    const { crowded, spans } = this.#onNode(own.tenant, names, from, to)
+    const there = crowded
+      ? names.flatMap((name) => [...this.#accounts.withFigures(own.tenant, name, { from, to })])
+      : spans.map(({ key }) => key)
+    return there.filter((key) => {
       const account = this.account(key)
-      const provisional = account?.final === false && account.from !== undefined
-      if (nameOf(key) !== nameOf(own) && !provisional && !(crowded && account?.crowded === true)) this.#mark(key, n)
-    }
+      return nameOf(key) !== nameOf(own) && (account === undefined || !isProvisional(account))
+    })
   }
 
   #onNode(tenant: string, names: readonly string[], from: number, to: number): OnNode {
@@ -403,14 +419,15 @@ export class TaskLedger {
     const node = record === undefined ? undefined : this.nodeOf(record)
     const from = record?.startedAt
     const to = record?.endedAt ?? calculation?.window.to ?? crowded?.to ?? from
-    const where = node === undefined || from === undefined ? {} : { node, from, to: to! }
-    this.#keep({ ...counted, ...where, ...(crowded === undefined ? {} : { crowded: true }) })
+    const open = record?.endedAt === undefined ? { open: true as const } : {}
+    const where = node === undefined || from === undefined ? {} : { node, from, to: to!, ...open }
+    this.#accounts.keep({ ...counted, ...where, ...(crowded === undefined ? {} : { crowded: true }) })
     return told.deltas
   }
 
   /** An attempt that was never calculated is in no row: it holds the others back. */
   #mayLeave(tenant: string, taskId: string, upTo: number): boolean {
-    const accounts = this.#accountsOf(tenant, taskId)
+    const accounts = this.#accounts.of(tenant, taskId)
     const isCalculated = (attempt: number): boolean => this.account({ tenant, taskId, attempt }) !== undefined
     return (
       accounts.length > 0 &&
@@ -420,16 +437,16 @@ export class TaskLedger {
   }
 
   #left(tenant: string, { taskId, upTo }: { readonly taskId: string; readonly upTo: number }): void {
-    const accounts = this.#accountsOf(tenant, taskId)
+    const accounts = this.#accounts.of(tenant, taskId)
     if (!this.#mayLeave(tenant, taskId, upTo)) return
     this.#fold.leave(tenant, taskId)
-    for (const { node, to } of accounts) {
-      if (node === undefined) continue
-      const name = keyOf(tenant, node)
-      this.#leftUntil.set(name, Math.max(to!, this.#leftUntil.get(name) ?? to!))
+    for (const account of accounts) {
+      const place = placeOf(account)
+      if (place === undefined) continue
+      const name = keyOf(tenant, place.node)
+      this.#leftUntil.set(name, Math.max(place.to, this.#leftUntil.get(name) ?? place.to))
     }
-    for (const account of accounts) this.#uncrowd(account)
-    this.#accounts.delete(keyOf(tenant, taskId))
+    this.#accounts.forget(tenant, taskId)
   }
 
   #returned(n: number, tenant: string, { taskId, memory, neighbourOf }: ReturnedDecision): void {
@@ -437,7 +454,7 @@ export class TaskLedger {
       this.#fold.restore(memory)
       const changed = neighbourOf === undefined ? undefined : this.#dirty.get(nameOf(neighbourOf))?.changed
       for (const account of memory.accounts) {
-        this.#keep(account)
+        this.#accounts.keep(account)
         // What changed while it was away it does not know of. Who comes back for other reasons has nothing to be calculated for.
         if (changed !== undefined && changed > account.upTo) this.#mark(account.key, n)
       }
@@ -446,24 +463,4 @@ export class TaskLedger {
     this.#waiting.delete(keyOf(tenant, taskId))
     for (const event of waiting?.events ?? []) this.#changed(n, this.#fold.apply(tenant, event))
   }
-
-  #accountsOf(tenant: string, taskId: string): Account[] {
-    return [...(this.#accounts.get(keyOf(tenant, taskId))?.values() ?? [])]
-  }
-
-  #keep(account: Account): void {
-    const { tenant, taskId, attempt } = account.key
-    const accounts = this.#accounts.get(keyOf(tenant, taskId)) ?? new Map<number, Account>()
-    const before = accounts.get(attempt)
-    if (before !== undefined) this.#uncrowd(before)
-    this.#accounts.set(keyOf(tenant, taskId), accounts.set(attempt, account))
-    const { key, node, crowded } = account
-    if (crowded === true && node !== undefined) this.#crowds.add(keyOf(tenant, node), nameOf(key), key)
-  }
-
-  #uncrowd({ key, node, crowded }: Account): void {
-    if (crowded === true && node !== undefined) this.#crowds.delete(keyOf(key.tenant, node), nameOf(key))
-  }
 }
-
-const nameOf = ({ tenant, taskId, attempt }: TaskKey): string => JSON.stringify([tenant, taskId, attempt])

@@ -11,12 +11,13 @@ import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import { orAborted } from '../../proto/runtime/or-aborted.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
+import type { Account } from './accounts.ts'
 import type { SweptArchive } from './archive-sweep.ts'
 import { ArchiveSweep } from './archive-sweep.ts'
 import { nodeNamesOf, timeOfRecord, whoOf, withGpuModel } from './attribution.ts'
 import { calculate, readSpanOf, windowOf } from './calculation.ts'
 import { DirectoryChanges } from './directory-changes.ts'
-import type { Account, CalculatedDecision, LedgerMemory, TaskDecision, TaskLedger } from './ledger.ts'
+import type { CalculatedDecision, LedgerMemory, TaskDecision, TaskLedger } from './ledger.ts'
 import type { MetricMapping } from './metric-mapping.ts'
 import type { NodeNames } from './nodes.ts'
 import { sharedNames } from './nodes.ts'
@@ -333,8 +334,8 @@ export class TasksService implements Service {
     const upTo = this.#ledger.appliedUpTo
     const record = this.#ledger.tasks.record(key)
     const now = clock.now()
-    await this.#tellSharing(key, record)
     await this.#fetchNeighbours(key, record, now)
+    await this.#tellUnaware(key)
     if (record === undefined) return append(key.tenant, { what: 'calculated', key, version, upTo, final: true })
     const final = this.#isFinal(record)
     const directory = this.#options.directory()
@@ -384,31 +385,21 @@ export class TasksService implements Service {
     return node === undefined ? [] : sharedNames(directory(), record.tenant, node, timeOfRecord(record, clock.now()))
   }
 
-  /** One that changed is told to those that call its node, as it was and as it is, by another name: those of its own the ledger knows. */
-  async #tellSharing(key: TaskKey, record: TaskRecord | undefined): Promise<void> {
+  /** One that changed is told to who shares its node, as it was and as it is, and has not heard of it where the ledger knows neighbours. */
+  async #tellUnaware(key: TaskKey): Promise<void> {
     if (!this.#ledger.isChanged(key)) return
     const { directory, append } = this.#options
-    const keys = this.#placesOf(key, record).flatMap(({ names, from, to }) =>
-      names.length === 1 ? [] : this.#ledger.sharing(key, names, from, to),
-    )
+    const keys = this.#placesOf(key).flatMap(({ names, from, to }) => this.#ledger.unaware(key, names, from, to))
     const { version } = directory()
     if (keys.length > 0) await append(key.tenant, { what: 'directory', version, keys })
   }
 
-  /** Where it was when it was calculated last, and where it is, each by all names of the node. */
-  #placesOf(key: TaskKey, record: TaskRecord | undefined): (Span & { readonly names: readonly string[] })[] {
-    const { node, from, to } = this.#ledger.account(key) ?? {}
-    const [now, startedAt] = [record === undefined ? undefined : this.#ledger.nodeOf(record), record?.startedAt]
-    const places = [
-      ...(node === undefined ? [] : [{ node, from: from!, to: to! }]),
-      ...(now === undefined || startedAt === undefined
-        ? []
-        : [{ node: now, from: startedAt, to: record?.endedAt ?? Number.POSITIVE_INFINITY }]),
-    ]
-    return places.map((place) => ({
-      from: place.from,
-      to: place.to,
-      names: sharedNames(this.#options.directory(), key.tenant, place.node, place.from),
+  /** Where it is, and was taken to be, each by all names of the node. */
+  #placesOf(key: TaskKey): (Span & { readonly names: readonly string[] })[] {
+    return this.#ledger.placesOf(key).map(({ node, from, to }) => ({
+      from,
+      to,
+      names: sharedNames(this.#options.directory(), key.tenant, node, from),
     }))
   }
 
@@ -435,7 +426,7 @@ export class TasksService implements Service {
     const { tenant } = key
     const needed = record?.startedAt !== undefined && !this.#isCrowded(record, now)
     if (!needed && !this.#ledger.isChanged(key)) return
-    for (const { names, from, to } of this.#placesOf(key, record)) {
+    for (const { names, from, to } of this.#placesOf(key)) {
       const stays = ({ crowded, from, to }: Account): boolean =>
         crowded === true && this.#ledger.isCrowded(tenant, names, from!, to!)
       for (const name of names) {

@@ -61,7 +61,7 @@ export function recordedTaskRecords(shiftMs = 0): TaskRecord[] {
       detail: task.detail,
       ...(task.tokens === undefined ? {} : { tokens: task.tokens }),
     }
-    const [change] = fold.apply(TENANT, event('xumi.generation.complete', Date.parse(task.end) + shiftMs, end))
+    const [change] = fold.apply(TENANT, event('xumi.generation.complete', Date.parse(task.end) + shiftMs, end)).changes
     return change!.record!
   })
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import type { NodeRecord } from '../../aggregator/directory/node-entry.ts'
 import { DirectorySnapshot } from '../../aggregator/directory/snapshot.ts'
+import { placeOf } from '../../aggregator/tasks/accounts.ts'
 import type { ArchivedAttempt } from '../../aggregator/tasks/archive-sweep.ts'
 import type { LedgerInput, LedgerMemory, SweepPlace, TaskDecision } from '../../aggregator/tasks/ledger.ts'
 import { TaskLedger } from '../../aggregator/tasks/ledger.ts'
@@ -23,11 +24,11 @@ export const task = (taskId: string, fields: Readonly<Record<string, unknown>> =
 })
 
 /** A sample every ten seconds, for an hour. */
-export const utilization = (percent: number): Series => {
+export const utilization = (percent: number, gpu = 0): Series => {
   const times = Array.from({ length: 360 }, (_, i) => at(i * 10))
   return {
     name: 'DCGM_FI_DEV_GPU_UTIL',
-    labels: { Hostname: 'n', UUID: 'GPU-0', gpu: '0' },
+    labels: { Hostname: 'n', UUID: `GPU-${gpu}`, gpu: `${gpu}` },
     times,
     values: times.map(() => percent),
   }
@@ -45,9 +46,12 @@ export class TaskRig {
   complete = true
   lastSample: number | undefined
   samplesFrom = 0
+  /** Else rows are only of calculations that changed a figure. */
+  archivesAll = true
   ledger: TaskLedger
   service: TasksService
   readonly nodeTasksMax: number
+  #room = Number.POSITIVE_INFINITY
 
   constructor(nodeTasksMax = 256) {
     this.nodeTasksMax = nodeTasksMax
@@ -83,6 +87,20 @@ export class TaskRig {
     return { n: this.log.length, state: JSON.stringify(this.ledger.snapshot()) }
   }
 
+  /** A round in which rows of no more than so many attempts find room: the others wait. */
+  async fewOf(attempts: number): Promise<void> {
+    this.#room = attempts
+    await this.service.round(false)
+    this.#room = Number.POSITIVE_INFINITY
+  }
+
+  /** One of the tasks that may leave memory does, as if it were old. */
+  leave(i: number): void {
+    const leaving = this.ledger.leaving(Number.POSITIVE_INFINITY, () => true)
+    const one = leaving[i % leaving.length]
+    if (one !== undefined) this.decide({ what: 'left', taskId: one.taskId, upTo: one.upTo })
+  }
+
   /** Rounds until nothing is left to do. */
   async settle(): Promise<void> {
     for (let i = 0; i < 10 && (this.ledger.dirty.length > 0 || this.ledger.waiting.length > 0 || i < 2); i++)
@@ -106,8 +124,9 @@ export class TaskRig {
     const line = JSON.stringify({ n: this.log.length + 1, tenant, ...body })
     this.log.push(line)
     const input = JSON.parse(line) as LedgerInput
-    this.#count(input, this.ledger.apply(input))
-    if ('decision' in input && input.decision.what === 'calculated') {
+    const deltas = this.ledger.apply(input)
+    this.#count(input, deltas)
+    if ('decision' in input && input.decision.what === 'calculated' && (this.archivesAll || deltas.length > 0)) {
       const { taskId } = input.decision.key
       const memory = this.ledger.memoryOf(tenant, taskId)
       if (memory !== undefined) this.rows.set(taskId, JSON.parse(JSON.stringify(memory)))
@@ -162,12 +181,15 @@ export class TaskRig {
       operator: 'operator',
       operatorOf: () => undefined,
       directory: () => this.directory,
-      hasRoom: () => true,
+      hasRoom: () => this.#room-- > 0,
       archive: {
         load: async (_, taskId) => this.rows.get(taskId),
         onNode: async (_, node, from, to) =>
           [...this.rows.values()].filter(({ accounts }) =>
-            accounts.some((account) => account.node === node && account.from! < to && account.to! > from),
+            accounts.some((account) => {
+              const place = placeOf(account)
+              return place?.node === node && place.from < to && place.to > from
+            }),
           ),
         isStored: () => true,
         after: async (place, since, max) => this.#archived(place, since).slice(0, max),

@@ -218,10 +218,10 @@ test('a task that was lost is closed at the last sample, and an end that comes a
   const fold = new TaskFold(OPTIONS)
   fold.apply(TENANT, event('xumi.generation.start', at(0), task()))
   const lost = { id: 'decision', tenant: TENANT, taskId: 'a', time: at(50) }
-  const [change] = fold.applyLost(lost)
+  const [change] = fold.applyLost(lost).changes
   assert.deepEqual([change?.record?.state, change?.record?.endedAt, change?.record?.flags], ['lost', at(50), ['lost']])
-  assert.deepEqual(fold.applyLost(lost), [])
-  const [amended] = fold.apply(TENANT, event('xumi.generation.complete', at(70), task({ result: true })))
+  assert.deepEqual(fold.applyLost(lost), { changes: [] })
+  const [amended] = fold.apply(TENANT, event('xumi.generation.complete', at(70), task({ result: true }))).changes
   assert.deepEqual(
     [amended?.record?.state, amended?.record?.endedAt, amended?.record?.flags],
     ['completed', at(70), []],
@@ -231,12 +231,12 @@ test('a task that was lost is closed at the last sample, and an end that comes a
 test('a task that was queued and never began is lost too, and begins after all', () => {
   const fold = new TaskFold(OPTIONS)
   fold.apply(TENANT, event('workflow.process.create', at(0), task()))
-  const [change] = fold.applyLost({ id: 'decision', tenant: TENANT, taskId: 'a', time: at(50) })
+  const [change] = fold.applyLost({ id: 'decision', tenant: TENANT, taskId: 'a', time: at(50) }).changes
   assert.deepEqual(
     [change?.record?.state, change?.record?.queuedAt, change?.record?.startedAt, change?.record?.endedAt],
     ['lost', at(0), undefined, at(50)],
   )
-  const [begun] = fold.apply(TENANT, event('workflow.task.start', at(70), task()))
+  const [begun] = fold.apply(TENANT, event('workflow.task.start', at(70), task())).changes
   assert.deepEqual([begun?.record?.state, begun?.record?.queuedAt, begun?.record?.attempt], ['running', at(0), 1])
 })
 
@@ -348,7 +348,7 @@ function model(events: readonly FleetEvent[]): TaskRecord[] {
   return recordsOf(inOrder)
 }
 
-const converges = (arrive: (fold: TaskFold, e: FleetEvent) => TaskChange[]): fc.IProperty<unknown> =>
+const converges = (arrive: (fold: TaskFold, e: FleetEvent) => readonly TaskChange[]): fc.IProperty<unknown> =>
   fc.property(history, ({ events, order, restartAt }) => {
     let fold = new TaskFold(OPTIONS)
     // What a reader of the changes has in the end.
@@ -365,7 +365,7 @@ const converges = (arrive: (fold: TaskFold, e: FleetEvent) => TaskChange[]): fc.
 
 test('TaskFold gives the same records and changes for any order, repeats and a restart', () => {
   fc.assert(
-    converges((fold, e) => fold.apply(TENANT, e)),
+    converges((fold, e) => fold.apply(TENANT, e).changes),
     { numRuns: 600 },
   )
 })
@@ -374,13 +374,13 @@ test('control: a fold that takes times as they arrive is found out', () => {
   let arrived = 0
   const byArrival = converges((fold, e) => {
     arrived += 500
-    return fold.apply(TENANT, { ...e, timestamp: new Date(T0 + arrived).toISOString() })
+    return fold.apply(TENANT, { ...e, timestamp: new Date(T0 + arrived).toISOString() }).changes
   })
   assert.equal(fc.check(byArrival, { numRuns: 600, endOnFailure: true }).failed, true)
 })
 
 test('control: a fold that tells of the event’s own task only is found out', () => {
-  const ownOnly = converges((fold, e) => fold.apply(TENANT, e).filter(({ key }) => key.taskId === e['task_id']))
+  const ownOnly = converges((fold, e) => fold.apply(TENANT, e).changes.filter(({ key }) => key.taskId === e['task_id']))
   assert.equal(fc.check(ownOnly, { numRuns: 600, endOnFailure: true }).failed, true)
 })
 
