@@ -27,10 +27,10 @@ export type TaskDecision =
   /** Samples of its window came after its figures were made. */
   | { readonly what: 'late'; readonly key: TaskKey }
   /**
-   * Directories changed, and with them the figures of these, of one tenant; or one that calls its node by another name did, and only the
-   * directories know that it is theirs.
+   * Directories changed, and with them the figures of these, of one tenant; or something around them did that the ledger alone does not
+   * know to be: then those whose figures are not final yet are not made again for it.
    */
-  | { readonly what: 'directory'; readonly version: number; readonly keys: readonly TaskKey[] }
+  | { readonly what: 'directory'; readonly version: number; readonly keys: readonly TaskKey[]; readonly around?: true }
   /** The archive has all of it up to a position: what came to be known since then keeps it here. */
   | { readonly what: 'left'; readonly taskId: string; readonly upTo: number }
   | ReturnedDecision
@@ -94,6 +94,8 @@ export interface LedgerSnapshot {
   readonly fold: FoldSnapshot
   readonly accounts: readonly Account[]
   readonly dirty: readonly Dirty[]
+  /** Absent: written by a version that did not have it. */
+  readonly touched?: readonly (readonly [attempt: string, n: number])[]
   readonly leftUntil: readonly (readonly [node: string, until: number])[]
   /** Absent: none was ever begun. */
   readonly swept?: Omit<SweptDecision, 'what'>
@@ -137,6 +139,8 @@ export class TaskLedger {
   #fold: TaskFold
   readonly #accounts = new Accounts()
   readonly #dirty = new Map<string, Dirty>()
+  /** Attempts with figures that are not final: the newest position at which something around them changed. */
+  readonly #touched = new Map<string, number>()
   /** Tasks that may be in the archive, with events that have come since. */
   readonly #waiting = new Map<string, Waiting>()
   /** By node: until when tasks were on it that are in the archive now, ms. */
@@ -206,10 +210,7 @@ export class TaskLedger {
     const changed = this.#dirty.get(nameOf(own))?.changed
     if (changed === undefined) return []
     for (const name of names) this.#accounts.moved(tenant, name)
-    return this.#concerned(own, names, { from, to }).filter((key) => {
-      const account = this.account(key)
-      return account !== undefined && account.upTo < changed && !this.#dirty.has(nameOf(key))
-    })
+    return this.#concerned(own, names, { from, to }).filter((key) => this.#knows(key) < changed)
   }
 
   /** Attempts that had no figures in a crowd, where something changed on their node since. Each is given once. */
@@ -261,7 +262,9 @@ export class TaskLedger {
         if (this.account(decision.key) !== undefined) this.#mark(decision.key, n)
         return []
       case 'directory':
-        for (const key of decision.keys) if (this.account(key) !== undefined) this.#mark(key, n)
+        for (const key of decision.keys)
+          if (decision.around === true) this.#around(key, n)
+          else if (this.account(key) !== undefined) this.#mark(key, n)
         return []
       case 'left':
         this.#left(tenant, decision)
@@ -300,6 +303,7 @@ export class TaskLedger {
       fold: this.#fold.snapshot(),
       accounts: [...this.#accounts.all()],
       dirty: [...this.#dirty.values()],
+      touched: [...this.#touched],
       leftUntil: [...this.#leftUntil],
       swept: this.#swept,
       waiting: [...this.#waiting.values()].map(({ tenant, taskId, events }) => ({
@@ -315,6 +319,7 @@ export class TaskLedger {
     for (const account of snapshot.accounts) this.#accounts.keep(account)
     this.#accounts.allMoved()
     for (const dirty of snapshot.dirty) this.#dirty.set(nameOf(dirty.key), dirty)
+    for (const [name, n] of snapshot.touched ?? []) this.#touched.set(name, n)
     for (const [node, until] of snapshot.leftUntil) this.#leftUntil.set(node, until)
     this.#swept = snapshot.swept ?? { version: 0 }
     for (const { tenant, taskId, events } of snapshot.waiting)
@@ -368,19 +373,29 @@ export class TaskLedger {
 
   #neighbours(n: number, own: TaskKey, { node, from, to }: Place): void {
     this.#accounts.moved(own.tenant, node)
-    for (const key of this.#concerned(own, [node], { from, to })) this.#mark(key, n)
+    for (const key of this.#concerned(own, [node], { from, to })) this.#around(key, n)
   }
 
-  /** Who is to hear of it. Figures that are not final are made again anyway; in a crowd, who has none has none to change. */
+  /** Who is to hear of it: in a crowd, who has no figures has none to change. */
   #concerned(own: TaskKey, names: readonly string[], { from, to }: Span): TaskKey[] {
     const { crowded, spans } = this.#onNode(own.tenant, names, from, to)
     const there = crowded
       ? names.flatMap((name) => [...this.#accounts.withFigures(own.tenant, name, { from, to })])
       : spans.map(({ key }) => key)
-    return there.filter((key) => {
-      const account = this.account(key)
-      return nameOf(key) !== nameOf(own) && (account === undefined || !isProvisional(account))
-    })
+    return there.filter((key) => nameOf(key) !== nameOf(own))
+  }
+
+  /** Something around it changed. Figures that are not final are made again anyway: only not of what was known before. */
+  #around(key: TaskKey, n: number): void {
+    const account = this.account(key)
+    if (account !== undefined && isProvisional(account)) this.#touched.set(nameOf(key), n)
+    else if (account !== undefined || this.#dirty.has(nameOf(key))) this.#mark(key, n)
+  }
+
+  /** The newest position that figures of an attempt are made of, or will be. */
+  #knows(key: TaskKey): number {
+    const name = nameOf(key)
+    return Math.max(this.account(key)?.upTo ?? -1, this.#dirty.get(name)?.n ?? -1, this.#touched.get(name) ?? -1)
   }
 
   #onNode(tenant: string, names: readonly string[], from: number, to: number): OnNode {
@@ -391,7 +406,6 @@ export class TaskLedger {
     for (const name of names) yield* this.#fold.spansOnNode(tenant, name, from, to)
   }
 
-  /** Something around it changed. */
   #mark(key: TaskKey, n: number): void {
     this.#dirty.set(nameOf(key), { ...this.#dirty.get(nameOf(key)), key, n })
   }
@@ -422,7 +436,22 @@ export class TaskLedger {
     const open = record?.endedAt === undefined ? { open: true as const } : {}
     const where = node === undefined || from === undefined ? {} : { node, from, to: to!, ...open }
     this.#accounts.keep({ ...counted, ...where, ...(crowded === undefined ? {} : { crowded: true }) })
+    this.#missed(n, key, { upTo, final, record })
     return told.deltas
+  }
+
+  /** What came while it was calculated, and nobody else makes good. */
+  #missed(
+    n: number,
+    key: TaskKey,
+    { upTo, final, record }: Pick<CalculatedDecision, 'upTo' | 'final'> & { readonly record: TaskRecord | undefined },
+  ): void {
+    const name = nameOf(key)
+    const touched = this.#touched.get(name)
+    if (touched !== undefined && touched > upTo && final) this.#mark(key, touched)
+    if (final || (touched !== undefined && touched <= upTo)) this.#touched.delete(name)
+    const isNone = !this.#fold.attemptsOf(key.tenant, key.taskId).includes(key.attempt)
+    if (record !== undefined && isNone) this.#dirty.set(name, { ...this.#dirty.get(name), key, n, changed: n })
   }
 
   /** An attempt that was never calculated is in no row: it holds the others back. */
@@ -446,6 +475,7 @@ export class TaskLedger {
       const name = keyOf(tenant, place.node)
       this.#leftUntil.set(name, Math.max(place.to, this.#leftUntil.get(name) ?? place.to))
     }
+    for (const { key } of accounts) this.#touched.delete(nameOf(key))
     this.#accounts.forget(tenant, taskId)
   }
 

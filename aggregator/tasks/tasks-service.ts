@@ -194,6 +194,7 @@ export class TasksService implements Service {
       await this.#tried('directory', () => this.#followDirectory())
       await this.#tried('archive', () => this.#sweepArchive())
       await this.#loseSilent()
+      await this.#tried('crowds', () => this.#dissolveCrowds())
     }
     const dirty = this.#ledger.dirty
     const known = new Set(dirty.map((key) => JSON.stringify(key)))
@@ -300,6 +301,20 @@ export class TasksService implements Service {
     }
   }
 
+  /** Who had no figures in a crowd that is none any more has some now. */
+  async #dissolveCrowds(): Promise<void> {
+    const { clock, directory, append } = this.#options
+    const now = clock.now()
+    const byTenant = new Map<string, TaskKey[]>()
+    for (const key of this.#ledger.takeCrowded(CROWD_CHECKS_MAX)) {
+      const record = this.#ledger.tasks.record(key)
+      if (record === undefined || this.#isCrowded(record, now)) continue
+      byTenant.set(key.tenant, [...(byTenant.get(key.tenant) ?? []), key])
+    }
+    const { version } = directory()
+    for (const [tenant, keys] of byTenant) await append(tenant, { what: 'directory', version, keys })
+  }
+
   /** Provisional figures of which everything is here now, and those of what still runs. */
   #unfinished(): TaskKey[] {
     const now = this.#options.clock.now()
@@ -314,11 +329,7 @@ export class TasksService implements Service {
         : times.endedAt !== undefined && this.#isFinal(this.#ledger.tasks.record(account.key)!)
       if (isDue) keys.push(account.key)
     }
-    for (const key of this.#ledger.takeCrowded(CROWD_CHECKS_MAX)) {
-      const record = this.#ledger.tasks.record(key)
-      if (record !== undefined && !this.#isCrowded(record, now)) keys.push(key)
-    }
-    return [...new Set(keys)]
+    return keys
   }
 
   #isFinal(record: TaskRecord): boolean {
@@ -329,14 +340,24 @@ export class TasksService implements Service {
   }
 
   async #calculate(key: TaskKey): Promise<void> {
-    const { mapping, intervalMs, clock, append } = this.#options
+    const { append, clock, directory } = this.#options
+    const now = clock.now()
+    const decision = await this.#decisionOf(key, now)
+    await append(key.tenant, decision)
+    const { record, crowded } = decision
+    // It may have become a crowd, or none, while samples were read.
+    if (record !== undefined && this.#isCrowded(record, now) !== (crowded !== undefined))
+      await append(key.tenant, { what: 'directory', version: directory().version, keys: [key] })
+  }
+
+  async #decisionOf(key: TaskKey, now: number): Promise<CalculatedDecision> {
+    const { mapping, intervalMs } = this.#options
     const version = (this.#ledger.account(key)?.counted.version ?? 0) + 1
     const upTo = this.#ledger.appliedUpTo
     const record = this.#ledger.tasks.record(key)
-    const now = clock.now()
     await this.#fetchNeighbours(key, record, now)
     await this.#tellUnaware(key)
-    if (record === undefined) return append(key.tenant, { what: 'calculated', key, version, upTo, final: true })
+    if (record === undefined) return { what: 'calculated', key, version, upTo, final: true }
     const final = this.#isFinal(record)
     const directory = this.#options.directory()
     const nodeNames = this.#namesOf(record)
@@ -354,8 +375,7 @@ export class TasksService implements Service {
         : ({ micros: null, reason: 'not_begun', detail: 'it has not begun' } as const)
       const error = errorOf(record, null, [])
       const assessment = { error, cost, who: { ...who, samplesOf: 'none' as const }, directory: directory.version }
-      const without = crowded ? { ...decision, crowded: windowOf(record, now) } : decision
-      return append(key.tenant, { ...without, assessment })
+      return { ...decision, ...(crowded ? { crowded: windowOf(record, now) } : {}), assessment }
     }
     const window = windowOf(record, now)
     const neighbours = this.#sharedNames(record).flatMap((name) =>
@@ -370,7 +390,7 @@ export class TasksService implements Service {
     const seen = failed ? await this.#read(record, window, evidenceSelectors(mapping, nodeNames)) : undefined
     const error = errorOf(record, calculation, seen?.series ?? [])
     const assessment = { error, cost, who: { ...machine, samplesOf: of }, directory: directory.version }
-    await append(key.tenant, { ...decision, calculation, assessment })
+    return { ...decision, calculation, assessment }
   }
 
   #isCrowded(record: TaskRecord, now: number): boolean {
@@ -391,7 +411,7 @@ export class TasksService implements Service {
     const { directory, append } = this.#options
     const keys = this.#placesOf(key).flatMap(({ names, from, to }) => this.#ledger.unaware(key, names, from, to))
     const { version } = directory()
-    if (keys.length > 0) await append(key.tenant, { what: 'directory', version, keys })
+    if (keys.length > 0) await append(key.tenant, { what: 'directory', version, keys, around: true })
   }
 
   /** Where it is, and was taken to be, each by all names of the node. */

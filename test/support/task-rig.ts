@@ -51,6 +51,8 @@ export class TaskRig {
   ledger: TaskLedger
   service: TasksService
   readonly nodeTasksMax: number
+  /** What happens while samples or the archive are asked for, one at each question. */
+  readonly meanwhile: (() => void)[] = []
   #room = Number.POSITIVE_INFINITY
 
   constructor(nodeTasksMax = 256) {
@@ -159,6 +161,10 @@ export class TaskRig {
     return all.filter((one) => order(one) > JSON.stringify(place) && one.to >= since)
   }
 
+  #wait(): void {
+    this.meanwhile.shift()?.()
+  }
+
   #newLedger(): TaskLedger {
     return new TaskLedger({
       clockSkewMs: 5000,
@@ -174,6 +180,7 @@ export class TaskRig {
     return new TasksService(this.ledger, {
       source: {
         read: async () => {
+          this.#wait()
           if (this.series === 'away') throw new SeriesUnavailable('away')
           return [...this.series]
         },
@@ -183,14 +190,19 @@ export class TaskRig {
       directory: () => this.directory,
       hasRoom: () => this.#room-- > 0,
       archive: {
-        load: async (_, taskId) => this.rows.get(taskId),
-        onNode: async (_, node, from, to) =>
-          [...this.rows.values()].filter(({ accounts }) =>
+        load: async (_, taskId) => {
+          this.#wait()
+          return this.rows.get(taskId)
+        },
+        onNode: async (_, node, from, to) => {
+          this.#wait()
+          return [...this.rows.values()].filter(({ accounts }) =>
             accounts.some((account) => {
               const place = placeOf(account)
               return place?.node === node && place.from < to && place.to > from
             }),
-          ),
+          )
+        },
         isStored: () => true,
         after: async (place, since, max) => this.#archived(place, since).slice(0, max),
         countAfter: async (place, since) => this.#archived(place, since).length,

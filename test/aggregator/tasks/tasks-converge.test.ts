@@ -16,6 +16,7 @@ const nth = <const W extends string>(what: W): fc.Arbitrary<{ what: W; i: number
 
 const happening = fc.oneof(
   { weight: 10, arbitrary: nth('event') },
+  { weight: 4, arbitrary: nth('meanwhile') },
   { weight: 3, arbitrary: plain('round') },
   { weight: 2, arbitrary: nth('few') },
   { weight: 3, arbitrary: nth('leave') },
@@ -79,6 +80,7 @@ async function tellStory(rig: TaskRig, events: readonly FleetEvent[], story: rea
   }
   for (const one of story) {
     if (one.what === 'event') tell(events[one.i % events.length]!)
+    else if (one.what === 'meanwhile') rig.meanwhile.push(() => tell(events[one.i % events.length]!))
     else if (one.what === 'round') await rig.service.round()
     else if (one.what === 'few') await rig.fewOf(one.i % 3)
     else if (one.what === 'leave') rig.leave(one.i)
@@ -126,6 +128,7 @@ const few = (i: number): Happening => ({ what: 'few', i })
 const leave: Happening = { what: 'leave', i: 0 }
 const later: Happening = { what: 'later' }
 const round: Happening = { what: 'round' }
+const incomplete: Happening = { what: 'incomplete' }
 const away: Happening = { what: 'away' }
 const start = (id: string, second: number, fields = {}): FleetEvent =>
   event('workflow.task.start', at(second), task(id, fields))
@@ -174,6 +177,30 @@ const stories: [FleetEvent[], Happening[]][] = [
       ...[start('b', 300), fail('b', 400), generation('a', 60)],
     ],
     [heard(0), heard(1), away, round, away, heard(2), heard(3), round, leave],
+  ],
+  [
+    // A neighbour that changes while the last samples are read, and is calculated meanwhile.
+    [
+      ...[start('a', 0), fail('a', 100), event('workflow.process.create', at(0), task('a'))],
+      ...[event('workflow.process.create', at(0), task('c')), start('b', 40), fail('b', 80)],
+    ],
+    [
+      ...[heard(0), heard(1), incomplete, round, incomplete],
+      ...[heard(2), heard(3), heard(4), { what: 'meanwhile' as const, i: 5 }, round],
+    ],
+  ],
+  [
+    // An attempt that turns out to be none while it is calculated.
+    [start('a', 0), start('a', 0, { attempt: 2 })],
+    [heard(0), { what: 'meanwhile', i: 1 }, round],
+  ],
+  [
+    // A crowd that dissolves while samples are away.
+    [
+      ...[generation('a', 20), event('workflow.task.complete', at(20), task('c')), generation('c', 0)],
+      event('xumi.generation.complete', at(20), task('a', { start_generation: new Date(at(0)).toISOString() })),
+    ],
+    [away, heard(0), heard(3), heard(2), round, heard(1), few(1), round],
   ],
 ]
 
