@@ -244,16 +244,32 @@ export class TasksService implements Service {
     await this.#options.append(tenant, { what: 'returned', taskId, ...(memory === undefined ? {} : { memory }) })
   }
 
+  /** What cannot be told now, since the archive is away, waits. */
   async #tellLate(): Promise<void> {
-    const late = [...this.#late.values()]
-    this.#late.clear()
+    const late = [...this.#late]
     if (late.length === 0) return
+    this.#late.clear()
     const known = this.#ledger.tasks.nodesByName()
-    // The operator's samples may be of machines that serve others.
-    for (const { tenant, node, oldest } of late)
-      for (const name of sharedNames(this.#options.directory(), tenant, node, oldest))
-        for (const { tenant: of, node: its } of known.get(name) ?? [{ tenant, node: name }])
-          if (of === tenant || tenant === this.#options.operator) await this.lateSamples(of, { nodeId: its }, oldest)
+    for (const [name, { tenant, node, oldest }] of late) {
+      let told = false
+      await this.#tried(`late ${name}`, async () => {
+        await this.#tellLateOf(known, tenant, node, oldest)
+        told = true
+      })
+      if (!told) this.noteLate(tenant, node, oldest)
+    }
+  }
+
+  /** The operator's samples may be of machines that serve others. */
+  async #tellLateOf(
+    known: ReturnType<TaskLedger['tasks']['nodesByName']>,
+    tenant: string,
+    node: string,
+    oldest: number,
+  ): Promise<void> {
+    for (const name of sharedNames(this.#options.directory(), tenant, node, oldest))
+      for (const { tenant: of, node: its } of known.get(name) ?? [{ tenant, node: name }])
+        if (of === tenant || tenant === this.#options.operator) await this.lateSamples(of, { nodeId: its }, oldest)
   }
 
   /** Directories changed: figures are made anew of which somebody else, another machine or another price may be said now. */

@@ -41,19 +41,22 @@ export class TaskRig {
   directory: DirectorySnapshot = new DirectorySnapshot()
   /** All that was ever counted, by task, resource and slot. */
   counted: Map<string, number> = new Map()
-  series: readonly Series[] | 'away' = [utilization(50)]
+  series: readonly Series[] = [utilization(50)]
+  samplesAway = false
   now: number = at(1500)
   complete = true
   lastSample: number | undefined
   samplesFrom = 0
+  archiveAway = false
   /** Else rows are only of calculations that changed a figure. */
   archivesAll = true
   ledger: TaskLedger
   service: TasksService
   readonly nodeTasksMax: number
-  /** What happens while samples or the archive are asked for, one at each question. */
+  /** What happens while samples or the archive are asked for, or a decision is on its way into the log: one at each. */
   readonly meanwhile: (() => void)[] = []
   #room = Number.POSITIVE_INFINITY
+  #sampledAgain = false
 
   constructor(nodeTasksMax = 256) {
     this.nodeTasksMax = nodeTasksMax
@@ -83,6 +86,8 @@ export class TaskRig {
     // What a snapshot and the rest of the log give is what all of the log gives.
     assert.deepEqual(sortedJson(this.ledger), sortedJson(whole))
     this.service = this.#newService()
+    // Nobody keeps that samples were late over a restart: it is told again here.
+    if (this.#sampledAgain) this.service.noteLate(TENANT, 'n', T0)
   }
 
   snapshot(): { n: number; state: string } {
@@ -94,6 +99,13 @@ export class TaskRig {
     this.#room = attempts
     await this.service.round(false)
     this.#room = Number.POSITIVE_INFINITY
+  }
+
+  /** Samples of the node come late, and say something else. */
+  sampleAgain(): void {
+    this.series = this.series.map((one) => ({ ...one, values: Array.from(one.values, (value) => 100 - value) }))
+    this.#sampledAgain = true
+    this.service.noteLate(TENANT, 'n', T0)
   }
 
   /** One of the tasks that may leave memory does, as if it were old. */
@@ -165,6 +177,11 @@ export class TaskRig {
     this.meanwhile.shift()?.()
   }
 
+  #askArchive(): void {
+    this.#wait()
+    if (this.archiveAway) throw new Error('the archive is away')
+  }
+
   #newLedger(): TaskLedger {
     return new TaskLedger({
       clockSkewMs: 5000,
@@ -181,7 +198,7 @@ export class TaskRig {
       source: {
         read: async () => {
           this.#wait()
-          if (this.series === 'away') throw new SeriesUnavailable('away')
+          if (this.samplesAway) throw new SeriesUnavailable('away')
           return [...this.series]
         },
       },
@@ -191,11 +208,11 @@ export class TaskRig {
       hasRoom: () => this.#room-- > 0,
       archive: {
         load: async (_, taskId) => {
-          this.#wait()
+          this.#askArchive()
           return this.rows.get(taskId)
         },
         onNode: async (_, node, from, to) => {
-          this.#wait()
+          this.#askArchive()
           return [...this.rows.values()].filter(({ accounts }) =>
             accounts.some((account) => {
               const place = placeOf(account)
@@ -204,12 +221,21 @@ export class TaskRig {
           )
         },
         isStored: () => true,
-        after: async (place, since, max) => this.#archived(place, since).slice(0, max),
+        after: async (place, since, max) => {
+          this.#askArchive()
+          return this.#archived(place, since).slice(0, max)
+        },
         countAfter: async (place, since) => this.#archived(place, since).length,
-        loadAll: async (_, taskIds) => taskIds.flatMap((taskId) => this.rows.get(taskId) ?? []),
+        loadAll: async (_, taskIds) => {
+          this.#askArchive()
+          return taskIds.flatMap((taskId) => this.rows.get(taskId) ?? [])
+        },
       },
       samplesFrom: () => this.samplesFrom,
-      append: async (tenant, decision) => this.#append(tenant, { decision }),
+      append: async (tenant, decision) => {
+        this.#wait()
+        this.#append(tenant, { decision })
+      },
       completeUntil: () => (this.complete ? Number.POSITIVE_INFINITY : 0),
       lastSample: () => this.lastSample,
       mapping: DEFAULT_MAPPING,

@@ -23,13 +23,15 @@ const happening = fc.oneof(
   { weight: 1, arbitrary: plain('snapshot') },
   { weight: 1, arbitrary: plain('restart') },
   { weight: 1, arbitrary: plain('away') },
+  { weight: 1, arbitrary: plain('archive away') },
   { weight: 1, arbitrary: plain('incomplete') },
+  { weight: 1, arbitrary: plain('late samples') },
+
   { weight: 1, arbitrary: plain('soon') },
   { weight: 1, arbitrary: plain('later') },
 )
 type Happening = typeof happening extends fc.Arbitrary<infer H> ? H : never
 
-const GPUS = [utilization(50), utilization(80, 1)]
 /** Tasks that nobody ended are lost two hours after they began, and who has heard of their end by then is a matter of time. */
 const LAST = at(7000)
 
@@ -86,7 +88,9 @@ async function tellStory(rig: TaskRig, events: readonly FleetEvent[], story: rea
     else if (one.what === 'leave') rig.leave(one.i)
     else if (one.what === 'snapshot') snapshot = rig.snapshot()
     else if (one.what === 'restart') restart(rig, snapshot)
-    else if (one.what === 'away') rig.series = rig.series === 'away' ? GPUS : 'away'
+    else if (one.what === 'away') rig.samplesAway = !rig.samplesAway
+    else if (one.what === 'archive away') rig.archiveAway = !rig.archiveAway
+    else if (one.what === 'late samples') rig.sampleAgain()
     else if (one.what === 'incomplete') rig.complete = !rig.complete
     else if (one.what === 'soon') rig.now = Math.min(rig.now + 30_000, LAST)
     else if (one.what === 'later') rig.now = Math.min(rig.now + 700_000, LAST)
@@ -106,15 +110,16 @@ const settlesAlike = (
       const rig = new TaskRig(nodeTasksMax)
       rig.directory = directory
       rig.archivesAll = archivesAll
-      rig.series = GPUS
+      rig.series = [utilization(50), utilization(80, 1)]
       await tellStory(rig, events, story, restart)
-      rig.series = GPUS
+      rig.samplesAway = false
+      rig.archiveAway = false
       rig.complete = true
       rig.now += 120_000
       await rig.settle()
       const fresh = new TaskRig(nodeTasksMax)
       fresh.directory = directory
-      fresh.series = GPUS
+      fresh.series = rig.series
       fresh.now = rig.now
       fresh.tell(...events)
       await fresh.settle()
@@ -201,6 +206,11 @@ const stories: [FleetEvent[], Happening[]][] = [
       event('xumi.generation.complete', at(20), task('a', { start_generation: new Date(at(0)).toISOString() })),
     ],
     [away, heard(0), heard(3), heard(2), round, heard(1), few(1), round],
+  ],
+  [
+    // Samples that come late while the archive is away.
+    [start('a', 0), fail('a', 100)],
+    [heard(0), heard(1), round, leave, { what: 'archive away' }, { what: 'late samples' }, round],
   ],
 ]
 

@@ -79,7 +79,7 @@ test('a task that becomes known to have shared the GPU makes its neighbour’s f
 
 test('while samples cannot be read figures wait, and nothing else does', async () => {
   const rig = new TaskRig()
-  rig.series = 'away'
+  rig.samplesAway = true
   rig.tell(
     event('xumi.generation.start', at(0), task('a')),
     event('xumi.generation.complete', at(100), task('a', { result: true })),
@@ -87,7 +87,7 @@ test('while samples cannot be read figures wait, and nothing else does', async (
   await rig.service.round()
   assert.deepEqual([rig.ledger.dirty.length, rig.decisions('calculated').length], [1, 0])
   assert.match(rig.service.health().detail ?? '', /figures of tasks wait: away/)
-  rig.series = [utilization(50)]
+  rig.samplesAway = false
   rig.now += 2000
   await rig.settle()
   assert.deepEqual([rig.sums(), rig.service.health()], [gpu('a/1', 100, 50), { ready: true }])
