@@ -109,6 +109,11 @@ export class Accounts {
     this.#crowds.moved(podGroup(tenant, node))
   }
 
+  /** Whether it may have figures now that it had none of in a crowd. */
+  isUnsettled({ key, node, crowded }: Account): boolean {
+    return crowded === true && node !== undefined && this.#crowds.isMoved(podGroup(key.tenant, node))
+  }
+
   allMoved(): void {
     this.#crowds.allMoved()
   }

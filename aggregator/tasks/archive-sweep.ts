@@ -7,6 +7,7 @@
  * until all rows were looked at, the log says an older version. A step waits until what the one before brought back is calculated.
  */
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
+import type { Account } from './accounts.ts'
 import { ChangesSince } from './directory-changes.ts'
 import type { LedgerMemory, SweepPlace, TaskDecision, TaskLedger } from './ledger.ts'
 import type { TaskKey } from './task-record.ts'
@@ -102,16 +103,23 @@ export class ArchiveSweep {
 
   async #bringBack(attempts: readonly ArchivedAttempt[], { version }: DirectorySnapshot): Promise<void> {
     const { archive, append, samplesFrom } = this.#options
-    const byTenant = new Map<string, Set<string>>()
-    // Those in memory are looked at there.
-    for (const { tenant, taskId } of attempts)
-      if (!this.#ledger.tasks.has(tenant, taskId)) byTenant.set(tenant, (byTenant.get(tenant) ?? new Set()).add(taskId))
-    for (const [tenant, taskIds] of byTenant) {
-      const keys: TaskKey[] = []
-      for (const memory of await archive.loadAll(tenant, [...taskIds])) {
-        const old = memory.accounts.filter(
-          ({ directory, from }) => directory !== undefined && directory < version && (from ?? 0) >= samplesFrom(),
-        )
+    const isOld = ({ directory, from }: Account): boolean =>
+      directory !== undefined && directory < version && (from ?? 0) >= samplesFrom()
+    const byTenant = new Map<string, { readonly away: Set<string>; readonly here: TaskKey[] }>()
+    for (const { tenant, taskId, attempt } of attempts) {
+      const found = byTenant.get(tenant) ?? { away: new Set(), here: [] }
+      byTenant.set(tenant, found)
+      if (!this.#ledger.tasks.has(tenant, taskId)) found.away.add(taskId)
+      else {
+        // Those in memory were looked at there, but for who has come back since.
+        const account = this.#ledger.account({ tenant, taskId, attempt })
+        if (account !== undefined && isOld(account)) found.here.push(account.key)
+      }
+    }
+    for (const [tenant, { away, here }] of byTenant) {
+      const keys = [...here]
+      for (const memory of away.size === 0 ? [] : await archive.loadAll(tenant, [...away])) {
+        const old = memory.accounts.filter(isOld)
         if (old.length === 0 || this.#ledger.tasks.has(tenant, memory.taskId)) continue
         await append(tenant, { what: 'returned', taskId: memory.taskId, memory })
         keys.push(...old.map(({ key }) => key))

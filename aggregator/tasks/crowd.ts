@@ -66,6 +66,11 @@ export class Crowds {
     if (crowd !== undefined) crowd.unchecked = crowd.keys.size
   }
 
+  /** Whether something on the node changed that not all there were looked at for. */
+  isMoved(node: string): boolean {
+    return (this.#crowds.get(node)?.unchecked ?? 0) > 0
+  }
+
   allMoved(): void {
     for (const node of this.#crowds.keys()) this.moved(node)
   }

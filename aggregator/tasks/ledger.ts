@@ -293,7 +293,9 @@ export class TaskLedger {
     return this.#fold.leaving(now).flatMap(({ tenant, taskId, over }) => {
       const accounts = this.#accounts.of(tenant, taskId)
       const upTo = Math.max(...accounts.map(({ n }) => n))
-      const settled = accounts.every(({ n, final }) => (final || over) && isStored(n))
+      const settled = accounts.every(
+        (account) => (account.final || over) && isStored(account.n) && !this.#accounts.isUnsettled(account),
+      )
       return settled && this.#mayLeave(tenant, taskId, upTo) ? [{ tenant, taskId, upTo }] : []
     })
   }
@@ -485,6 +487,7 @@ export class TaskLedger {
       const changed = neighbourOf === undefined ? undefined : this.#dirty.get(nameOf(neighbourOf))?.changed
       for (const account of memory.accounts) {
         this.#accounts.keep(account)
+        if (account.crowded && account.node !== undefined) this.#accounts.moved(tenant, account.node)
         // What changed while it was away it does not know of. Who comes back for other reasons has nothing to be calculated for.
         if (changed !== undefined && changed > account.upTo) this.#mark(account.key, n)
       }

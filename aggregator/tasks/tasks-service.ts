@@ -260,7 +260,7 @@ export class TasksService implements Service {
     }
   }
 
-  /** The operator's samples may be of machines that serve others. */
+  /** The operator's samples may be of machines that serve others. Who has left memory may have called it by the name itself. */
   async #tellLateOf(
     known: ReturnType<TaskLedger['tasks']['nodesByName']>,
     tenant: string,
@@ -268,7 +268,7 @@ export class TasksService implements Service {
     oldest: number,
   ): Promise<void> {
     for (const name of sharedNames(this.#options.directory(), tenant, node, oldest))
-      for (const { tenant: of, node: its } of known.get(name) ?? [{ tenant, node: name }])
+      for (const { tenant: of, node: its } of [{ tenant, node: name }, ...(known.get(name) ?? [])])
         if (of === tenant || tenant === this.#options.operator) await this.lateSamples(of, { nodeId: its }, oldest)
   }
 

@@ -26,6 +26,7 @@ const happening = fc.oneof(
   { weight: 1, arbitrary: plain('archive away') },
   { weight: 1, arbitrary: plain('incomplete') },
   { weight: 1, arbitrary: plain('late samples') },
+  { weight: 1, arbitrary: plain('directory') },
 
   { weight: 1, arbitrary: plain('soon') },
   { weight: 1, arbitrary: plain('later') },
@@ -70,6 +71,14 @@ const taskEvents: fc.Arbitrary<FleetEvent> = fc
     ),
   )
 
+/** In every other version it is known that the two names are of one machine. */
+const DIRECTORIES: DirectorySnapshot[] = [new DirectorySnapshot()]
+for (let version = 1; version <= 5; version++) {
+  const ended = version % 2 === 1 ? {} : { valid_to: '2026-01-01T00:00:01.000Z' }
+  const record = nodeRecord({ node_id: 'n', host_name: 'other', version, ...ended })
+  DIRECTORIES.push(await DIRECTORIES.at(-1)!.with(version, [{ kind: 'node', record }]))
+}
+
 type Restart = (rig: TaskRig, snapshot: ReturnType<TaskRig['snapshot']> | undefined) => void
 
 async function tellStory(rig: TaskRig, events: readonly FleetEvent[], story: readonly Happening[], restart: Restart) {
@@ -91,6 +100,7 @@ async function tellStory(rig: TaskRig, events: readonly FleetEvent[], story: rea
     else if (one.what === 'away') rig.samplesAway = !rig.samplesAway
     else if (one.what === 'archive away') rig.archiveAway = !rig.archiveAway
     else if (one.what === 'late samples') rig.sampleAgain()
+    else if (one.what === 'directory') rig.directory = DIRECTORIES[rig.directory.version + 1] ?? rig.directory
     else if (one.what === 'incomplete') rig.complete = !rig.complete
     else if (one.what === 'soon') rig.now = Math.min(rig.now + 30_000, LAST)
     else if (one.what === 'later') rig.now = Math.min(rig.now + 700_000, LAST)
@@ -118,7 +128,7 @@ const settlesAlike = (
       rig.now += 120_000
       await rig.settle()
       const fresh = new TaskRig(nodeTasksMax)
-      fresh.directory = directory
+      fresh.directory = rig.directory
       fresh.series = rig.series
       fresh.now = rig.now
       fresh.tell(...events)
@@ -140,6 +150,7 @@ const start = (id: string, second: number, fields = {}): FleetEvent =>
 const fail = (id: string, second: number, fields = {}): FleetEvent =>
   event('workflow.task.fail', at(second), task(id, fields))
 const generation = (id: string, second: number): FleetEvent => event('xumi.generation.start', at(second), task(id))
+const OTHER = { node_id: undefined, host_name: 'other' }
 const stories: [FleetEvent[], Happening[]][] = [
   [
     // Who has left memory is part of a crowd that is told of afterwards.
@@ -155,7 +166,7 @@ const stories: [FleetEvent[], Happening[]][] = [
     // An event that changes nothing yet, of a task that leaves memory before it does.
     [
       ...[start('a', 0), fail('a', 0), generation('a', 0)],
-      ...[start('a', 0, { node_id: undefined, host_name: 'other' }), start('a', 20), generation('a', 20)],
+      ...[start('a', 0, OTHER), start('a', 20), generation('a', 20)],
       ...[start('c', 0), start('c', 20)],
     ],
     [heard(0), heard(1), round, later, heard(2), round],
@@ -208,6 +219,44 @@ const stories: [FleetEvent[], Happening[]][] = [
     [away, heard(0), heard(3), heard(2), round, heard(1), few(1), round],
   ],
   [
+    // A crowd that dissolves while one that was in it is away.
+    [
+      event(
+        'xumi.generation.complete',
+        at(40),
+        task('c', { ...OTHER, start_generation: new Date(at(20)).toISOString() }),
+      ),
+      event('xumi.generation.complete', at(20), task('c', { start_generation: new Date(at(0)).toISOString() })),
+      ...[start('a', 0), event('xumi.generation.complete', at(0), task('a')), start('d', 20)],
+    ],
+    [heard(2), heard(4), heard(1), round, later, leave],
+  ],
+  [
+    // Samples that come late, when who has left memory called their node by a name that another one has beside its own.
+    [
+      event('workflow.process.create', at(0), task('a', OTHER)),
+      event(
+        'xumi.generation.complete',
+        at(20),
+        task('c', { ...OTHER, start_generation: new Date(at(0)).toISOString() }),
+      ),
+      event('workflow.process.create', at(0), task('a')),
+    ],
+    [heard(1), round, leave, { what: 'late samples' }],
+  ],
+  [
+    // Directories change while the archive is away, and who is in it comes back before it is looked at.
+    [
+      event(
+        'xumi.generation.complete',
+        at(40),
+        task('c', { ...OTHER, attempt: 1, start_generation: new Date(at(20)).toISOString() }),
+      ),
+      event('workflow.task.complete', at(0), task('c')),
+    ],
+    [heard(0), { what: 'archive away' }, round, { what: 'directory' }, leave, round],
+  ],
+  [
     // Samples that come late while the archive is away.
     [start('a', 0), fail('a', 100)],
     [heard(0), heard(1), round, leave, { what: 'archive away' }, { what: 'late samples' }, round],
@@ -231,9 +280,7 @@ test('the same where a node is crowded now and then', { timeout: 120_000 }, asyn
 test('the same where tasks call one machine by different names, alone and in a crowd', {
   timeout: 120_000,
 }, async () => {
-  const directory = await new DirectorySnapshot().with(1, [
-    { kind: 'node', record: nodeRecord({ node_id: 'n', host_name: 'other' }) },
-  ])
+  const directory = DIRECTORIES[1]!
   for (const nodeTasksMax of [256, 1])
     await fc.assert(
       settlesAlike((rig, snapshot) => rig.restart(snapshot), { nodeTasksMax, directory }),
