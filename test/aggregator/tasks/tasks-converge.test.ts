@@ -206,6 +206,14 @@ const stories: [FleetEvent[], Happening[]][] = [
     ],
   ],
   [
+    // The same where it becomes a crowd by that.
+    [
+      ...[start('a', 0), fail('a', 100), event('workflow.process.create', at(0), task('c'))],
+      ...[start('b', 200), start('b', 40)],
+    ],
+    [heard(0), heard(1), heard(2), heard(3), { what: 'meanwhile', i: 4 }, round],
+  ],
+  [
     // An attempt that turns out to be none while it is calculated.
     [start('a', 0), start('a', 0, { attempt: 2 })],
     [heard(0), { what: 'meanwhile', i: 1 }, round],
