@@ -9,7 +9,8 @@
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
 import type { Account } from './accounts.ts'
 import { ChangesSince } from './directory-changes.ts'
-import type { LedgerMemory, SweepPlace, TaskDecision, TaskLedger } from './ledger.ts'
+import type { TaskLedger } from './ledger.ts'
+import type { LedgerMemory, SweepPlace, TaskDecision } from './task-decision.ts'
 import type { TaskKey } from './task-record.ts'
 
 /** A row of an attempt, as far as it says what a change is about. */

@@ -1,7 +1,7 @@
 /** Tasks that have left memory, from their rows in ClickHouse. */
 import type { Database, Parameters } from '../store/clickhouse.ts'
 import type { ArchivedAttempt, SweptArchive } from './archive-sweep.ts'
-import type { LedgerMemory, SweepPlace } from './ledger.ts'
+import type { LedgerMemory, SweepPlace } from './task-decision.ts'
 import type { TaskDetails } from './task-details.ts'
 import { VOID_STATE } from './task-details.ts'
 import type { TaskArchive } from './tasks-service.ts'

@@ -6,7 +6,7 @@ import type { Verdict } from '../../proto/errors/categorize.ts'
 import type { Unpriced } from '../directory/cost.ts'
 import type { Attribution } from '../directory/snapshot.ts'
 import type { Calculation } from './calculation.ts'
-import type { LedgerMemory } from './ledger.ts'
+import type { LedgerMemory } from './task-decision.ts'
 import type { TaskRecord } from './task-record.ts'
 import type { UsageResource } from './usage-out.ts'
 

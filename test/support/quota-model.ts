@@ -13,8 +13,8 @@ import type {
   ReserveBody,
 } from '../../aggregator/quotas/quota-record.ts'
 import type { Period } from '../../aggregator/quotas/window.ts'
-import type { CalculatedDecision } from '../../aggregator/tasks/ledger.ts'
 import { slotOf } from '../../aggregator/tasks/shares.ts'
+import type { CalculatedDecision } from '../../aggregator/tasks/task-decision.ts'
 import type { UsageOwner } from '../../aggregator/tasks/usage-out.ts'
 import type { ReceivedEvent } from '../../proto/events/event.ts'
 
