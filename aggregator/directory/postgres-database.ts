@@ -5,14 +5,29 @@ import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { OperationalDatabase, Queries, Row } from './database.ts'
 
-const CONNECTIONS_MAX = 4
-const CONNECT_MS = 5000
-/** The server ends a statement first, and says why; the client only waits longer than that for a server that is gone. */
-const STATEMENT_MS = 15_000
-const ANSWER_MS = 20_000
-/** Another aggregator that holds a lock for this long is gone. */
-const LOCK_MS = 10_000
-const IDLE_TRANSACTION_MS = 30_000
+/** How long it may take, ms, and how many connections. */
+export interface PostgresLimits {
+  readonly connections: number
+  readonly connectMs: number
+  /** The server ends a statement first, and says why; the client only waits longer than that for a server that is gone. */
+  readonly statementMs: number
+  readonly answerMs: number
+  /** Another aggregator that holds a lock for this long is gone. */
+  readonly lockMs: number
+  readonly idleTransactionMs: number
+  /** What is acknowledged survives a crash of the server, whatever its default is. */
+  readonly synchronous: boolean
+}
+
+const DIRECTORY_LIMITS: PostgresLimits = {
+  connections: 4,
+  connectMs: 5000,
+  statementMs: 15_000,
+  answerMs: 20_000,
+  lockMs: 10_000,
+  idleTransactionMs: 30_000,
+  synchronous: false,
+}
 
 export class PostgresDatabase implements OperationalDatabase {
   readonly name: string
@@ -21,16 +36,17 @@ export class PostgresDatabase implements OperationalDatabase {
   readonly #pool: pg.Pool
 
   /** @param url as `postgres://user:password@host:5432/name` */
-  constructor(url: string, log: Logger) {
+  constructor(url: string, log: Logger, limits: PostgresLimits = DIRECTORY_LIMITS) {
     this.name = `PostgreSQL at ${placeOf(url)}`
     this.#pool = new pg.Pool({
       connectionString: url,
-      max: CONNECTIONS_MAX,
-      connectionTimeoutMillis: CONNECT_MS,
-      statement_timeout: STATEMENT_MS,
-      query_timeout: ANSWER_MS,
-      lock_timeout: LOCK_MS,
-      idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS,
+      max: limits.connections,
+      connectionTimeoutMillis: limits.connectMs,
+      statement_timeout: limits.statementMs,
+      query_timeout: limits.answerMs,
+      lock_timeout: limits.lockMs,
+      idle_in_transaction_session_timeout: limits.idleTransactionMs,
+      ...(limits.synchronous ? { options: '-c synchronous_commit=on' } : {}),
       application_name: 'fleetmeter',
       keepAlive: true,
     })

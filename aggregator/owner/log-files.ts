@@ -25,6 +25,9 @@ export interface LogFiles {
   syncDirectory(path: string): Promise<void>
 }
 
+/** What snapshots and cursors ask of it: whole files, by name. */
+export type KeptFiles = Omit<LogFiles, 'create' | 'syncDirectory'>
+
 export const nodeLogFiles: LogFiles = {
   makeDirectory: async (path) => void (await mkdir(path, { recursive: true })),
   list: (path) => readdir(path),

@@ -3,7 +3,7 @@
  *
  * What a driver promises: {@link OwnerLog.append} resolves when its records are durable, in one piece and behind all that were appended
  * before; a position is given once, and never again to another record, whatever happens; only one process appends. The file driver
- * (file-log.ts) serves one aggregator; a driver that fences by generation in a database can serve several.
+ * (file-log.ts) serves one aggregator; that in PostgreSQL (postgres-log.ts) fences by generation and serves several.
  */
 
 export interface OwnerRecord {

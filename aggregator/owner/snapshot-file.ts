@@ -9,7 +9,7 @@ import { FleetmeterError } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import { utf8Decode, utf8Encode } from '../../proto/wire/bytes.ts'
 import { crc32c } from '../../proto/wire/crc32c.ts'
-import type { LogFiles } from './log-files.ts'
+import type { KeptFiles } from './log-files.ts'
 
 export interface Snapshot {
   /** W: every record up to here is in the states. */
@@ -25,13 +25,13 @@ const HEAD_BYTES = 'FMS1 01234567\n'.length
 const KEPT = 2
 
 export class SnapshotFiles {
-  readonly #files: LogFiles
+  readonly #files: KeptFiles
   readonly #directory: string
   readonly #log: Logger
   /** Those that are there, the newest first. */
   #kept: { readonly name: string; readonly needs: number }[] = []
 
-  constructor(files: LogFiles, directory: string, log: Logger) {
+  constructor(files: KeptFiles, directory: string, log: Logger) {
     this.#files = files
     this.#directory = directory
     this.#log = log

@@ -19,12 +19,12 @@ import { orAborted } from '../../proto/runtime/or-aborted.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import { utf8Decode, utf8Encode } from '../../proto/wire/bytes.ts'
 import type { AppliedRecord, Fold } from '../owner/fold.ts'
-import type { LogFiles } from '../owner/log-files.ts'
+import type { KeptFiles } from '../owner/log-files.ts'
 import type { ReadUsage, StoredUsageEvent } from './stored-usage.ts'
 import { CALCULATION } from './tasks-fold.ts'
 
 export interface UsageOutboxOptions {
-  readonly files: LogFiles
+  readonly files: KeptFiles
   /** Where the cursor is kept. */
   readonly directory: string
   readonly topic: string
