@@ -1,7 +1,7 @@
 /** The aggregator's settings. */
 import { PERSONAL_FORM } from '../proto/events/personal.ts'
 import type { Section } from '../proto/runtime/config.ts'
-import { bytes, integer, list, text, URL_FORM } from '../proto/runtime/config.ts'
+import { bytes, integer, list, oneOf, text, URL_FORM } from '../proto/runtime/config.ts'
 import { KEPT_DAYS_MAX } from '../proto/runtime/shared-config.ts'
 
 export interface AggregatorConfig {
@@ -22,6 +22,8 @@ export interface AggregatorConfig {
   readonly eventsInsertAfterMs: number
   readonly eventsWaitingBytesMax: number
   readonly recentEventIdsMax: number
+  readonly ownerLog: 'file' | 'postgres'
+  readonly peerUrl: string
   readonly rollupIntervalMs: number
   readonly rollupGraceMs: number
   readonly taskMaxHours: number
@@ -134,6 +136,16 @@ export const aggregatorSection: Section<AggregatorConfig> = {
       1000,
       100_000_000,
       'Ids of events in memory, about 56 bytes each, that tell a repeat without a query; repeats of older events cost one a batch.',
+    ),
+    ownerLog: oneOf(
+      ['file', 'postgres'],
+      'file',
+      'Where the log is that tasks and quotas are decided by. file: in the data directory, for one aggregator. postgres: in database_url, for several that share it and a ClickHouse server; one of them is the owner, and another takes over when it is gone.',
+    ),
+    peerUrl: text(
+      '',
+      'Where the other aggregators reach this one, http://host:8743, with owner_log postgres. Absent: listen, with the name of this host where that is no address of one.',
+      { form: URL_FORM },
     ),
     rollupIntervalMs: integer(30_000, 10, 3_600_000, 'How often roll-ups are brought up to date, ms.'),
     rollupGraceMs: integer(120_000, 0, 86_400_000, 'How long after its end a window is first computed, ms.'),

@@ -45,6 +45,7 @@ import { DIRECTORIES, directoryRoutes } from './directory/routes.ts'
 import { EngineProcess } from './engine/engine-process.ts'
 import { EventQuery } from './events/event-query.ts'
 import { EventsIntake } from './events/events-intake.ts'
+import { takeForwarded } from './events/forwarded-events.ts'
 import { eventApi } from './events/openapi.ts'
 import { HotService } from './hot/hot-service.ts'
 import { SeriesRegistry } from './hot/series-registry.ts'
@@ -53,11 +54,7 @@ import { IntakeService } from './intake/intake-service.ts'
 import { registerAggregatorMetrics } from './metrics.ts'
 import { openApiRoutes } from './openapi/routes.ts'
 import { overviewApi } from './overview/openapi.ts'
-import { FileLog } from './owner/file-log.ts'
-import { nodeLogFiles } from './owner/log-files.ts'
-import { LoggedIds } from './owner/logged-ids.ts'
-import { Owner } from './owner/owner.ts'
-import { SnapshotFiles } from './owner/snapshot-file.ts'
+import { setUpOwnership } from './ownership-setup.ts'
 import { Page } from './page/page.ts'
 import { StoredParts } from './prometheus/stored-parts.ts'
 import { Limiter } from './query/limiter.ts'
@@ -66,7 +63,6 @@ import { QueryUnavailable } from './query/metric-query.ts'
 import { queryRoutes } from './query/routes.ts'
 import { StoredSeries } from './query/stored-series.ts'
 import { quotaApi } from './quotas/openapi.ts'
-import { setUpQuotas } from './quotas-setup.ts'
 import { ClickHouseMarkTable } from './rollup/mark-table.ts'
 import { Marks } from './rollup/marks.ts'
 import { ClickHouseRollups } from './rollup/recompute.ts'
@@ -79,11 +75,9 @@ import { mergeSettledDays } from './store/upkeep.ts'
 import { DEFAULT_MAPPING } from './tasks/metric-mapping.ts'
 import { taskApi } from './tasks/openapi.ts'
 import { OwnSeriesSource } from './tasks/own-source.ts'
-import { storedUsage } from './tasks/stored-usage.ts'
 import { TaskQuery } from './tasks/task-query.ts'
-import { UsageOutbox } from './tasks/usage-outbox.ts'
 import { UsageQuery } from './tasks/usage-query.ts'
-import { nodeGroups, setUpTasks } from './tasks-setup.ts'
+import { nodeGroups } from './tasks-setup.ts'
 
 const DAY_MS = 86_400_000
 /** A question over exactly as long as memory reaches back has taken a moment to come. */
@@ -93,12 +87,6 @@ const PROGRAM: ProgramText = {
   about: 'shows the samples of collectors within a second, stores them in ClickHouse and answers questions about them.',
   command: 'npm run aggregator --',
 }
-const OWNER_SEGMENT_BYTES = 16 * 1024 * 1024
-/** What a start has to read of the owner log at most. */
-const OWNER_SNAPSHOT_RECORDS = 100_000
-const OWNER_PROBE_MS = 1000
-/** How often it is looked whether usage was calculated that Kafka is to be told of. */
-const USAGE_LOOK_MS = 1000
 /** Last three digits of the arrival of what other producers put on Kafka. */
 const KAFKA_WRITER = 999
 /** Series that the charts of an attempt are found among. */
@@ -180,7 +168,7 @@ async function build(): Promise<Program | { print: string }> {
     quarantine: join(directory, 'quarantine'),
     collectorsFile: join(directory, 'collectors.json'),
     lateMaxMs,
-    late: { afterMs: 2 * own.taskIntervalMs, told: (samples) => tasks.late(samples) },
+    late: { afterMs: 2 * own.taskIntervalMs, told: (samples) => ownership.current()?.tasks.late(samples) },
     clock,
     log,
   })
@@ -208,7 +196,12 @@ async function build(): Promise<Program | { print: string }> {
   const storedProblem = (): string | undefined => engine?.health().detail
   const parts = new StoredParts(db, database)
   let { keys, openWriteTenants } = shared
-  const tasks = setUpTasks(own, {
+  const metrics = new Metrics('aggregator')
+  const kafka = await kafkaFrom(shared, 'fleetmeter-aggregator', log)
+  const usageTopics = { topics: [], ownTopic: own.kafkaUsageTopic, group: own.kafkaGroup }
+  const publisher =
+    kafka === undefined || own.kafkaUsageTopic === '' ? undefined : eventPublisher(kafka, shared, log, usageTopics)
+  const ownership = await setUpOwnership(own, directory, {
     db,
     registry,
     hot,
@@ -220,55 +213,16 @@ async function build(): Promise<Program | { print: string }> {
     tenant: shared.tenant,
     samplesFrom: () => clock.now() - lateMaxMs,
     onlyOperator: () => keys.length === 0 && openWriteTenants.length === 0,
-    clock,
-    log,
-  })
-  const quotas = setUpQuotas(own, {
-    db,
-    tasks: tasks.fold,
-    directory: () => directories.snapshot,
-    append: (logged) => owner.append(logged),
-    storedUpTo: () => records.storedUpTo,
-    hasRoom: () => records.hasRoom(0),
+    publisher,
     access,
+    metrics,
     clock,
+    faults,
     log,
+    url: () => http.url,
+    token: () => findToken(shared.token, shared.dataDir).token,
   })
-  const ownerDirectory = join(directory, 'owner')
-  const ownerLog = new FileLog(nodeLogFiles, {
-    directory: join(ownerDirectory, 'log'),
-    quarantine: join(directory, 'quarantine', 'owner-log'),
-    segmentBytes: OWNER_SEGMENT_BYTES,
-    probeAfterMs: OWNER_PROBE_MS,
-    log,
-  })
-  const kafka = await kafkaFrom(shared, 'fleetmeter-aggregator', log)
-  const usageTopics = { topics: [], ownTopic: own.kafkaUsageTopic, group: own.kafkaGroup }
-  const usageOutbox =
-    kafka === undefined || own.kafkaUsageTopic === ''
-      ? undefined
-      : new UsageOutbox(eventPublisher(kafka, shared, log, usageTopics), {
-          files: nodeLogFiles,
-          directory: ownerDirectory,
-          topic: own.kafkaUsageTopic,
-          read: storedUsage(db, database),
-          storedUpTo: () => records.storedUpTo,
-          logEnd: () => ownerLog.end,
-          lookMs: USAGE_LOOK_MS,
-          clock,
-          log,
-        })
-  const owner = new Owner(
-    {
-      ids: new LoggedIds(db, database, () => clock.now()),
-      log: ownerLog,
-      snapshots: new SnapshotFiles(nodeLogFiles, ownerDirectory, log),
-      store: records,
-      folds: [tasks.fold, quotas.fold, ...(usageOutbox === undefined ? [] : [usageOutbox])], // quotas read what tasks made of the same record
-    },
-    { recentMax: own.recentEventIdsMax, snapshotRecords: OWNER_SNAPSHOT_RECORDS, clock, faults, log },
-  )
-  const events = new EventsIntake(owner, records, {
+  const events = new EventsIntake(ownership, records, {
     quarantine: join(directory, 'quarantine'),
     lateMaxMs: (own.eventDays - 1) * DAY_MS,
     clock,
@@ -314,7 +268,6 @@ async function build(): Promise<Program | { print: string }> {
   /** Those of the settings that a reload changes are asked for when they are needed. */
   let inForce = own
   const limiter = new Limiter({ perSecond: own.rateLimitQps, burst: own.rateLimitBurst, now: () => clock.monotonic() })
-  const metrics = new Metrics('aggregator')
   const observed = registerAggregatorMetrics(metrics, {
     intake,
     hot,
@@ -324,15 +277,10 @@ async function build(): Promise<Program | { print: string }> {
     engine,
     events,
     records,
-    owner,
-    ownerLog,
     batchConsumer,
     eventConsumer,
-    usageOutbox,
   })
   directories.register(metrics)
-  tasks.register(metrics)
-  quotas.register(metrics)
   const stored = new StoredSeries(db, database)
   const context: MetricQueryContext = {
     get hot() {
@@ -399,7 +347,7 @@ async function build(): Promise<Program | { print: string }> {
       query: new EventQuery({
         db,
         database,
-        tail: () => owner.tail,
+        tail: () => ownership.tail,
         keptMs: own.eventDays * DAY_MS,
         now: () => clock.now(),
       }),
@@ -429,9 +377,9 @@ async function build(): Promise<Program | { print: string }> {
     observe: observed.query,
   })
   app.route('/', directoryRoutes({ service: directories, access, limiter, log }))
-  app.route('/', quotas.routes)
+  if (ownership.routes !== undefined) app.route('/', ownership.routes)
   app.route('/', openApiRoutes([overviewApi, directoryApi(DIRECTORIES), eventApi, taskApi, quotaApi]))
-  const answer = getRequestListener(app.fetch, {
+  const answer = getRequestListener(ownership.door(app.fetch), {
     hostname: 'localhost', // for requests that name none
     errorHandler: () =>
       Response.json({ message: 'The request target or its Host is malformed', code: 'BAD_REQUEST' }, { status: 400 }),
@@ -442,6 +390,9 @@ async function build(): Promise<Program | { print: string }> {
     store.flush()
     records.flush()
   }
+  const forwarded = (batch: Uint8Array) =>
+    takeForwarded(batch, ownership.current()?.owner, (bytes) => records.hasRoom(bytes))
+  const intakeRoutes = { access, intake, events, flush, forwarded }
   const page = await Page.load()
   const http = new HttpService({
     name: 'http',
@@ -449,8 +400,8 @@ async function build(): Promise<Program | { print: string }> {
     log,
     handler: async (request, response) => {
       const path = pathOf(request)
-      if (isIntakePath(path)) await handleIntake({ access, intake, events, flush }, path, request, response)
-      else if (quotas.checks.serves(request)) await quotas.checks.handle(request, response)
+      if (isIntakePath(path)) await handleIntake(intakeRoutes, path, request, response)
+      else if (ownership.checks?.serves(request) === true) await ownership.checks.handle(request, response)
       else if (page.serves(request.method, path)) page.handle(path, request, response)
       else if (ownState.serves(path)) await ownState.handle(path, request, response)
       else if (COLLECTOR_DOORS.has(path)) {
@@ -488,18 +439,18 @@ async function build(): Promise<Program | { print: string }> {
   const supervisor = new Supervisor(
     [
       reload,
+      ...ownership.inFront,
       http,
       ...(batchConsumer === undefined ? [] : [batchConsumer]),
       ...(eventConsumer === undefined ? [] : [eventConsumer]),
-      ...(usageOutbox === undefined ? [] : [usageOutbox]),
+      ...ownership.telling,
       ...(kafka === undefined ? [] : [kafkaService(kafka)]),
       intake,
       roller,
       store,
-      quotas.service,
-      tasks.service,
+      ...ownership.behind,
       hot,
-      owner,
+      ...ownership.log,
       records,
       databaseService,
       directories,

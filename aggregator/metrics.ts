@@ -9,7 +9,6 @@ import { REFUSALS } from './events/events-intake.ts'
 import type { HotService } from './hot/hot-service.ts'
 import type { IntakeCounts } from './intake/intake.ts'
 import type { IntakeService } from './intake/intake-service.ts'
-import type { FileLog } from './owner/file-log.ts'
 import type { Owner } from './owner/owner.ts'
 import type { Limiter } from './query/limiter.ts'
 import type { Roller } from './rollup/roller.ts'
@@ -26,10 +25,24 @@ export interface Measured {
   readonly engine: EngineProcess | undefined
   readonly events: EventsIntake
   readonly records: RecordStore
-  readonly owner: Owner
-  readonly ownerLog: FileLog
   readonly batchConsumer: BatchConsumer | undefined
   readonly eventConsumer: EventConsumer | undefined
+}
+
+/** What drivers of the owner log count. */
+export interface OwnerLogCounts {
+  readonly end: number
+  readonly generation: number
+  readonly counts: { readonly records: number; readonly groups: number; readonly failures: number }
+  readonly damage: { readonly lost: number }
+  /** Of the files, where it is in files. */
+  readonly bytes?: number
+}
+
+interface MeasuredOwner {
+  readonly records: RecordStore
+  readonly owner: Owner
+  readonly ownerLog: OwnerLogCounts
   readonly usageOutbox: UsageOutbox | undefined
 }
 
@@ -38,7 +51,7 @@ export function registerAggregatorMetrics(
   metrics: Metrics,
   measured: Measured,
 ): { readonly query: (seconds: number) => void } {
-  const { hot, store, roller, limiter, engine, batchConsumer, eventConsumer, usageOutbox } = measured
+  const { hot, store, roller, limiter, engine, batchConsumer, eventConsumer } = measured
   const intake = (read: (counts: IntakeCounts) => number) => (): Reading[] => {
     const counts = measured.intake.counts
     return [{ value: counts === undefined ? 0 : read(counts) }]
@@ -129,7 +142,6 @@ export function registerAggregatorMetrics(
       () => consumers.flatMap(({ lag }) => [...lag].map(([topic, value]) => ({ labels: { topic }, value }))),
     )
   if (eventConsumer !== undefined) registerKafkaEventMetrics(metrics, eventConsumer)
-  if (usageOutbox !== undefined) registerUsageOutboxMetrics(metrics, usageOutbox)
   if (batchConsumer !== undefined) {
     metrics.counter(
       'kafka_batches_total',
@@ -286,7 +298,7 @@ function registerUsageOutboxMetrics(metrics: Metrics, outbox: UsageOutbox): void
 }
 
 /** The sum of events that always holds: received = stored + duplicate + dead + expired + refused + waiting. */
-function registerEventMetrics(metrics: Metrics, { events, records, owner, ownerLog }: Measured): void {
+function registerEventMetrics(metrics: Metrics, { events, records }: Measured): void {
   const one = (read: () => number) => (): Reading[] => [{ value: read() }]
   const roads = (read: (counts: Readonly<RoadCounts>) => number) => (): Reading[] =>
     [...events.roads].map(([road, counts]) => ({ labels: { road }, value: read(counts) }))
@@ -333,6 +345,21 @@ function registerEventMetrics(metrics: Metrics, { events, records, owner, ownerL
     ['record_rows_total', 'Rows of events, letters, usage and tasks inserted.', () => records.counts.rows],
     ['record_inserts_total', 'Inserts of them that went through.', () => records.counts.inserts],
     ['record_failures_total', 'Attempts that did not.', () => records.counts.failures],
+  ]
+  for (const [name, help, read] of counters) metrics.counter(name, help, [], one(read))
+  metrics.gauge(
+    'record_rows_waiting',
+    'Rows that wait for ClickHouse.',
+    [],
+    one(() => records.waitingRows),
+  )
+}
+
+/** Of the owner and its log: where several aggregators share one, only one has them. */
+export function registerOwnerMetrics(metrics: Metrics, { records, owner, ownerLog, usageOutbox }: MeasuredOwner): void {
+  if (usageOutbox !== undefined) registerUsageOutboxMetrics(metrics, usageOutbox)
+  const one = (read: () => number) => (): Reading[] => [{ value: read() }]
+  const counters: readonly (readonly [name: string, help: string, read: () => number])[] = [
     ['owner_log_records_total', 'Records appended to the owner log.', () => ownerLog.counts.records],
     ['owner_log_groups_total', 'Writes that they went in, each synced once.', () => ownerLog.counts.groups],
     ['owner_log_failures_total', 'Writes that failed.', () => ownerLog.counts.failures],
@@ -343,11 +370,12 @@ function registerEventMetrics(metrics: Metrics, { events, records, owner, ownerL
   ]
   for (const [name, help, read] of counters) metrics.counter(name, help, [], one(read))
   const gauges: readonly (readonly [name: string, help: string, read: () => number])[] = [
-    ['record_rows_waiting', 'Rows that wait for ClickHouse.', () => records.waitingRows],
     ['owner_log_position', 'Position of the newest record of the owner log.', () => ownerLog.end],
     ['owner_applied_position', 'Up to here, records are applied.', () => owner.appliedUpTo],
     ['owner_stored_position', 'Up to here, rows of records are in ClickHouse.', () => records.storedUpTo],
-    ['owner_log_bytes', 'Bytes of the owner log.', () => ownerLog.bytes],
+    ...(ownerLog.bytes === undefined
+      ? []
+      : [['owner_log_bytes', 'Bytes of the owner log.', () => ownerLog.bytes ?? 0] as const]),
     ['owner_log_generation', 'How often it was opened.', () => ownerLog.generation],
     ['owner_recent_ids', 'Ids in the recent set.', () => owner.recent.ids],
     [

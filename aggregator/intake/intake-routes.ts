@@ -6,6 +6,7 @@
  *     426  of a newer version           503  no room: later
  *
  * `POST /intake/v1/events`: a batch of events, answered in the same way, but that nothing has to be described.
+ * `POST /intake/v1/owner-events`: those of them that only the owner of the log takes, from another aggregator (events/forwarded-events.ts).
  * `POST /intake/v1/flush`: store at once what is here; the collector is stopping and waits.
  *
  * Batches say whose their samples are: only who may write for every tenant may send them (403).
@@ -16,6 +17,8 @@ import { lacks } from '../../proto/runtime/access.ts'
 import { sendError, sendJson } from '../../proto/runtime/http-answers.ts'
 import { readBody } from '../../proto/runtime/request-body.ts'
 import type { EventsAnswer, EventsIntake } from '../events/events-intake.ts'
+import type { ForwardedAnswer } from '../events/forwarded-events.ts'
+import { OWNER_EVENTS_PATH } from '../owner/peers.ts'
 import type { IntakeAnswer } from './intake.ts'
 import type { IntakeService } from './intake-service.ts'
 
@@ -23,12 +26,16 @@ import type { IntakeService } from './intake-service.ts'
 const BATCH_BYTES_MAX = 256 * 1024 * 1024
 /** Of events: read in one turn of the event loop, so far less. */
 const EVENTS_BYTES_MAX = 32 * 1024 * 1024
+/** The same, written anew. */
+const FORWARDED_BYTES_MAX = 64 * 1024 * 1024
 
 export interface IntakeRoutes {
   readonly access: Access
   readonly intake: IntakeService
   readonly events: EventsIntake
   readonly flush: () => void
+  /** Takes what another aggregator forwards. */
+  readonly forwarded: (bytes: Uint8Array) => Promise<ForwardedAnswer>
 }
 
 export function isIntakePath(path: string): boolean {
@@ -36,7 +43,7 @@ export function isIntakePath(path: string): boolean {
 }
 
 export async function handleIntake(
-  { access, intake, events, flush }: IntakeRoutes,
+  { access, intake, events, flush, forwarded }: IntakeRoutes,
   path: string,
   request: IncomingMessage,
   response: ServerResponse,
@@ -61,6 +68,11 @@ export async function handleIntake(
     answerBatch(response, await intake.receive(await readBody(request, BATCH_BYTES_MAX)))
   } else if (path === '/intake/v1/events') {
     answerBatch(response, await events.receive(await readBody(request, EVENTS_BYTES_MAX)))
+  } else if (path === OWNER_EVENTS_PATH) {
+    const answer = await forwarded(await readBody(request, FORWARDED_BYTES_MAX))
+    if (answer.kind === 'taken') sendJson(response, 200, { outcomes: answer.outcomes })
+    else if (answer.kind === 'later') sendLater(response, answer.reason)
+    else sendError(response, 422, 'BAD_REQUEST', answer.reason)
   } else {
     request.resume()
     sendError(response, 404, 'NOT_FOUND', `There is nothing at ${path}`)

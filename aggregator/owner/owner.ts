@@ -78,6 +78,7 @@ export class Owner implements Service {
   #foldFailures = 0
   #replayed = 0
   #ready = false
+  #dropped = false
 
   constructor(parts: OwnerParts, options: OwnerOptions) {
     this.#parts = parts
@@ -128,7 +129,7 @@ export class Owner implements Service {
     store.follow(storedUpTo, (upTo) => this.#stored(upTo))
     for await (const records of log.read(needed)) {
       // Rows of a log that is longer than memory: as many wait as at any other time.
-      while (!store.hasRoom(0)) await new Promise((resolve) => setTimeout(resolve, ROOM_LOOK_MS))
+      while (!store.hasRoom(0) && !this.#dropped) await new Promise((resolve) => setTimeout(resolve, ROOM_LOOK_MS))
       for (const record of records) {
         this.#apply(
           { ...record, value: JSON.parse(record.body) as unknown },
@@ -154,6 +155,13 @@ export class Owner implements Service {
     await Promise.race([store.settled(), tooLate])
     await this.#snapshot()
     await log.close()
+  }
+
+  /** Another one owns the log: what is still under way here leaves no trace. */
+  drop(): void {
+    this.#ready = false
+    this.#dropped = true
+    this.#parts.store.follow(0, () => {})
   }
 
   health(): Health {
@@ -194,6 +202,7 @@ export class Owner implements Service {
 
   /** What follows from a record that is durable. @param json of its event, where it is at hand */
   #apply(record: AppliedRecord, toFolds: boolean, toTables: boolean, json?: string): void {
+    if (this.#dropped) return
     if (record.kind === EVENT) {
       const received = record.value as ReceivedEvent
       const row = eventRow(received, record.n, json ?? eventJson(record))
@@ -232,7 +241,7 @@ export class Owner implements Service {
   }
 
   #snapshotWhenDue(): void {
-    if (this.#appliedUpTo - this.#snapshotUpTo < this.#options.snapshotRecords) return
+    if (this.#dropped || this.#appliedUpTo - this.#snapshotUpTo < this.#options.snapshotRecords) return
     this.#snapshotting ??= this.#snapshot()
   }
 

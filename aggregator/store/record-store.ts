@@ -117,6 +117,8 @@ export class RecordStore implements Service {
 
   /** Begins with a log whose rows up to U are in. @param onStored told when U has grown */
   follow(storedUpTo: number, onStored: (upTo: number) => void): void {
+    // Rows of an earlier follower that still wait say nothing of this one's.
+    for (const waiting of [this.#filling, this.#writing]) if (waiting !== undefined) waiting.upTo = 0
     this.#storedUpTo = storedUpTo
     this.#onStored = onStored
   }

@@ -15,6 +15,7 @@ export type ApiCode =
   | 'PRECONDITION_REQUIRED'
   | 'IDEMPOTENCY_KEY_REUSED'
   | 'QUOTA_EXCEEDED'
+  | 'NOT_OWNER'
 
 export type Headers = Readonly<Record<string, string>>
 

@@ -1,12 +1,15 @@
 /** The real embedded engine for tests, on any directory, with the ordinary wrapper. */
 import { join } from 'node:path'
 import { after, before } from 'node:test'
+import type { EngineEndpoint } from '../../aggregator/engine/engine-process.ts'
 import { EngineProcess } from '../../aggregator/engine/engine-process.ts'
 import { ClickHouse } from '../../aggregator/store/clickhouse.ts'
 import { silentLogger } from '../../proto/runtime/log.ts'
 import { temporaryDirectory } from './programs.ts'
 
 export interface TestEngine {
+  /** For programs that take it for a server. */
+  readonly endpoint: EngineEndpoint
   readonly db: ClickHouse
   readonly process: EngineProcess
   stop(): Promise<void>
@@ -15,12 +18,17 @@ export interface TestEngine {
 /** @param directory an aggregator's directory of the engine, or a new one */
 export async function startEngine(directory: string): Promise<TestEngine> {
   const db = new ClickHouse()
+  let endpoint: EngineEndpoint = { url: '', password: '' }
   const engine = new EngineProcess(
     { directory, spool: `${directory}-spool`, memoryBytesMax: 1 << 30, env: process.env, log: silentLogger },
-    ({ url, password }) => db.connect({ url, username: 'default', password }),
+    (now) => {
+      endpoint = now
+      db.connect({ url: now.url, username: 'default', password: now.password })
+    },
   )
   await engine.start()
   return {
+    endpoint,
     db,
     process: engine,
     stop: async () => {

@@ -1,0 +1,161 @@
+/**
+ * What a standby does with what only the owner decides: it asks the owner, once, and answers what that answers. A request that was
+ * forwarded already is not forwarded again: two that each think the other is the owner answer 503.
+ */
+import type { ReceivedEvent } from '../../proto/events/event.ts'
+import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import { EVENT_BATCH_CONTENT_TYPE, encodeEventBatch } from '../../proto/wire/event-batch.ts'
+import { problem } from '../overview/problem.ts'
+import type { Admitted } from './admission.ts'
+import type { OwnerRow } from './owner-table.ts'
+
+export interface PeersOptions {
+  /** Of this process. */
+  readonly holder: string
+  /** Another aggregator that is the owner, as far as is known. */
+  readonly other: () => OwnerRow | undefined
+  /** What aggregators know each other by. */
+  readonly token: () => string
+}
+
+/** Where a standby sends events to the owner. */
+export const OWNER_EVENTS_PATH = '/intake/v1/owner-events'
+/** Who has forwarded a request. */
+export const FORWARDED_HEADER = 'fleetmeter-forwarded-by'
+const TIMEOUT_MS = 10_000
+const EVENTS_TIMEOUT_MS = 30_000
+/** Of requests about quotas. */
+const BODY_BYTES_MAX = 64 * 1024
+/** Of one connection, or of how the body came. */
+const NOT_PASSED_ON = [
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'content-length',
+  'content-encoding',
+  'host',
+  'expect',
+  'te',
+  'upgrade',
+]
+
+export class Peers {
+  readonly #options: PeersOptions
+  readonly #counts = { forwarded: 0, failed: 0 }
+
+  constructor(options: PeersOptions) {
+    this.#options = options
+  }
+
+  /** Requests that the owner has answered; those that it did not. */
+  get counts(): Readonly<Record<'forwarded' | 'failed', number>> {
+    return this.#counts
+  }
+
+  /** @returns the owner's answer, or 503 `NOT_OWNER` where there is none to be had */
+  async forward(request: Request): Promise<Response> {
+    const owner = this.#options.other()
+    if (request.headers.has(FORWARDED_HEADER)) return notOwner('This aggregator is not the owner either')
+    if (owner === undefined) return notOwner('Nobody is the owner at the moment')
+    const body = await bodyOf(request)
+    if (body === undefined)
+      return problem(
+        { status: 413, code: 'BAD_REQUEST', detail: `The body is longer than ${BODY_BYTES_MAX} bytes` },
+        new Headers(),
+      )
+    const { pathname, search } = new URL(request.url)
+    const headers = passedOn(request.headers)
+    headers.set(FORWARDED_HEADER, this.#options.holder)
+    headers.set('accept-encoding', 'identity')
+    try {
+      const answer = await fetch(`${owner.address}${pathname}${search}`, {
+        method: request.method,
+        headers,
+        body: body.length === 0 ? null : body,
+        redirect: 'manual',
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      })
+      const content = await answer.arrayBuffer()
+      this.#counts.forwarded++
+      const isEmpty = content.byteLength === 0
+      return new Response(isEmpty ? null : content, { status: answer.status, headers: passedOn(answer.headers) })
+    } catch (error) {
+      this.#counts.failed++
+      return notOwner(`The owner does not answer: ${messageOf(error)}`)
+    }
+  }
+
+  /** Has the owner log events. @returns what became of each, in their order */
+  async take(events: readonly ReceivedEvent[]): Promise<Admitted[]> {
+    const { holder, other, token } = this.#options
+    const owner = other()
+    try {
+      if (owner === undefined) throw new FleetmeterError('FM_OWNER_LOG', 'Nobody is the owner at the moment')
+      const header = { collector: holder, session: holder, lane: 'owner', from: 0, to: events.length, urgent: false }
+      const answer = await fetch(`${owner.address}${OWNER_EVENTS_PATH}`, {
+        method: 'POST',
+        headers: {
+          Authorization: `Bearer ${token()}`,
+          'Content-Type': EVENT_BATCH_CONTENT_TYPE,
+          [FORWARDED_HEADER]: holder,
+        },
+        body: encodeEventBatch(header, events),
+        signal: AbortSignal.timeout(EVENTS_TIMEOUT_MS),
+      })
+      const { outcomes, message } = (await answer.json()) as { outcomes?: unknown; message?: string }
+      if (answer.status !== 200 || !isAdmitted(outcomes, events.length))
+        throw new FleetmeterError('FM_OWNER_LOG', `The owner answers ${answer.status}: ${message ?? 'nothing'}`)
+      this.#counts.forwarded++
+      return outcomes.map((outcome) =>
+        outcome === 'refused' ? refusal(new Error('the owner could not log it')) : outcome,
+      )
+    } catch (error) {
+      this.#counts.failed++
+      return events.map(() => refusal(error))
+    }
+  }
+}
+
+/** 503: somebody else decides. */
+export function notOwner(detail: string): Response {
+  return problem(
+    { status: 503, code: 'NOT_OWNER', detail: `${detail}. Send it again as it was: it is done once` },
+    new Headers({ 'Retry-After': '1' }),
+  )
+}
+
+function refusal(error: unknown): Admitted {
+  return { refused: 'log', error }
+}
+
+function isAdmitted(outcomes: unknown, count: number): outcomes is ('logged' | 'duplicate' | 'refused')[] {
+  return (
+    Array.isArray(outcomes) &&
+    outcomes.length === count &&
+    outcomes.every((outcome) => ['logged', 'duplicate', 'refused'].includes(outcome as string))
+  )
+}
+
+function passedOn(headers: Headers): Headers {
+  const kept = new Headers(headers)
+  for (const name of NOT_PASSED_ON) kept.delete(name)
+  return kept
+}
+
+/** Undefined: it is too long. */
+async function bodyOf(request: Request): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const part of (request.body ?? []) as AsyncIterable<Uint8Array>) {
+    length += part.length
+    if (length > BODY_BYTES_MAX) return undefined
+    parts.push(part)
+  }
+  const body = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    body.set(part, at)
+    at += part.length
+  }
+  return body
+}
