@@ -54,6 +54,7 @@ import { IntakeService } from './intake/intake-service.ts'
 import { registerAggregatorMetrics } from './metrics.ts'
 import { openApiRoutes } from './openapi/routes.ts'
 import { overviewApi } from './overview/openapi.ts'
+import type { SampleNews } from './owner/sample-news.ts'
 import { setUpOwnership } from './ownership-setup.ts'
 import { Page } from './page/page.ts'
 import { StoredParts } from './prometheus/stored-parts.ts'
@@ -168,7 +169,7 @@ async function build(): Promise<Program | { print: string }> {
     quarantine: join(directory, 'quarantine'),
     collectorsFile: join(directory, 'collectors.json'),
     lateMaxMs,
-    late: { afterMs: 2 * own.taskIntervalMs, told: (samples) => ownership.current()?.tasks.late(samples) },
+    late: { afterMs: 2 * own.taskIntervalMs, told: (samples) => ownership.late(samples) },
     clock,
     log,
   })
@@ -220,6 +221,8 @@ async function build(): Promise<Program | { print: string }> {
     faults,
     log,
     url: () => http.url,
+    storedMarks: () => intake.stored.all,
+    samplesSettled: () => store.settled(),
     token: () => findToken(shared.token, shared.dataDir).token,
   })
   const events = new EventsIntake(ownership, records, {
@@ -392,7 +395,8 @@ async function build(): Promise<Program | { print: string }> {
   }
   const forwarded = (batch: Uint8Array) =>
     takeForwarded(batch, ownership.current()?.owner, (bytes) => records.hasRoom(bytes))
-  const intakeRoutes = { access, intake, events, flush, forwarded }
+  const told = (news: SampleNews) => ownership.told(news)
+  const intakeRoutes = { access, intake, events, flush, forwarded, told }
   const page = await Page.load()
   const http = new HttpService({
     name: 'http',

@@ -10,15 +10,21 @@ import { FleetmeterError } from '../proto/runtime/errors.ts'
 import type { Service } from '../proto/runtime/service.ts'
 import type { AggregatorConfig } from './config.ts'
 import { PostgresDatabase } from './directory/postgres-database.ts'
+import type { LateSamples } from './intake/intake.ts'
+import type { CollectorMark } from './intake/watermarks.ts'
 import type { Admitted } from './owner/admission.ts'
 import { FileLog } from './owner/file-log.ts'
+import type { KeptFiles } from './owner/log-files.ts'
 import { nodeLogFiles } from './owner/log-files.ts'
 import { moveLog, refuseMovedLog } from './owner/move-log.ts'
+import { NewsService } from './owner/news-service.ts'
 import type { Answer } from './owner/owner-door.ts'
 import { ownerDoor } from './owner/owner-door.ts'
 import { OWNER_LIMITS } from './owner/owner-table.ts'
 import { Peers } from './owner/peers.ts'
 import type { PostgresLog } from './owner/postgres-log.ts'
+import type { SampleNews } from './owner/sample-news.ts'
+import { HeardMarks } from './owner/sample-news.ts'
 import type { Term } from './owner/tenure.ts'
 import { Tenure } from './owner/tenure.ts'
 import type { OwnerGiven } from './owner-setup.ts'
@@ -29,17 +35,25 @@ import type { EventRow } from './store/record-rows.ts'
 export interface OwnershipGiven extends OwnerGiven {
   /** Where this aggregator listens, once it does. */
   readonly url: () => string
+  /** Marks of collectors, of what is stored. */
+  readonly storedMarks: () => readonly CollectorMark[]
+  /** Resolves when all samples that came so far are stored. */
+  readonly samplesSettled: () => Promise<void>
   /** What aggregators know each other by. */
   readonly token: () => string
 }
 
 export interface Ownership {
   /** Where this aggregator is the owner. */
-  current(): Pick<OwnerSide<FileLog | PostgresLog>, 'owner' | 'tasks'> | undefined
+  current(): Pick<OwnerSide<FileLog | PostgresLog>, 'owner'> | undefined
   /** Events that are logged and not in ClickHouse yet, as far as they are known here. */
   readonly tail: ReadonlyMap<string, EventRow>
   /** Logs events, wherever the owner is. */
   take(events: readonly ReceivedEvent[]): Promise<Admitted[]>
+  /** Tells the owner of samples that came late, wherever it is. */
+  late(samples: LateSamples): void
+  /** What another aggregator tells of samples. @returns false: this is not the owner */
+  told(news: SampleNews): boolean
   /** About quotas, where they are always decided here. */
   readonly routes: Quotas['routes'] | undefined
   /** The same of checks, on node:http itself. */
@@ -78,6 +92,8 @@ function alone(own: AggregatorConfig, dataDirectory: string, given: OwnershipGiv
       return owner.tail
     },
     take: (events) => owner.take(events),
+    late: (samples) => side.tasks.late(samples),
+    told: () => false,
     routes: quotas.routes,
     checks: quotas.checks,
     door: (rest) => rest,
@@ -93,11 +109,17 @@ function oneOfSeveral(own: AggregatorConfig, dataDirectory: string, given: Owner
   if (problem !== undefined) throw new FleetmeterError('FM_CONFIG', problem)
   const { clock, log, metrics, token, url } = given
   const holder = randomUUID()
+  const heard = new HeardMarks()
+  const begin = (ownerLog: PostgresLog, files: KeptFiles): PostgresSide => {
+    const since = clock.monotonic()
+    const marks = (): ReturnType<OwnershipGiven['marks']> => heard.merged(given.marks(), since, clock.monotonic())
+    return new PostgresSide(own, { ...given, marks }, { log: ownerLog, files, directory: 'owner' })
+  }
   const tenure = new Tenure<PostgresSide>({
     database: new PostgresDatabase(own.databaseUrl, log, OWNER_LIMITS),
     holder,
     address: () => (own.peerUrl === '' ? reachable(url()) : own.peerUrl.replace(/\/$/, '')),
-    begin: (ownerLog, files) => new PostgresSide(own, given, { log: ownerLog, files, directory: 'owner' }),
+    begin,
     prepare: (database) =>
       moveLog(database, {
         files: nodeLogFiles,
@@ -109,6 +131,24 @@ function oneOfSeveral(own: AggregatorConfig, dataDirectory: string, given: Owner
     log,
   })
   const peers = new Peers({ holder, other: () => tenure.other, token })
+  const told = (samples: SampleNews): boolean => {
+    const { current } = tenure
+    if (current === undefined) return false
+    heard.heard(samples, clock.monotonic())
+    for (const late of samples.late) current.tasks.late(late)
+    return true
+  }
+  const news = new NewsService({
+    holder,
+    marks: given.storedMarks,
+    settled: given.samplesSettled,
+    tell: async (samples) => {
+      if (tenure.current === undefined) await peers.tell(samples)
+      else for (const late of samples.late) tenure.current.tasks.late(late)
+    },
+    monotonic: () => clock.monotonic(),
+    log,
+  })
   tenure.register(metrics)
   metrics.counter(
     'owner_forwarded_total',
@@ -125,10 +165,12 @@ function oneOfSeveral(own: AggregatorConfig, dataDirectory: string, given: Owner
       return tenure.current?.owner.tail ?? NOTHING
     },
     take: (events) => (events.length === 0 ? Promise.resolve([]) : (tenure.current?.owner ?? peers).take(events)),
+    late: (samples) => news.note(samples),
+    told,
     routes: undefined,
     checks: undefined, // they are confirmed, as all that is answered from memory
     door: (rest) => ownerDoor({ current: () => tenure.current, peers, rest, clock }),
-    inFront: [tenure],
+    inFront: [news, tenure],
     telling: [],
     behind: [],
     log: [],

@@ -7,6 +7,7 @@
  *
  * `POST /intake/v1/events`: a batch of events, answered in the same way, but that nothing has to be described.
  * `POST /intake/v1/owner-events`: those of them that only the owner of the log takes, from another aggregator (events/forwarded-events.ts).
+ * `POST /intake/v1/owner-samples`: what the owner has to know of samples that came to another aggregator (owner/sample-news.ts).
  * `POST /intake/v1/flush`: store at once what is here; the collector is stopping and waits.
  *
  * Batches say whose their samples are: only who may write for every tenant may send them (403).
@@ -18,7 +19,9 @@ import { sendError, sendJson } from '../../proto/runtime/http-answers.ts'
 import { readBody } from '../../proto/runtime/request-body.ts'
 import type { EventsAnswer, EventsIntake } from '../events/events-intake.ts'
 import type { ForwardedAnswer } from '../events/forwarded-events.ts'
-import { OWNER_EVENTS_PATH } from '../owner/peers.ts'
+import { OWNER_EVENTS_PATH, OWNER_SAMPLES_PATH } from '../owner/peers.ts'
+import type { SampleNews } from '../owner/sample-news.ts'
+import { readSampleNews } from '../owner/sample-news.ts'
 import type { IntakeAnswer } from './intake.ts'
 import type { IntakeService } from './intake-service.ts'
 
@@ -36,6 +39,8 @@ export interface IntakeRoutes {
   readonly flush: () => void
   /** Takes what another aggregator forwards. */
   readonly forwarded: (bytes: Uint8Array) => Promise<ForwardedAnswer>
+  /** What another aggregator tells of samples. @returns false: this is not the owner */
+  readonly told: (news: SampleNews) => boolean
 }
 
 export function isIntakePath(path: string): boolean {
@@ -43,7 +48,7 @@ export function isIntakePath(path: string): boolean {
 }
 
 export async function handleIntake(
-  { access, intake, events, flush, forwarded }: IntakeRoutes,
+  { access, intake, events, flush, forwarded, told }: IntakeRoutes,
   path: string,
   request: IncomingMessage,
   response: ServerResponse,
@@ -73,6 +78,11 @@ export async function handleIntake(
     if (answer.kind === 'taken') sendJson(response, 200, { outcomes: answer.outcomes })
     else if (answer.kind === 'later') sendLater(response, answer.reason)
     else sendError(response, 422, 'BAD_REQUEST', answer.reason)
+  } else if (path === OWNER_SAMPLES_PATH) {
+    const news = readSampleNews(Buffer.from(await readBody(request, FORWARDED_BYTES_MAX)).toString('utf8'))
+    if (news === undefined) sendError(response, 422, 'BAD_REQUEST', 'This is no news of samples')
+    else if (told(news)) sendJson(response, 200, {})
+    else sendLater(response, 'This aggregator is not the owner')
   } else {
     request.resume()
     sendError(response, 404, 'NOT_FOUND', `There is nothing at ${path}`)

@@ -8,6 +8,7 @@ import { EVENT_BATCH_CONTENT_TYPE, encodeEventBatch } from '../../proto/wire/eve
 import { problem } from '../overview/problem.ts'
 import type { Admitted } from './admission.ts'
 import type { OwnerRow } from './owner-table.ts'
+import type { SampleNews } from './sample-news.ts'
 
 export interface PeersOptions {
   /** Of this process. */
@@ -20,6 +21,8 @@ export interface PeersOptions {
 
 /** Where a standby sends events to the owner. */
 export const OWNER_EVENTS_PATH = '/intake/v1/owner-events'
+/** Where it tells the owner of samples. */
+export const OWNER_SAMPLES_PATH = '/intake/v1/owner-samples'
 /** Who has forwarded a request. */
 export const FORWARDED_HEADER = 'fleetmeter-forwarded-by'
 const TIMEOUT_MS = 10_000
@@ -83,6 +86,21 @@ export class Peers {
       this.#counts.failed++
       return notOwner(`The owner does not answer: ${messageOf(error)}`)
     }
+  }
+
+  /** @throws FleetmeterError `FM_OWNER_LOG` where nobody is the owner; whatever fetch throws */
+  async tell(news: SampleNews): Promise<void> {
+    const { other, token } = this.#options
+    const owner = other()
+    if (owner === undefined) throw new FleetmeterError('FM_OWNER_LOG', 'Nobody is the owner at the moment')
+    const answer = await fetch(`${owner.address}${OWNER_SAMPLES_PATH}`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${token()}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify(news),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    })
+    await answer.arrayBuffer()
+    if (answer.status !== 200) throw new FleetmeterError('FM_OWNER_LOG', `The owner answers ${answer.status}`)
   }
 
   /** Has the owner log events. @returns what became of each, in their order */

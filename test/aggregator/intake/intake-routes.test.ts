@@ -51,7 +51,12 @@ test('batches and flushes: the admin and keys that may forward; keys of tenants 
   const forwarded = (): Promise<never> => Promise.reject(new Error('nobody forwards'))
   const server = createServer(
     (request, response) =>
-      void handleIntake({ access, intake, events, flush, forwarded }, request.url ?? '', request, response),
+      void handleIntake(
+        { access, intake, events, flush, forwarded, told: () => false },
+        request.url ?? '',
+        request,
+        response,
+      ),
   )
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => {
