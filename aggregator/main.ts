@@ -311,6 +311,7 @@ async function build(): Promise<Program | { print: string }> {
     storedProblem,
     seriesMax: CHART_SERIES_MAX,
     pointsMax: 0, // it is asked for series alone
+    shared: own.ownerLog === 'postgres',
   })
   const app = queryRoutes({
     access,

@@ -151,6 +151,7 @@ function sourceFrom(own: AggregatorConfig, { hot, registry, parts, storedProblem
       storedProblem,
       seriesMax: own.taskSeriesMax,
       pointsMax: own.taskPointsMax,
+      shared: own.ownerLog === 'postgres',
     })
   const { prometheusUrl, prometheusToken, prometheusTenantHeader } = own
   return new PrometheusSource({

@@ -59,7 +59,7 @@ export class NewsService implements Service {
     const { signal } = this.#stopping
     while (!signal.aborted) {
       await sleep(EVERY_MS, undefined, { signal }).catch(() => {}) // stopping: the loop ends
-      if (!signal.aborted) await orAborted(this.#once(), signal)
+      if (!signal.aborted) await this.#once()
     }
   }
 

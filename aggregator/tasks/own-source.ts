@@ -25,6 +25,8 @@ export interface OwnSourceOptions {
   readonly storedProblem: () => string | undefined
   readonly seriesMax: number
   readonly pointsMax: number
+  /** Other aggregators take samples too: memory has not all of any time, and ClickHouse is read for all times. */
+  readonly shared?: boolean
 }
 
 /** How often a window is read again because memory had to give up what was being read. */
@@ -101,7 +103,8 @@ export class OwnSeriesSource implements SeriesSource {
         const { generation } = hot
         const found = new Map<string, Found>()
         await this.#readMemory(found, hot, tenant, { selectors, names }, from, to)
-        if (from < hot.floor) await this.#readStored(found, tenant, selectors, from, Math.min(to, hot.floor - 1))
+        const floor = this.#floorOf(hot)
+        if (from < floor) await this.#readStored(found, tenant, selectors, from, Math.min(to, floor - 1))
         if (hot.generation === generation) return [...found.values()].flatMap((one) => one.series())
       }
     } finally {
@@ -121,13 +124,17 @@ export class OwnSeriesSource implements SeriesSource {
     const { parts, storedProblem, seriesMax } = this.#options
     const found = new Map<string, Found>()
     await this.#matching(found, tenant, { selectors, names })
-    if (from < this.#options.hot().floor && storedProblem() === undefined)
+    if (from < this.#floorOf(this.#options.hot()) && storedProblem() === undefined)
       for (const matchers of selectors)
         for (const labels of (await parts.series({ tenant, from, to, matchers }, seriesMax)).values()) {
           const { name, own } = namedLabels(labels)
           foundOf(found, name, own)
         }
     return [...found.values()].slice(0, seriesMax)
+  }
+
+  #floorOf({ floor }: HotSeries): number {
+    return this.#options.shared === true ? Number.POSITIVE_INFINITY : floor
   }
 
   async #readMemory(

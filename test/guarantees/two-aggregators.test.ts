@@ -9,27 +9,16 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { PostgresDatabase } from '../../aggregator/directory/postgres-database.ts'
 import { silentLogger } from '../../proto/runtime/log.ts'
-import type { TestEngine } from '../support/engine.ts'
 import { startEngine } from '../support/engine.ts'
 import { eventBatch, receivedEvent, sendEvents } from '../support/events.ts'
 import { startPostgres } from '../support/postgres.ts'
-import type { Running } from '../support/programs.ts'
-import {
-  authorized,
-  eventually,
-  freePort,
-  kill,
-  scrape,
-  start,
-  TOKEN,
-  temporaryDirectory,
-} from '../support/programs.ts'
+import { eventually, kill, TOKEN, temporaryDirectory } from '../support/programs.ts'
+import { Site } from '../support/site.ts'
 
 const CLIENT = fileURLToPath(new URL('../support/quota-client.mjs', import.meta.url))
 const PROCESSES = 4
@@ -43,65 +32,6 @@ const REQUEST = { user_id: 'ada', amounts: { tokens: 1 }, expires_in_seconds: 36
 const GOES_ON_MS = 15_000
 
 type Reserved = readonly [id: string, statuses: readonly number[], body: Record<string, unknown>]
-
-interface Answer {
-  readonly status: number
-  readonly body: Record<string, unknown>
-  readonly replayed: boolean
-}
-
-/** One of the two, at one address with one directory, over its restarts. */
-class Site {
-  readonly #data = temporaryDirectory()
-  readonly #env: Readonly<Record<string, string>>
-  readonly url: string
-  running!: Running
-
-  private constructor(port: number, env: Readonly<Record<string, string>>) {
-    this.url = `http://127.0.0.1:${port}`
-    this.#env = { ...env, FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${port}` }
-  }
-
-  static async start(t: TestContext, database: string, { endpoint }: TestEngine): Promise<Site> {
-    const site = new Site(await freePort(), {
-      DATABASE_URL: database,
-      CLICKHOUSE_URL: endpoint.url,
-      CLICKHOUSE_PASSWORD: endpoint.password,
-      FLEETMETER_AGGREGATOR_OWNER_LOG: 'postgres',
-      FLEETMETER_AGGREGATOR_RATE_LIMIT_QPS: '100000',
-      FLEETMETER_AGGREGATOR_RATE_LIMIT_BURST: '100000',
-    })
-    t.after(() => kill(site.running))
-    await site.again()
-    return site
-  }
-
-  async again(): Promise<void> {
-    this.running = await start('aggregator', { ...this.#env, FLEETMETER_DATA_DIR: this.#data })
-  }
-
-  async ask(path: string, body?: unknown): Promise<Answer> {
-    const response = await fetch(`${this.url}${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers: { ...authorized, 'Content-Type': 'application/json' },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(15_000),
-    })
-    const replayed = response.headers.get('idempotency-replayed') === 'true'
-    return { status: response.status, body: (await response.json()) as Record<string, unknown>, replayed }
-  }
-
-  async isOwner(): Promise<boolean> {
-    return (await scrape(this.url)).get('fleetmeter_aggregator_owner_is') === 1
-  }
-
-  /** What is held; -1 where nobody can say. */
-  async held(): Promise<number> {
-    const { status, body } = await this.ask('/v1/subjects/user/ada/quotas')
-    const [figure] = (body['data'] ?? []) as { held: string }[]
-    return status === 200 && figure !== undefined ? Number(figure.held) : -1
-  }
-}
 
 /** Waits until one decides, and more is held than before. */
 async function goesOn(
