@@ -17,7 +17,7 @@ import { silentLogger } from '../../proto/runtime/log.ts'
 import { startEngine } from '../support/engine.ts'
 import { eventBatch, receivedEvent, sendEvents } from '../support/events.ts'
 import { startPostgres } from '../support/postgres.ts'
-import { eventually, kill, TOKEN, temporaryDirectory } from '../support/programs.ts'
+import { eventually, kill, scrape, TOKEN, temporaryDirectory } from '../support/programs.ts'
 import { Site } from '../support/site.ts'
 
 const CLIENT = fileURLToPath(new URL('../support/quota-client.mjs', import.meta.url))
@@ -180,4 +180,29 @@ test('a thousand fit: a thousand hold, though the owner is killed and the next o
   )
   assert.deepEqual(logged.map(({ key }) => String(key)).toSorted(), sent.toSorted())
   t.diagnostic(`${sent.length} events, each told to both`)
+})
+
+test('PostgreSQL is away for longer than a term: nothing is admitted, and the same process goes on with what was answered', {
+  timeout: 120_000,
+}, async (t) => {
+  const server = await startPostgres(t)
+  if (server === undefined) return
+  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
+  t.after(() => engine.stop())
+  const site = await Site.start(t, server.url, engine)
+  await eventually('it is the owner', () => site.isOwner())
+  const reserve = (id: string) => site.ask('/v1/quota/reservations', { ...REQUEST, id })
+  assert.equal((await reserve('before')).status, 201)
+  await server.kill()
+  const meanwhile = await reserve('meanwhile')
+  assert.deepEqual([meanwhile.status, meanwhile.body['code']], [503, 'SERVICE_UNAVAILABLE'])
+  await eventually('it is the owner no more', async () => !(await site.isOwner()))
+  assert.equal((await fetch(`${site.url}/readyz`)).status, 503)
+  assert.equal((await reserve('later')).body['code'], 'NOT_OWNER')
+  await server.start()
+  await eventually('it is the owner again', () => site.isOwner())
+  assert.deepEqual([(await reserve('before')).replayed, (await reserve('meanwhile')).status], [true, 201])
+  const metrics = await scrape(site.url)
+  assert.equal(metrics.get('fleetmeter_aggregator_owner_log_generation'), 2)
+  assert.equal(metrics.get('fleetmeter_aggregator_quota_reservations_open'), 2)
 })
