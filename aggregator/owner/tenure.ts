@@ -194,7 +194,9 @@ export class Tenure<T extends Term> implements Service {
     this.#owner = await this.#table.read()
     if (this.#owner?.alive === true || clock.monotonic() < this.#waitUntil || this.#stopping.signal.aborted) return
     const generation = await this.#table.claim(address())
-    if (generation !== undefined && !this.#stopping.signal.aborted) this.#begin(generation)
+    if (generation === undefined)
+      this.#owner = await this.#table.read() // who was faster
+    else if (!this.#stopping.signal.aborted) this.#begin(generation)
   }
 
   #begin(generation: number): void {
