@@ -69,9 +69,11 @@ export function coldOf({ tenant, level, subject }: Subject, { quota }: Meter, no
   return { tenant, level, subject, resource, window, period: periodOf(window, now) }
 }
 
-export function figureOf({ subject }: Subject, { quota, counter, held }: Meter, now: number): Figure {
+export function figureOf({ subject, held: all }: Subject, { quota, counter, held }: Meter, now: number): Figure {
   if (counter !== undefined && now >= counter.endsAt) counter.advance(now)
   const period = counter?.period ?? periodOf(quota.window, now)
   const resetsAt = counter === undefined ? (Number.isFinite(period.to) ? period.to : null) : counter.resetsAt
-  return { quota, subject, period, counted: counter?.sum.copy(), held: held.copy(), resetsAt }
+  const lent = all.lentNow(quota.resource)
+  const sums = { held: held.copy(), leased: lent.sum.copy(), inDoubt: lent.doubted.copy() }
+  return { quota, subject, period, counted: counter?.sum.copy(), ...sums, resetsAt }
 }

@@ -20,8 +20,12 @@ export interface Figure {
   readonly period: Period
   /** Undefined: it is not in memory. */
   readonly counted: ExactSum | undefined
-  /** Open reservations, and those that are being logged; leases too, once there are any. */
+  /** Open reservations and what is left of leases, and those that are being logged. */
   readonly held: ExactSum
+  /** Of it what is left of leases to collectors … */
+  readonly leased: ExactSum
+  /** … and of that what collectors hold that nobody hears of. */
+  readonly inDoubt: ExactSum
   /** When the period ends, or the oldest quarter of an hour leaves a rolling window, ms; null: nothing will be given back by time. */
   readonly resetsAt: number | null
 }

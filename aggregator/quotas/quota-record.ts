@@ -10,6 +10,7 @@
  */
 import type { OwnerRecord } from '../owner/owner-log.ts'
 import type { UsageOwner } from '../tasks/usage-out.ts'
+import type { TakenFrom } from './lease-record.ts'
 
 export interface Amount {
   readonly resource: string
@@ -33,6 +34,8 @@ export interface ReserveBody {
   /** Of the request: the same id with another one is a conflict. */
   readonly hash: string
   readonly said: Said
+  /** A collector decided it, by a lease; absent: the owner did. */
+  readonly lease?: TakenFrom
 }
 
 /** What an answer said beside "granted", so that a retry is answered the same. Ids of quotas. */

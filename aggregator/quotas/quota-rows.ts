@@ -19,7 +19,7 @@ export interface UsageRowOf {
   readonly i: number
   readonly taskId: string
   readonly attempt: number
-  readonly kind: 'committed' | 'measured_after_commit' | 'credit' | 'asset' | 'adjustment'
+  readonly kind: 'committed' | 'measured_after_commit' | 'credit' | 'asset' | 'adjustment' | 'written_off'
 }
 
 export function countedRows(of: UsageRowOf, deltas: readonly CountedDelta[]): UsageRow[] {

@@ -2,11 +2,12 @@
  * Subjects in memory, with their quotas, counters and what is set aside for them.
  *
  * Counters are a cache with a bound: those that were asked for longest ago go first, and are counted anew when they are asked for
- * again. What is set aside is no cache: it stays as long as there are reservations, whether the subject is in memory or not.
+ * again. What is set aside is no cache: it stays as long as there are reservations or leases, whether the subject is in memory or not.
  */
 import { Counter } from './counter.ts'
 import { ExactSum } from './exact-sum.ts'
 import type { Hold } from './hold.ts'
+import type { Lease } from './lease.ts'
 import type { Level, Quota, QuotaIndex } from './quota.ts'
 import { LEVELS } from './quota.ts'
 import type { Linked } from './recent-list.ts'
@@ -15,13 +16,37 @@ import { isGauge } from './resource.ts'
 import type { QuotaWindow } from './window.ts'
 import { periodOf, windowKey } from './window.ts'
 
+/** How much of what is set aside is lent to collectors, of one resource. */
+class Lent {
+  readonly sum: ExactSum = new ExactSum()
+  /** Of it what is lent to those that nobody hears of. */
+  readonly doubted: ExactSum = new ExactSum()
+
+  lend(amount: number, doubted: boolean): void {
+    this.sum.add(amount)
+    if (doubted) this.doubted.add(amount)
+  }
+
+  doubt(amount: number): void {
+    this.doubted.add(amount)
+  }
+}
+
+const NOTHING_LENT = new Lent()
+
 /** What is set aside for one subject, by resource. */
 export class Held {
   /** Reservations, in the order in which they were set aside, which is that of their records. */
   readonly holds: Set<Hold> = new Set()
+  readonly leases: Set<Lease> = new Set()
   readonly #sums = new Map<string, ExactSum>()
+  readonly #lent = new Map<string, Lent>()
 
-  /** The same object each time. */
+  get isEmpty(): boolean {
+    return this.holds.size === 0 && this.leases.size === 0
+  }
+
+  /** Reservations and leases. The same object each time. */
   of(resource: string): ExactSum {
     let sum = this.#sums.get(resource)
     if (sum === undefined) {
@@ -29,6 +54,21 @@ export class Held {
       this.#sums.set(resource, sum)
     }
     return sum
+  }
+
+  /** Of it leases. The same object each time, to be told of them. */
+  lent(resource: string): Lent {
+    let lent = this.#lent.get(resource)
+    if (lent === undefined) {
+      lent = new Lent()
+      this.#lent.set(resource, lent)
+    }
+    return lent
+  }
+
+  /** To look at. */
+  lentNow(resource: string): Readonly<Lent> {
+    return this.#lent.get(resource) ?? NOTHING_LENT
   }
 }
 
@@ -138,7 +178,7 @@ export class Subjects {
   /** Those in memory, found without making a key. */
   readonly #byTenant = new Map<string, Names>()
   readonly #recent = new RecentList<Subject>()
-  /** Of those that have reservations. */
+  /** Of those that have reservations or leases. */
   readonly #held = new Map<string, Held>()
   #size = 0
   #weight = 0
@@ -198,12 +238,7 @@ export class Subjects {
 
   /** A reservation more is held against a subject. */
   hold(tenant: string, level: Level, subject: string, one: Hold): Held {
-    const key = keyOf(tenant, level, subject)
-    let held = this.#held.get(key)
-    if (held === undefined) {
-      held = this.peek(tenant, level, subject)?.held ?? new Held()
-      this.#held.set(key, held)
-    }
+    const held = this.#heldFor(tenant, level, subject)
     held.holds.add(one)
     return held
   }
@@ -212,12 +247,36 @@ export class Subjects {
   unhold(tenant: string, level: Level, subject: string, one: Hold): void {
     const key = keyOf(tenant, level, subject)
     const held = this.#held.get(key)
-    if (held?.holds.delete(one) === true && held.holds.size === 0) this.#held.delete(key)
+    if (held?.holds.delete(one) === true && held.isEmpty) this.#held.delete(key)
+  }
+
+  /** A lease more is held against a subject. */
+  lend(tenant: string, level: Level, subject: string, one: Lease): Held {
+    const held = this.#heldFor(tenant, level, subject)
+    held.leases.add(one)
+    return held
+  }
+
+  /** One less. */
+  unlend(tenant: string, level: Level, subject: string, one: Lease): void {
+    const key = keyOf(tenant, level, subject)
+    const held = this.#held.get(key)
+    if (held?.leases.delete(one) === true && held.isEmpty) this.#held.delete(key)
   }
 
   /** Undefined: it has no reservation. */
   heldOf(tenant: string, level: Level, subject: string): Held | undefined {
     return this.#held.get(keyOf(tenant, level, subject))
+  }
+
+  #heldFor(tenant: string, level: Level, subject: string): Held {
+    const key = keyOf(tenant, level, subject)
+    let held = this.#held.get(key)
+    if (held === undefined) {
+      held = this.peek(tenant, level, subject)?.held ?? new Held()
+      this.#held.set(key, held)
+    }
+    return held
   }
 
   #make(tenant: string, level: Level, subject: string): Subject {
