@@ -1,7 +1,7 @@
 /** The aggregator's settings. */
 import { PERSONAL_FORM } from '../proto/events/personal.ts'
 import type { Section } from '../proto/runtime/config.ts'
-import { bytes, integer, list, oneOf, text, URL_FORM } from '../proto/runtime/config.ts'
+import { bytes, flag, integer, list, oneOf, text, URL_FORM } from '../proto/runtime/config.ts'
 import { KEPT_DAYS_MAX } from '../proto/runtime/shared-config.ts'
 
 export interface AggregatorConfig {
@@ -45,6 +45,8 @@ export interface AggregatorConfig {
   readonly quotaReservationsMax: number
   readonly quotaReservationMaxHours: number
   readonly quotaIdempotencyMinutes: number
+  readonly quotaLeases: boolean
+  readonly quotaLeaseTermMs: number
   readonly databaseUrl: string
   readonly directoryEntriesMax: number
   readonly directoryRefreshMs: number
@@ -218,6 +220,16 @@ export const aggregatorSection: Section<AggregatorConfig> = {
       1,
       1440,
       'How long the id of a reservation is remembered after its end, minutes: a request that was issued earlier is refused.',
+    ),
+    quotaLeases: flag(
+      true,
+      'Whether slices of quotas are lent to collectors that ask (collector.quota_leases), so that they decide where they are.',
+    ),
+    quotaLeaseTermMs: integer(
+      5000,
+      2000,
+      60_000,
+      'How long a collector may decide by its slices without hearing from an aggregator, ms. Nothing becomes free by that.',
     ),
     databaseUrl: text(
       '',

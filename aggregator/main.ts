@@ -397,7 +397,8 @@ async function build(): Promise<Program | { print: string }> {
   const forwarded = (batch: Uint8Array) =>
     takeForwarded(batch, ownership.current()?.owner, (bytes) => records.hasRoom(bytes))
   const told = (news: SampleNews) => ownership.told(news)
-  const intakeRoutes = { access, intake, events, flush, forwarded, told }
+  const { leases } = ownership
+  const intakeRoutes = { access, intake, events, leases, flush, forwarded, told }
   const page = await Page.load()
   const http = new HttpService({
     name: 'http',

@@ -98,7 +98,7 @@ export class OwnerSide<L extends OwnerLog & OwnerLogCounts> {
     this.tasks = tasks
     this.quotas = quotas
     this.outbox = outbox
-    this.services = [...(outbox === undefined ? [] : [outbox]), quotas.service, tasks.service, owner]
+    this.services = [...(outbox === undefined ? [] : [outbox]), quotas.leases, quotas.service, tasks.service, owner]
     this.#unregister = metrics.passing(() => {
       registerOwnerMetrics(metrics, { records, owner, ownerLog, usageOutbox: outbox })
       tasks.register(metrics)

@@ -6,11 +6,12 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { ReceivedEvent } from '../proto/events/event.ts'
-import { FleetmeterError } from '../proto/runtime/errors.ts'
+import { FleetmeterError, messageOf } from '../proto/runtime/errors.ts'
 import type { Service } from '../proto/runtime/service.ts'
 import type { AggregatorConfig } from './config.ts'
 import { PostgresDatabase } from './directory/postgres-database.ts'
 import type { LateSamples } from './intake/intake.ts'
+import type { LeaseDesk } from './intake/lease-intake.ts'
 import type { CollectorMark } from './intake/watermarks.ts'
 import type { Admitted } from './owner/admission.ts'
 import { FileLog } from './owner/file-log.ts'
@@ -29,6 +30,7 @@ import type { Term } from './owner/tenure.ts'
 import { Tenure } from './owner/tenure.ts'
 import type { OwnerGiven } from './owner-setup.ts'
 import { OwnerSide } from './owner-setup.ts'
+import { QuotasUnavailable } from './quotas/quota-service.ts'
 import type { Quotas } from './quotas-setup.ts'
 import type { EventRow } from './store/record-rows.ts'
 
@@ -54,6 +56,8 @@ export interface Ownership {
   late(samples: LateSamples): void
   /** What another aggregator tells of samples. @returns false: this is not the owner */
   told(news: SampleNews): boolean
+  /** Rounds of collectors about slices of quotas, wherever the owner is. */
+  readonly leases: LeaseDesk
   /** About quotas, where they are always decided here. */
   readonly routes: Quotas['routes'] | undefined
   /** The same of checks, on node:http itself. */
@@ -94,6 +98,7 @@ function alone(own: AggregatorConfig, dataDirectory: string, given: OwnershipGiv
     take: (events) => owner.take(events),
     late: (samples) => side.tasks.late(samples),
     told: () => false,
+    leases: quotas.leases,
     routes: quotas.routes,
     checks: quotas.checks,
     door: (rest) => rest,
@@ -149,6 +154,14 @@ function oneOfSeveral(own: AggregatorConfig, dataDirectory: string, given: Owner
     monotonic: () => clock.monotonic(),
     log,
   })
+  const round: LeaseDesk['round'] = async (asked, forwarded) => {
+    const { current } = tenure
+    if (current !== undefined) return current.quotas.leases.round(asked)
+    if (forwarded) throw new QuotasUnavailable('this aggregator is not the owner either')
+    return peers.round(asked).catch((error: unknown) => {
+      throw new QuotasUnavailable(messageOf(error))
+    })
+  }
   tenure.register(metrics)
   metrics.counter(
     'owner_forwarded_total',
@@ -167,6 +180,7 @@ function oneOfSeveral(own: AggregatorConfig, dataDirectory: string, given: Owner
     take: (events) => (events.length === 0 ? Promise.resolve([]) : (tenure.current?.owner ?? peers).take(events)),
     late: (samples) => news.note(samples),
     told,
+    leases: { round },
     routes: undefined,
     checks: undefined, // they are confirmed, as all that is answered from memory
     door: (rest) => ownerDoor({ current: () => tenure.current, peers, rest, clock }),

@@ -9,6 +9,8 @@ import type { Append, Fold } from './owner/fold.ts'
 import { CheckDoor } from './quotas/check-door.ts'
 import { ColdCounts } from './quotas/cold-counts.ts'
 import { UnderWay } from './quotas/gate.ts'
+import { leaseRoutes } from './quotas/lease-routes.ts'
+import { LeaseService } from './quotas/lease-service.ts'
 import type { QuotaRoutesOptions } from './quotas/quota-routes.ts'
 import { quotaRoutes } from './quotas/quota-routes.ts'
 import { QuotaService } from './quotas/quota-service.ts'
@@ -33,6 +35,7 @@ export interface QuotaParts {
 export interface Quotas {
   readonly fold: Fold
   readonly service: QuotaService
+  readonly leases: LeaseService
   readonly routes: ReturnType<typeof quotaRoutes>
   readonly checks: CheckDoor
   readonly register: (metrics: Metrics) => void
@@ -74,25 +77,46 @@ export function setUpQuotas(own: AggregatorConfig, given: QuotaParts): Quotas {
     clock,
     log,
   })
+  const reservedMaxMs = own.quotaReservationMaxHours * 3_600_000
+  const leases = new LeaseService({
+    fold,
+    define: () => service.define(),
+    count: (cold) => void counts.wait(cold, own.quotaCountMs),
+    directory,
+    append,
+    // One aggregator has the log to itself, as long as it runs.
+    confirm: async () => {},
+    hasRoom,
+    lends: own.quotaLeases,
+    termMs: own.quotaLeaseTermMs,
+    reservedMaxMs,
+    rememberedMs,
+    clock,
+    log,
+  })
   const seconds: { observe: (seconds: number) => void } = { observe: () => {} }
   const underWay = new UnderWay((took) => seconds.observe(took))
   const asked: QuotaRoutesOptions = {
     service,
     directory,
     access,
-    reservedMaxMs: own.quotaReservationMaxHours * 3_600_000,
+    reservedMaxMs,
     rememberedMs,
     clock,
     log,
     underWay,
   }
+  const routes = quotaRoutes(asked)
+  routes.route('/', leaseRoutes({ leases, access, clock, log }))
   return {
     fold,
     service,
-    routes: quotaRoutes(asked),
+    leases,
+    routes,
     checks: new CheckDoor(asked),
     register: (metrics) => {
       seconds.observe = registerQuotaMetrics(metrics, fold, service, counts)
+      registerLeaseMetrics(metrics, fold, leases)
     },
   }
 }
@@ -137,4 +161,22 @@ function registerQuotaMetrics(
     'Time to decide about a request and to log it.',
     [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3],
   )
+}
+
+function registerLeaseMetrics(metrics: Metrics, fold: QuotasFold, leases: LeaseService): void {
+  metrics.gauge('quota_leases', 'Slices that collectors hold; in doubt: that nobody hears of.', ['state'], () => {
+    const { lent, doubted } = fold.leases.sizes
+    return [
+      { labels: { state: 'lent' }, value: lent },
+      { labels: { state: 'in_doubt' }, value: doubted },
+    ]
+  })
+  metrics.counter('quota_lease_rounds_total', 'Rounds of collectors about slices.', [], () => [
+    { value: leases.counts.rounds },
+  ])
+  metrics.counter('quota_lease_changes_total', 'What became of slices.', ['what'], () => {
+    const { granted, reported, returned, writtenOff, released } = leases.counts
+    const all = { granted, reported, returned, written_off: writtenOff, released }
+    return Object.entries(all).map(([what, value]) => ({ labels: { what }, value }))
+  })
 }

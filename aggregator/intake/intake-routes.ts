@@ -8,11 +8,13 @@
  * `POST /intake/v1/events`: a batch of events, answered in the same way, but that nothing has to be described.
  * `POST /intake/v1/owner-events`: those of them that only the owner of the log takes, from another aggregator (events/forwarded-events.ts).
  * `POST /intake/v1/owner-samples`: what the owner has to know of samples that came to another aggregator (owner/sample-news.ts).
+ * `POST /intake/v1/leases`: slices of quotas, see lease-intake.ts.
  * `POST /intake/v1/flush`: store at once what is here; the collector is stopping and waits.
  *
  * Batches say whose their samples are: only who may write for every tenant may send them (403).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { LEASES_PATH } from '../../proto/quotas/lease-round.ts'
 import type { Access } from '../../proto/runtime/access.ts'
 import { lacks } from '../../proto/runtime/access.ts'
 import { sendError, sendJson } from '../../proto/runtime/http-answers.ts'
@@ -24,6 +26,8 @@ import type { SampleNews } from '../owner/sample-news.ts'
 import { readSampleNews } from '../owner/sample-news.ts'
 import type { IntakeAnswer } from './intake.ts'
 import type { IntakeService } from './intake-service.ts'
+import type { LeaseDesk } from './lease-intake.ts'
+import { answerLeases } from './lease-intake.ts'
 
 /** A collector's largest batch: one write of many bodies may go over its usual half megabyte. */
 const BATCH_BYTES_MAX = 256 * 1024 * 1024
@@ -36,6 +40,7 @@ export interface IntakeRoutes {
   readonly access: Access
   readonly intake: IntakeService
   readonly events: EventsIntake
+  readonly leases: LeaseDesk
   readonly flush: () => void
   /** Takes what another aggregator forwards. */
   readonly forwarded: (bytes: Uint8Array) => Promise<ForwardedAnswer>
@@ -48,7 +53,7 @@ export function isIntakePath(path: string): boolean {
 }
 
 export async function handleIntake(
-  { access, intake, events, flush, forwarded, told }: IntakeRoutes,
+  { access, intake, events, leases, flush, forwarded, told }: IntakeRoutes,
   path: string,
   request: IncomingMessage,
   response: ServerResponse,
@@ -83,6 +88,8 @@ export async function handleIntake(
     if (news === undefined) sendError(response, 422, 'BAD_REQUEST', 'This is no news of samples')
     else if (told(news)) sendJson(response, 200, {})
     else sendLater(response, 'This aggregator is not the owner')
+  } else if (path === LEASES_PATH) {
+    await answerLeases(leases, request, response)
   } else {
     request.resume()
     sendError(response, 404, 'NOT_FOUND', `There is nothing at ${path}`)

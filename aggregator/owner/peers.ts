@@ -3,6 +3,8 @@
  * forwarded already is not forwarded again: two that each think the other is the owner answer 503.
  */
 import type { ReceivedEvent } from '../../proto/events/event.ts'
+import type { LeaseAnswer, LeaseRound } from '../../proto/quotas/lease-round.ts'
+import { LEASES_PATH } from '../../proto/quotas/lease-round.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import { EVENT_BATCH_CONTENT_TYPE, encodeEventBatch } from '../../proto/wire/event-batch.ts'
 import { problem } from '../overview/problem.ts'
@@ -90,17 +92,12 @@ export class Peers {
 
   /** @throws FleetmeterError `FM_OWNER_LOG` where nobody is the owner; whatever fetch throws */
   async tell(news: SampleNews): Promise<void> {
-    const { other, token } = this.#options
-    const owner = other()
-    if (owner === undefined) throw new FleetmeterError('FM_OWNER_LOG', 'Nobody is the owner at the moment')
-    const answer = await fetch(`${owner.address}${OWNER_SAMPLES_PATH}`, {
-      method: 'POST',
-      headers: { Authorization: `Bearer ${token()}`, 'Content-Type': 'application/json' },
-      body: JSON.stringify(news),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    })
-    await answer.arrayBuffer()
-    if (answer.status !== 200) throw new FleetmeterError('FM_OWNER_LOG', `The owner answers ${answer.status}`)
+    await this.#say(OWNER_SAMPLES_PATH, news)
+  }
+
+  /** A collector's round about slices of quotas. @throws as {@link tell} */
+  async round(round: LeaseRound): Promise<LeaseAnswer> {
+    return (await this.#say(LEASES_PATH, round)) as LeaseAnswer
   }
 
   /** Has the owner log events. @returns what became of each, in their order */
@@ -131,6 +128,26 @@ export class Peers {
       this.#counts.failed++
       return events.map(() => refusal(error))
     }
+  }
+
+  async #say(path: string, body: object): Promise<unknown> {
+    const { holder, other, token } = this.#options
+    const owner = other()
+    if (owner === undefined) throw new FleetmeterError('FM_OWNER_LOG', 'Nobody is the owner at the moment')
+    const headers = {
+      Authorization: `Bearer ${token()}`,
+      'Content-Type': 'application/json',
+      [FORWARDED_HEADER]: holder,
+    }
+    const answer = await fetch(`${owner.address}${path}`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    })
+    const said: unknown = await answer.json()
+    if (answer.status !== 200) throw new FleetmeterError('FM_OWNER_LOG', `The owner answers ${answer.status}`)
+    return said
   }
 }
 

@@ -10,7 +10,12 @@ export interface FigureAnswer {
   readonly limit: string
   /** Null: it could not be counted. */
   readonly used: string | null
+  /** Reserved and not settled. */
   readonly held: string
+  /** Lent to collectors, which decide by it … */
+  readonly leased: string
+  /** … and of that what is held by those that nobody hears of. */
+  readonly in_doubt: string
   readonly left: string | null
   readonly period_from: string | null
   readonly resets_at: string | null
@@ -34,7 +39,9 @@ export interface GrantedAnswer {
   readonly shadow: readonly string[]
   readonly unknown: readonly string[]
   readonly degraded: boolean
+  /** Of a collector's decision none. */
   readonly quotas: readonly FigureAnswer[]
+  readonly decided_by: string
   readonly as_of: string
 }
 
@@ -89,4 +96,29 @@ export interface RefusalAnswer {
   readonly all_refused_by: readonly FigureAnswer[]
   readonly what_to_do: string
   readonly degraded: boolean
+  readonly decided_by: string
+}
+
+/** A slice that a collector holds. */
+export interface LeaseAnswer {
+  readonly lease: number
+  readonly collector: string
+  readonly state: 'lent' | 'in_doubt'
+  readonly user_id: string | null
+  readonly project: string | null
+  readonly department: string | null
+  readonly granted: Readonly<Record<string, string>>
+  /** What of it is no reservation. */
+  readonly left: Readonly<Record<string, string>>
+  readonly lent_at: string
+  /** Null: not since the aggregator started. */
+  readonly heard_of_seconds_ago: number | null
+}
+
+/** `GET /v1/quota/leases`. */
+export interface LeasesAnswer {
+  /** The oldest first. */
+  readonly data: readonly LeaseAnswer[]
+  readonly next_cursor: string | null
+  readonly as_of: string
 }

@@ -3,6 +3,7 @@
  * collector takes from others what they could use, and the last of it is decided where all of it is known.
  *
  *     slice ≤ what is left / SHARE        lent, and grows up to this
+ *     slice > what is left / RECALL       asked back: what is left went down since
  */
 import type { OwnerRecord } from '../owner/owner-log.ts'
 import type { UsageOwner } from '../tasks/usage-out.ts'
@@ -15,6 +16,7 @@ import { AMOUNT_MAX } from './resource.ts'
 import type { Subjects } from './subjects.ts'
 
 const SHARE = 16
+const RECALL = 4
 
 export interface LeaseAsk {
   readonly tenant: string
@@ -48,6 +50,14 @@ export function sliceOf(subjects: Subjects, ask: LeaseAsk, now: number): Sized {
     if (slice > has) amounts.push({ resource, amount: slice - has })
   }
   return amounts.length === 0 ? { outcome: 'none' } : { outcome: 'lent', amounts }
+}
+
+/** Whether a slice is asked back. @param free as of {@link freeOf} */
+export function isTooLarge(left: readonly Amount[], free: ReadonlyMap<string, number>): boolean {
+  return left.some(({ resource, amount }) => {
+    const still = free.get(resource)
+    return still !== undefined && amount > 0 && amount * RECALL > still + amount
+  })
 }
 
 /**

@@ -60,6 +60,12 @@ export class Leases {
     return [...(this.#byHolder.get(collector) ?? [])]
   }
 
+  /** Whether any collector that is heard of holds something of a tenant. */
+  isLent(tenant: string): boolean {
+    for (const lease of this.held()) if (lease.tenant === tenant && lease.state === 'lent') return true
+    return false
+  }
+
   /** All that are held. */
   *held(): Generator<Lease> {
     for (const held of this.#byHolder.values()) yield* held

@@ -19,6 +19,8 @@ const AMOUNTS_IN: Json = {
   minProperties: 1,
   maxProperties: 16,
 }
+const DECIDED_BY: Json = { type: 'string', description: '`aggregator`, or `collector NAME`: by what was lent to it.' }
+const REASON: Json = { type: 'string', minLength: 1, maxLength: 256 }
 const NAME: Json = { type: ['string', 'null'], minLength: 1, maxLength: 256 }
 const SECONDS: Json = { type: 'integer', minimum: 1 }
 
@@ -31,6 +33,8 @@ const FIGURE: Json = object({
   limit: DECIMAL,
   used: { ...DECIMAL_OR_NULL, description: 'Null: it could not be counted.' },
   held: { ...DECIMAL, description: 'Reserved and not settled.' },
+  leased: { ...DECIMAL, description: 'Lent to collectors, which decide by it.' },
+  in_doubt: { ...DECIMAL, description: 'Of what is lent: to collectors that nobody hears of.' },
   left: DECIMAL_OR_NULL,
   period_from: TIME_OR_NULL,
   resets_at: { ...TIME_OR_NULL, description: 'When time gives something back; null: never.' },
@@ -45,7 +49,8 @@ const GRANTED = {
   shadow: { ...IDS, description: 'Shadow quotas that it does not fit.' },
   unknown: { ...IDS, description: 'Quotas that let pass since what was used could not be counted.' },
   degraded: FLAG,
-  quotas: listOf(ref('QuotaFigure')),
+  quotas: { ...listOf(ref('QuotaFigure')), description: 'Of a decision of a collector none.' },
+  decided_by: DECIDED_BY,
   as_of: TIME,
 }
 
@@ -145,6 +150,19 @@ export const quotaApi: ApiPart = {
       required: ['expires_in_seconds'],
       properties: { expires_in_seconds: SECONDS },
     }),
+    '/v1/quota/leases': {
+      get: {
+        summary: 'Slices that collectors hold, the oldest first',
+        parameters: [TENANT, parameter('limit'), parameter('cursor')],
+        responses: responses(200, 'A page of them', ref('QuotaLeases')),
+      },
+    },
+    '/v1/quota/leases/{lease}/write_off': endLease(
+      'The collector of a slice in doubt is lost with its disk: what is left of it counts as used',
+    ),
+    '/v1/quota/leases/{lease}/release': endLease(
+      'Nobody will use a slice in doubt any more: what is left of it is free again',
+    ),
     '/v1/quota/adjustments': {
       post: {
         summary:
@@ -167,6 +185,19 @@ export const quotaApi: ApiPart = {
       degraded: FLAG,
       as_of: TIME,
     }),
+    QuotaLease: object({
+      lease: { type: 'integer' },
+      collector: TEXT,
+      state: { enum: ['lent', 'in_doubt'] },
+      user_id: TEXT_OR_NULL,
+      project: TEXT_OR_NULL,
+      department: TEXT_OR_NULL,
+      granted: AMOUNTS,
+      left: { ...AMOUNTS, description: 'What of it is no reservation.' },
+      lent_at: TIME,
+      heard_of_seconds_ago: { type: ['number', 'null'], description: 'Null: not since the aggregator started.' },
+    }),
+    QuotaLeases: object({ data: listOf(ref('QuotaLease')), next_cursor: TEXT_OR_NULL, as_of: TIME }),
     SubjectReservations: object({
       level: { enum: LEVELS },
       subject: TEXT,
@@ -210,7 +241,7 @@ export const quotaApi: ApiPart = {
         resource: TEXT,
         amount: { anyOf: [{ type: 'number' }, DECIMAL], description: 'May be negative.' },
         at: { ...TIME_OR_NULL, description: 'When it was used; absent: now.' },
-        reason: { type: 'string', minLength: 1, maxLength: 256 },
+        reason: REASON,
       },
     },
     Adjustment: object({
@@ -231,6 +262,7 @@ export const quotaApi: ApiPart = {
           all_refused_by: listOf(ref('QuotaFigure')),
           what_to_do: TEXT,
           degraded: FLAG,
+          decided_by: DECIDED_BY,
           as_of: TIME,
         }),
       ],
@@ -249,6 +281,18 @@ function settle(summary: string, schema?: Json): Json {
       parameters: [TENANT, ID],
       ...(schema === undefined ? {} : { requestBody: { content: { 'application/json': { schema } } } }),
       responses: responses(200, 'The reservation as it is now', ref('Reservation')),
+    },
+  }
+}
+
+function endLease(summary: string): Json {
+  const schema = { type: 'object', additionalProperties: false, required: ['reason'], properties: { reason: REASON } }
+  return {
+    post: {
+      summary,
+      parameters: [TENANT, { name: 'lease', in: 'path', required: true, schema: { type: 'integer', minimum: 1 } }],
+      requestBody: body(schema),
+      responses: responses(200, 'It is held no more', object({ lease: { type: 'integer' }, state: TEXT })),
     },
   }
 }

@@ -16,10 +16,12 @@ import { decimalOfSum } from './resource.ts'
 import type { QuotaWindow } from './window.ts'
 
 const NEAR_PERCENT = 80
+/** A collector that decides says `collector NAME`. */
+const DECIDED_BY = 'aggregator'
 const TIME_MAX_MS = Date.UTC(9999, 11, 31)
 
 export function figureAnswer(figure: Figure): FigureAnswer {
-  const { quota, subject, period, counted, held, resetsAt } = figure
+  const { quota, subject, period, counted, held, leased, inDoubt, resetsAt } = figure
   const { id, level, resource, window, limit, enforcement, shadow } = quota
   const left = leftOf(figure)
   return {
@@ -30,7 +32,9 @@ export function figureAnswer(figure: Figure): FigureAnswer {
     window: window.kind,
     limit: decimalOfSum(resource, limit),
     used: counted === undefined ? null : decimalOfSum(resource, counted),
-    held: decimalOfSum(resource, held),
+    held: decimalOfSum(resource, held.copy().minusSum(leased)),
+    leased: decimalOfSum(resource, leased),
+    in_doubt: decimalOfSum(resource, inDoubt),
     left: left === undefined ? null : decimalOfSum(resource, left),
     period_from: window.kind === 'lifetime' ? null : bound(period.from),
     resets_at: resetsAt === null || resetsAt > TIME_MAX_MS ? null : bound(resetsAt),
@@ -72,6 +76,7 @@ export function grantedAnswer(said: Said, figures: readonly Figure[], now: numbe
     ...said,
     degraded: said.unknown.length > 0,
     quotas: figures.map(figureAnswer),
+    decided_by: DECIDED_BY,
     as_of: utc(now),
   }
 }
@@ -118,7 +123,7 @@ export function adjustmentAnswer({ id, owner, resource, amount, slot, reason }: 
   }
 }
 
-function amountsAnswer(amounts: readonly Amount[]): Record<string, string> {
+export function amountsAnswer(amounts: readonly Amount[]): Record<string, string> {
   return Object.fromEntries(
     amounts.map(({ resource, amount }) => [resource, decimalOfSum(resource, ExactSum.of(amount))]),
   )
@@ -128,16 +133,20 @@ function amountsAnswer(amounts: readonly Amount[]): Record<string, string> {
 export function refusalAnswer(by: readonly Figure[], amounts: readonly Amount[]): RefusalAnswer & { detail: string } {
   const first = by[0]!
   const answer = figureAnswer(first)
-  const { level, subject, resource, window, limit, used, held, left } = answer
+  const { level, subject, resource, window, limit, used, held, leased, left } = answer
   const asked = amountsAnswer(amounts)[resource] ?? '0'
   const whose = `the ${level} ${JSON.stringify(subject.slice(0, 100))}`
-  const known = used === null ? 'what was used could not be counted' : `${used} used, ${held} reserved, ${left} left`
+  const known =
+    used === null
+      ? 'what was used could not be counted'
+      : `${used} used, ${held} reserved, ${leased === '0' ? '' : `${leased} lent to collectors, `}${left} left`
   return {
     detail: `${asked} ${resource} do not fit the quota of ${whose} for ${WINDOW_WORDS[window]}: ${limit} at most, ${known}`,
     refused_by: answer,
     all_refused_by: by.map(figureAnswer),
     what_to_do: whatToDo(first, answer, asked),
     degraded: by.some(({ counted }) => counted === undefined),
+    decided_by: DECIDED_BY,
   }
 }
 
@@ -202,14 +211,21 @@ function units(resource: string, sum: ExactSum): string {
   return whole.length <= HEADER_NUMBER_MAX.length ? whole : HEADER_NUMBER_MAX
 }
 
-/** Seconds until a refused request may fit: where time gives back enough at every quota that refused. */
+/** Seconds until a refused request may fit: where time gives back enough at every quota that refused, or collectors do. */
 export function retryAfter(by: readonly Figure[], amounts: readonly Amount[], now: number): string | undefined {
   let latest = 0
-  for (const { quota, counted, resetsAt } of by) {
+  for (const figure of by) {
+    const { quota, counted, resetsAt } = figure
     const asked = amounts.find(({ resource }) => resource === quota.resource)?.amount ?? 0
-    if (counted === undefined) latest = Math.max(latest, now + 1000)
+    if (counted === undefined || fitsWithLeases(figure, asked)) latest = Math.max(latest, now + 1000)
     else if (resetsAt === null || quota.limit.copy().minusSum(ExactSum.of(asked)).sign < 0) return undefined
     else latest = Math.max(latest, resetsAt)
   }
   return String(Math.max(1, Math.ceil((latest - now) / 1000)))
+}
+
+/** Near a limit what is lent is asked back. */
+function fitsWithLeases({ quota, counted, held, leased, inDoubt }: Figure, asked: number): boolean {
+  const others = held.copy().minusSum(leased).addSum(inDoubt)
+  return leased.sign > 0 && counted !== undefined && ExactSum.fits(counted, others, asked, quota.limit)
 }

@@ -163,6 +163,15 @@ export function readHeldPage(parameters: URLSearchParams): { readonly limit: num
   return { limit, after: Number(after) }
 }
 
+/** Why something is done. @throws Refusal 400 */
+export function readReason(body: unknown): string {
+  const faults: Fault[] = []
+  const reason = readName(readFields(body, ['reason'], faults), 'reason', faults)
+  if (reason === '' && faults.length === 0) faults.push({ field: 'reason', message: 'required' })
+  if (faults.length > 0) throw faulty(faults)
+  return reason
+}
+
 /** Nothing has to be said. @throws Refusal 400 */
 export function readNothing(body: unknown): void {
   const faults: Fault[] = []

@@ -19,9 +19,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono'
 import type { Access } from '../../proto/runtime/access.ts'
 import type { Clock } from '../../proto/runtime/clock.ts'
-import type { Right } from '../../proto/runtime/keys.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
-import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { faulty, Refusal } from '../directory/refusal.ts'
 import { jsonOf, readBody } from '../directory/request-body.ts'
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
@@ -29,7 +27,7 @@ import { utc } from '../overview/answers.ts'
 import { cursorBehind } from '../overview/cursor.ts'
 import type { SubjectAnswer, SubjectReservationsAnswer } from './api.ts'
 import type { UnderWay } from './gate.ts'
-import { BODY_BYTES_MAX, CHECK, permitted } from './gate.ts'
+import { BODY_BYTES_MAX, CHECK } from './gate.ts'
 import type { Level } from './quota.ts'
 import { LEVELS } from './quota.ts'
 import {
@@ -40,7 +38,8 @@ import {
   rateLimitHeaders,
   reservationAnswer,
 } from './quota-answers.ts'
-import type { QuotaReply } from './quota-reply.ts'
+import type { Env } from './quota-http.ts'
+import { authorized, jsonBody, notAllowed, written } from './quota-http.ts'
 import { checkReply, failureReply, problemReply, refusedReply } from './quota-reply.ts'
 import type { RequestContext } from './quota-request.ts'
 import {
@@ -66,7 +65,6 @@ export interface QuotaRoutesOptions {
   readonly underWay: UnderWay
 }
 
-type Env = { Variables: { tenant: string; credential: string } }
 type Settle = (tenant: string, id: string, body: unknown) => Promise<SettleOutcome>
 
 const SUBJECT = '/v1/subjects/:level/:id/quotas'
@@ -127,8 +125,8 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
     })
   })
 
-  app.get(`${RESERVATIONS}/:id`, reading, (c) => {
-    const found = service.reservation(c.get('tenant'), idOf(c))
+  app.get(`${RESERVATIONS}/:id`, reading, async (c) => {
+    const found = await service.reservation(c.get('tenant'), idOf(c))
     if (found === undefined) throw unknown(idOf(c))
     return c.json(reservationAnswer(found))
   })
@@ -175,25 +173,8 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
   return app
 }
 
-function written({ status, headers, body }: QuotaReply): Response {
-  return new Response(JSON.stringify(body), { status, headers })
-}
-
-function authorized(access: Access, right: Exclude<Right, 'forward'>): MiddlewareHandler<Env> {
-  return async (c, next) => {
-    const { tenant, credential } = permitted(access, right, c.req.header('authorization'), c.req.header(TENANT_HEADER))
-    c.set('tenant', tenant)
-    c.set('credential', credential)
-    return next()
-  }
-}
-
 function timed(underWay: UnderWay): MiddlewareHandler {
   return (_, next) => underWay.run(next)
-}
-
-async function jsonBody(c: Context): Promise<unknown> {
-  return jsonOf(c, await readBody(c, BODY_BYTES_MAX))
 }
 
 /** Some have nothing to say. */
@@ -236,10 +217,4 @@ function conflictOf(id: string, { field, other }: { readonly field: 'id' | 'task
       ? `the id ${JSON.stringify(id)} is of another request: a new request needs a new id`
       : `this attempt of the task has the reservation ${JSON.stringify(other)} already: extend or commit that one`
   return faulty([{ field: field === 'id' ? 'id' : 'task_id', message }], 409)
-}
-
-function notAllowed(c: Context, allow: string): Response {
-  throw new Refusal(405, 'BAD_REQUEST', `${c.req.method} is not allowed on ${c.req.path}: expected ${allow}`, {
-    headers: { Allow: allow },
-  })
 }

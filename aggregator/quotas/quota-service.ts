@@ -9,7 +9,7 @@
  * Nothing is answered as granted before it is in the log. Where what was used cannot be counted in time, each quota does as it is
  * defined, closed or open, and the answer says so.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
@@ -63,7 +63,9 @@ export type AdjustOutcome =
   | { readonly outcome: 'conflict' }
 
 /** Nothing is decided now; it may be asked again. */
-export class QuotasUnavailable extends Error {}
+export class QuotasUnavailable extends Error {
+  override readonly name = 'QuotasUnavailable'
+}
 
 /** Of decisions, those of checks too; `degraded`: without knowing all that was used. */
 interface QuotaCounts {
@@ -77,6 +79,9 @@ interface QuotaCounts {
 
 /** Another look after a count: what was counted may have left memory again, which with any sensible bound it has not. */
 const LOOKS_MAX = 3
+/** A round of a collector, and the next one where that was lost. */
+const REPORTED_WITHIN_MS = 2500
+const REPORT_LOOK_MS = 50
 /** Of a million reservations a page far on is found by looking at them all, 0.3 µs each: decisions come between. */
 const LOOKED_AT_A_TURN = 2000
 
@@ -156,8 +161,20 @@ export class QuotaService implements Service {
     }
   }
 
-  reservation(tenant: string, id: string): Reservation | undefined {
-    return this.#options.fold.reservation(tenant, id)
+  /** One that a collector granted is known when it told us, once a second: so long it is waited for. */
+  async reservation(tenant: string, id: string): Promise<Reservation | undefined> {
+    const { fold, clock } = this.#options
+    const until = clock.monotonic() + REPORTED_WITHIN_MS
+    for (;;) {
+      const found = fold.reservation(tenant, id)
+      if (found !== undefined || clock.monotonic() >= until || !fold.leases.isLent(tenant)) return found
+      await sleep(REPORT_LOOK_MS)
+    }
+  }
+
+  /** Definitions that were changed since hold from now on. */
+  define(): void {
+    this.#define()
   }
 
   /** Open ones of a subject, the oldest first. @param after position of the record of the last one before */
@@ -265,7 +282,6 @@ export class QuotaService implements Service {
     return this.#options.counts.wait(counters, this.#options.countWithinMs)
   }
 
-  /** Definitions that were changed since hold from now on. */
   #define(): void {
     const definitions = this.#options.definitions()
     if (definitions === this.#definitions) return
@@ -303,7 +319,7 @@ export class QuotaService implements Service {
   ): Promise<SettleOutcome> {
     const { fold } = this.#options
     await this.#logging.get(keyOf('reservation', tenant, id))?.catch(() => {}) // whoever reserved it was told
-    const found = fold.reservation(tenant, id)
+    const found = await this.reservation(tenant, id)
     if (found === undefined) return { outcome: 'unknown' }
     if (!isDone(found)) {
       const record = recordFor(found)

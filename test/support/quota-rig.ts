@@ -56,7 +56,7 @@ export class QuotaRig {
       fold: this.fold,
       counts,
       definitions: () => this.directory.quotas,
-      append: (records) => this.#append(records),
+      append: (records) => this.append(records),
       hasRoom: () => true,
       openMax: 1000,
       countWithinMs: 60_000,
@@ -114,7 +114,7 @@ export class QuotaRig {
     return counters.map((counter) => ({ counter, slots: [[counter.period.from, ExactSum.of(this.used)]] }))
   }
 
-  async #append(records: readonly OwnerRecord[]): Promise<number> {
+  async append(records: readonly OwnerRecord[]): Promise<number> {
     const { broken } = this
     await (this.slow ?? turn())
     if (broken) throw new FleetmeterError('FM_OWNER_LOG', 'the disk is full')

@@ -75,11 +75,12 @@ export function QuotaDetail({ credentials, level, figure, now }: QuotaDetailProp
 }
 
 function KeyFigures({ figure }: { readonly figure: FigureAnswer }) {
-  const { resource, used, held, left, limit, resets_at, window } = figure
+  const { resource, used, held, leased, in_doubt, left, limit, resets_at, window } = figure
   const share = shareOf(figure)
   const keys = [
     ['Used', used, used === null ? 'could not be counted' : ''],
     ['Held', held, 'reserved, not settled'],
+    ...(Number(leased) > 0 ? [['Lent', leased, lentNote(resource, in_doubt)] as const] : []),
     ['Left', left, used === null || !Number.isFinite(share) ? '' : `${formatValue(share, 'ratio')} used or held`],
     ['Limit', limit, ''],
   ] as const
@@ -104,6 +105,12 @@ function KeyFigures({ figure }: { readonly figure: FigureAnswer }) {
       </div>
     </dl>
   )
+}
+
+function lentNote(resource: string, inDoubt: string): string {
+  return Number(inDoubt) > 0
+    ? `to collectors, ${amountText(resource, inDoubt)} of it to ones not heard of`
+    : 'to collectors'
 }
 
 interface HistoryProps extends QuotaDetailProps {

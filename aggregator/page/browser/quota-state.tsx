@@ -22,13 +22,14 @@ export function QuotaState({ state }: Pick<FigureAnswer, 'state'>) {
 
 /** The bar says nothing that the words beside it do not. */
 export function QuotaUse({ figure }: { readonly figure: FigureAnswer }) {
-  const { resource, used, held, limit } = figure
+  const { resource, used, held, leased, limit } = figure
   return (
     <span class="quota-use">
       <QuotaBar figure={figure} />
       <span title={`${exactText(resource, used)} used, ${exactText(resource, held)} held`}>
         {amountText(resource, used)}
-        {Number(held) > 0 && ` + ${amountText(resource, held)} held`}{' '}
+        {Number(held) > 0 && ` + ${amountText(resource, held)} held`}
+        {Number(leased) > 0 && ` + ${amountText(resource, leased)} lent`}{' '}
         <span class="muted">{used !== null && Number(limit) > 0 && formatValue(shareOf(figure), 'ratio')}</span>
       </span>
     </span>
@@ -36,9 +37,10 @@ export function QuotaUse({ figure }: { readonly figure: FigureAnswer }) {
 }
 
 export function QuotaBar({ figure }: { readonly figure: FigureAnswer }) {
-  const { used, held, limit, state } = figure
-  const all = Math.max(Number(limit), Number(used) + Number(held)) || 1
-  const part = (amount: string | null): number => (100 * Math.max(0, Number(amount))) / all
+  const { used, limit, state } = figure
+  const held = heldOf(figure)
+  const all = Math.max(Number(limit), Number(used) + held) || 1
+  const part = (amount: string | number | null): number => (100 * Math.max(0, Number(amount))) / all
   return (
     <svg class={`quota-bar quota-${state}`} viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
       <rect class="bar-all" width="100" height="8" />
@@ -49,7 +51,11 @@ export function QuotaBar({ figure }: { readonly figure: FigureAnswer }) {
   )
 }
 
-/** Of the limit, what is used and held; Infinity where nothing is allowed. */
-export function shareOf({ used, held, limit }: FigureAnswer): number {
-  return (Number(used) + Number(held)) / Number(limit)
+/** Of the limit, what is used and held, by collectors too; Infinity where nothing is allowed. */
+export function shareOf(figure: FigureAnswer): number {
+  return (Number(figure.used) + heldOf(figure)) / Number(figure.limit)
+}
+
+function heldOf({ held, leased }: FigureAnswer): number {
+  return Number(held) + Number(leased)
 }

@@ -45,6 +45,7 @@ test('batches and flushes: the admin and keys that may forward; keys of tenants 
       return { kind: 'stored', expired: 0 }
     },
   } as Pick<EventsIntake, 'receive'> as EventsIntake
+  const leases = { round: (): never => assert.fail('nobody asks') }
   const flush = (): void => {
     flushes++
   }
@@ -52,7 +53,7 @@ test('batches and flushes: the admin and keys that may forward; keys of tenants 
   const server = createServer(
     (request, response) =>
       void handleIntake(
-        { access, intake, events, flush, forwarded, told: () => false },
+        { access, intake, events, flush, leases, forwarded, told: () => false },
         request.url ?? '',
         request,
         response,

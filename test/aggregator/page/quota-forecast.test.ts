@@ -17,6 +17,8 @@ function figure(more: Partial<FigureAnswer>): FigureAnswer {
     limit: '100',
     used: '50',
     held: '0',
+    leased: '0',
+    in_doubt: '0',
     left: '50',
     period_from: '2026-06-01T00:00:00.000Z',
     resets_at: '2026-07-01T00:00:00.000Z',
