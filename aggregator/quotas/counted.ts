@@ -1,11 +1,12 @@
 /** What is added to what was counted, as counters and the table `usage` have it: by whole numbers of a resource's smallest unit. */
+
 import type { FleetEvent } from '../../proto/events/event.ts'
+import { AMOUNT_MAX } from '../../proto/quotas/amount.ts'
 import { parseRfc3339 } from '../../proto/wire/rfc3339.ts'
 import { millionths } from '../store/table-rows.ts'
 import { slotOf } from '../tasks/shares.ts'
 import { resourceInTable } from '../tasks/task-rows.ts'
 import type { UsageAmount, UsageDelta, UsageOwner } from '../tasks/usage-out.ts'
-import { AMOUNT_MAX } from './resource.ts'
 
 export interface CountedDelta {
   readonly resource: string

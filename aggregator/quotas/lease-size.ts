@@ -5,6 +5,7 @@
  *     slice ≤ what is left / SHARE        lent, and grows up to this
  *     slice > what is left / RECALL       asked back: what is left went down since
  */
+import { AMOUNT_MAX } from '../../proto/quotas/amount.ts'
 import type { OwnerRecord } from '../owner/owner-log.ts'
 import type { UsageOwner } from '../tasks/usage-out.ts'
 import { coldOf } from './decide.ts'
@@ -12,7 +13,6 @@ import type { Cold, ColdCounter } from './decision.ts'
 import type { LeaseBody } from './lease-record.ts'
 import { LEVELS, subjectAt } from './quota.ts'
 import type { Amount } from './quota-record.ts'
-import { AMOUNT_MAX } from './resource.ts'
 import type { Subjects } from './subjects.ts'
 
 const SHARE = 16

@@ -1,12 +1,13 @@
 /** What records of quotas put into tables. */
+
 import { uuidV5 } from '../../proto/events/uuid.ts'
+import { scaleOf } from '../../proto/quotas/amount.ts'
 import type { AppliedRecord } from '../owner/fold.ts'
 import type { EventRow, UsageRow } from '../store/record-rows.ts'
 import { eventRow } from '../store/record-rows.ts'
 import type { CountedDelta } from './counted.ts'
 import type { ThresholdBody } from './quota-record.ts'
 import { thresholdKey } from './quota-record.ts'
-import { scaleOf } from './resource.ts'
 
 /** One owner, one log. */
 const PARTITION = 0

@@ -8,7 +8,6 @@ import { DirectorySnapshot } from '../../../aggregator/directory/snapshot.ts'
 import type { AdjustBody } from '../../../aggregator/quotas/quota-record.ts'
 import type { RequestContext } from '../../../aggregator/quotas/quota-request.ts'
 import {
-  amountOf,
   readAdjustment,
   readCommit,
   readDemand,
@@ -16,6 +15,7 @@ import {
   readNothing,
   readReservation,
 } from '../../../aggregator/quotas/quota-request.ts'
+import { amountOf } from '../../../proto/quotas/request.ts'
 
 const NOW = Date.UTC(2026, 5, 1)
 const MINUTE = 60_000

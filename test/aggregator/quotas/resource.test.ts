@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { ExactSum } from '../../../aggregator/quotas/exact-sum.ts'
-import { AMOUNT_MAX, decimalOfSum, isGauge, limitOf, sumOfDecimal } from '../../../aggregator/quotas/resource.ts'
+import { decimalOfSum, isGauge, limitOf, sumOfDecimal } from '../../../aggregator/quotas/resource.ts'
+import { AMOUNT_MAX } from '../../../proto/quotas/amount.ts'
 
 test('a decimal of ClickHouse is read to the unit, and written as it was', () => {
   for (const [resource, decimal, units] of [
