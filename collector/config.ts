@@ -56,6 +56,8 @@ export interface CollectorConfig {
   readonly rulesKeepMs: number
   readonly rulesPointsMax: number
   readonly rulesGroupsMax: number
+  readonly quotaLeases: boolean
+  readonly quotaLeaseTimeoutMs: number
   readonly host: boolean
   readonly hostIntervalMs: number
   readonly hostFastIntervalMs: number
@@ -83,6 +85,7 @@ export const collectorSection: Section<CollectorConfig> = {
     futureMaxMs: ['samples', 'Which samples and series are taken'],
     eventsOpenTenants: ['events', 'Events, and Kafka REST'],
     rules: ['rules', 'Aggregation rules'],
+    quotaLeases: ['leases', 'Quotas, decided where they are asked for'],
     host: ['host', "This host's own figures"],
     stopDeadlineMs: ['stop', 'The end'],
   },
@@ -308,6 +311,17 @@ export const collectorSection: Section<CollectorConfig> = {
       'Samples in windows of rules, for each shard; 28 bytes each. Beyond it samples are stored as they are.',
     ),
     rulesGroupsMax: integer(100_000, 1, 100_000_000, 'Groups of a rule, for each shard; beyond it likewise.'),
+    // Off: what is lent here is missing elsewhere for a moment, and a lost disk leaves it in doubt. Whoever needs the speed asks for it.
+    quotaLeases: flag(
+      false,
+      'Whether this collector holds slices of quotas, for who is asked for here again and again, and decides about reservations by them, in its own memory and journal. Without: every question goes to an aggregator.',
+    ),
+    quotaLeaseTimeoutMs: integer(
+      2000,
+      100,
+      60_000,
+      "A round about slices, one a second, that is not answered by then is given up, ms; to be less than the aggregator's quota_lease_term_ms.",
+    ),
     host: flag(true, "Whether this host's own CPU, memory, disk, network and GPUs are sampled."),
     hostIntervalMs: integer(10_000, 100, 3_600_000, 'How often, ms.'),
     hostFastIntervalMs: integer(

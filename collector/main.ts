@@ -4,6 +4,7 @@
  *     receive ──▶ take ──▶ shard thread (decode, judge, journal, batch) ──▶ forward ──▶ aggregator
  *     host sampler ──▶┘                 └─ windows of rules ──▶ rules thread (merge, journal, batch) ──▶ forward ──▶┘
  *     receive ──▶ take ──▶ events thread (check, journal, batch) ──▶ forward ──▶┘ or, where there is Kafka, topics
+ *     receive ──▶ leases (decide, journal) ──▶ answer; what they do not allow, and all other paths ──▶ aggregator
  *
  * Listed in that order below; started from the end, stopped from the front.
  */
@@ -49,6 +50,7 @@ import type { BatchLink, LinkOptions } from './forward/link.ts'
 import { Link } from './forward/link.ts'
 import { HostSampler } from './host/host-sampler.ts'
 import { Pace } from './host/pace.ts'
+import { leasesFrom } from './leases-setup.ts'
 import { registerCollectorMetrics } from './metrics.ts'
 import { DoorRequests, SenderPlaces } from './receive/doors.ts'
 import { HostSampling } from './receive/host-sampling.ts'
@@ -220,6 +222,17 @@ async function build(): Promise<Program | { print: string }> {
   const ownState = new OwnState(() => supervisor, metrics, access, openMetrics)
   const ownNetworks = new Networks(own.eventsOwnNetworks, 'collector.events_own_networks')
   const passThrough = new PassThrough(shared.aggregatorUrl)
+  const leases = leasesFrom(own, {
+    collector: id,
+    directory: join(directory, 'leases'),
+    urls: shared.aggregatorUrl,
+    token: () => forwardToken,
+    access,
+    passThrough,
+    metrics,
+    clock,
+    log,
+  })
   const context = {
     access,
     openWrites,
@@ -244,7 +257,7 @@ async function build(): Promise<Program | { print: string }> {
     name: 'receive',
     listen: own.listen,
     log,
-    handler: collectorRoutes(context, ownState, new HostSampling(access, host), passThrough),
+    handler: collectorRoutes(context, ownState, new HostSampling(access, host), passThrough, leases?.doors),
   })
   let shardSettings = own
   const reload = new Reload({
@@ -279,6 +292,7 @@ async function build(): Promise<Program | { print: string }> {
     [
       reload,
       receive,
+      ...(leases === undefined ? [] : [leases.service]),
       ...(host === undefined ? [] : [host]),
       senderFigures,
       ...takes,
@@ -315,6 +329,7 @@ async function build(): Promise<Program | { print: string }> {
       process.stdout.write(`collector ready at ${receive.url}\n`)
     },
     stopped: () => {
+      leases?.close()
       passThrough.close()
       for (const link of links) link.close()
       lock.release()

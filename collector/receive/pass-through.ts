@@ -37,8 +37,11 @@ export class PassThrough {
     this.#urls = urls
   }
 
-  /** Answers what the first aggregator that can be reached answers, or 503. A body is sent once, to the one tried first. */
-  async handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  /**
+   * Answers what the first aggregator that can be reached answers, or 503. A body is sent once, to the one tried first.
+   * @param body of a request whose body was read already
+   */
+  async handle(incoming: IncomingMessage, response: ServerResponse, body?: Uint8Array): Promise<void> {
     const path = incoming.url ?? ''
     if (!path.startsWith('/')) {
       // An absolute URL in the request line would make us a proxy to anywhere.
@@ -50,7 +53,7 @@ export class PassThrough {
     let problem = ''
     for (let attempt = 0; attempt < attempts; attempt++) {
       const base = new URL(this.#urls[this.#target]!)
-      const failure = await this.#forward(base, path, incoming, response)
+      const failure = await this.#forward(base, path, incoming, response, body)
       if (failure === undefined) return
       problem = `The aggregator at ${base.origin} cannot be reached: ${failure}`
       this.#target = (this.#target + 1) % this.#urls.length
@@ -60,7 +63,13 @@ export class PassThrough {
   }
 
   /** @returns why there is no answer; undefined when there was one, or nobody waits for it any more */
-  #forward(base: URL, path: string, incoming: IncomingMessage, response: ServerResponse): Promise<string | undefined> {
+  #forward(
+    base: URL,
+    path: string,
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    body: Uint8Array | undefined,
+  ): Promise<string | undefined> {
     const secure = base.protocol === 'https:'
     return new Promise((resolve) => {
       const outgoing = (secure ? httpsRequest : httpRequest)({
@@ -93,7 +102,8 @@ export class PassThrough {
       if (NO_BODY.has(incoming.method)) {
         incoming.resume()
         outgoing.end()
-      } else incoming.pipe(outgoing)
+      } else if (body !== undefined) outgoing.end(body)
+      else incoming.pipe(outgoing)
     })
   }
 

@@ -1,9 +1,10 @@
-/** The collector's paths: its doors, its own state, and everything else passed on. */
+/** The collector's paths: its doors, quotas where it holds slices of them, its own state, and everything else passed on. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pathOf, sendError } from '../../proto/runtime/http-answers.ts'
 import type { Handler } from '../../proto/runtime/http-server.ts'
 import type { OwnState } from '../../proto/runtime/own-state.ts'
 import type { Door } from '../journal/record.ts'
+import type { QuotaDoors } from '../leases/quota-doors.ts'
 import type { DoorContext } from './doors.ts'
 import { admitted } from './doors.ts'
 import type { EventDoorContext } from './event-doors.ts'
@@ -43,9 +44,11 @@ export function collectorRoutes(
   own: OwnState,
   sampling: HostSampling,
   passThrough: PassThrough,
+  quotas: QuotaDoors | undefined,
 ): Handler {
   return (request, response) => {
     const path = pathOf(request)
+    if (quotas?.serves(path) === true) return quotas.handle(path, request, response)
     if (path === HOST_SAMPLING_PATH) return sampling.handle(request, response)
     // To ask for events is the aggregator's.
     if (path === EVENTS_PATH && !READS.has(request.method ?? '')) return receiveEvents(context, request, response)

@@ -143,7 +143,13 @@ test('to ask for events is passed on, though the collector takes them at the sam
   const pass = new PassThrough([await echo(t)])
   t.after(() => pass.close())
   const own: Pick<OwnState, 'serves'> = { serves: () => false }
-  const routes = collectorRoutes({ basePath: '' } as EventDoorContext, own as OwnState, {} as HostSampling, pass)
+  const routes = collectorRoutes(
+    { basePath: '' } as EventDoorContext,
+    own as OwnState,
+    {} as HostSampling,
+    pass,
+    undefined,
+  )
   const server = createServer((request, response) => void routes(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => server.close())
