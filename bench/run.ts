@@ -15,6 +15,7 @@
  *     npm run bench -- tasks              the usage of 1,000 tasks a minute, beside 50,000 samples a second
  *     npm run bench -- query              a router's query while 100,000 samples a second arrive, beside an empty handler
  *     npm run bench -- quota-decision     a decision of quotas in memory, beside rate-limiter-flexible
+ *     npm run bench -- lease-decision     a decision of a collector by its slices of quotas, with and without its journal
  *     npm run bench -- quota-http         a check of quotas over HTTP, beside an empty Hono handler; counts of ten million rows
  *     npm run bench -- neighbour          what an attack costs another sender's answers
  *     npm run bench -- overload           what is taken, and how soon, of three times what can be taken
@@ -33,6 +34,7 @@ import { GPUS } from './fleet.ts'
 import { forward } from './forward.ts'
 import { heartbeats } from './heartbeats.ts'
 import { kafkaEvents } from './kafka-events.ts'
+import { leaseDecision } from './lease-decision.ts'
 import { neighbour } from './neighbour.ts'
 import { overload } from './overload.ts'
 import { machine } from './processes.ts'
@@ -68,6 +70,7 @@ const BENCHES: Readonly<Record<string, (turns: number, seconds: number, kind: st
   tasks,
   query,
   'quota-decision': quotaDecision,
+  'lease-decision': leaseDecision,
   'quota-http': quotaHttp,
   neighbour,
   overload: (_, seconds) => overload(seconds),
