@@ -165,7 +165,7 @@ function registerQuotaMetrics(
 
 function registerLeaseMetrics(metrics: Metrics, fold: QuotasFold, leases: LeaseService): void {
   metrics.gauge('quota_leases', 'Slices that collectors hold; in doubt: that nobody hears of.', ['state'], () => {
-    const { lent, doubted } = fold.leases.sizes
+    const { lent, doubted } = fold.lending.leases.sizes
     return [
       { labels: { state: 'lent' }, value: lent },
       { labels: { state: 'in_doubt' }, value: doubted },

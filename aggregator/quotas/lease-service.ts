@@ -32,6 +32,7 @@ import type { Lease } from './lease.ts'
 import type { LeaseBody } from './lease-record.ts'
 import { leaseRecord } from './lease-record.ts'
 import { isTooLarge } from './lease-size.ts'
+import type { Lending } from './lending.ts'
 import type { ReserveBody } from './quota-record.ts'
 import { quotaRecord } from './quota-record.ts'
 import { QuotasUnavailable } from './quota-service.ts'
@@ -139,7 +140,9 @@ export class LeaseService implements Service {
 
   /** What is held of a tenant, the oldest first. */
   held(tenant: string): Lease[] {
-    return [...this.#options.fold.leases.held()].filter((lease) => lease.tenant === tenant).sort((a, b) => a.n - b.n)
+    return [...this.#options.fold.lending.leases.held()]
+      .filter((lease) => lease.tenant === tenant)
+      .sort((a, b) => a.n - b.n)
   }
 
   /** When its holder was heard of last, ms ago; undefined: not since this process began. */
@@ -158,7 +161,7 @@ export class LeaseService implements Service {
     n: number,
     by: { readonly reason: string; readonly who: string },
   ): Promise<EndOutcome> {
-    const lease = this.#options.fold.leases.find(tenant, n)
+    const lease = this.#options.fold.lending.leases.find(tenant, n)
     if (lease === undefined) return 'unknown'
     if (lease.state !== 'doubted') return 'conflict'
     await this.#append([leaseRecord(kind, tenant, { lease: n, ...by }, this.#now())])
@@ -172,7 +175,7 @@ export class LeaseService implements Service {
   async doubt(): Promise<void> {
     const { fold, clock, log } = this.#options
     const records = new Map<string, OwnerRecord>()
-    for (const { state, tenant, holder, body } of fold.leases.held()) {
+    for (const { state, tenant, holder, body } of fold.lending.leases.held()) {
       const { collector, epoch } = holder
       const silent = clock.monotonic() - this.#heardAt(collector, epoch)
       if (state !== 'lent' || silent < this.#termOf(body) + DOUBT_AFTER_MS) continue
@@ -204,13 +207,13 @@ export class LeaseService implements Service {
     // What was appended is answered by the owner; so must be what was not.
     if (!appended && !lent) await this.#options.confirm()
     if (!isOver) heard.at.set(epoch, this.#options.clock.monotonic())
-    const all = fold.leases.heldBy(collector)
+    const all = fold.lending.leases.heldBy(collector)
     return {
       ...this.#terms(),
       superseded: isOver ? startsOf(newest) : null,
       slices: all.filter(({ holder }) => holder.epoch === epoch).map((lease) => this.#slice(lease)),
       closed: round.slices
-        .filter((slice) => !unknown.has(slice) && fold.leases.find(slice.tenant, slice.lease)?.isHeld !== true)
+        .filter((slice) => !unknown.has(slice) && fold.lending.leases.find(slice.tenant, slice.lease)?.isHeld !== true)
         .map(({ tenant, lease }) => ({ tenant, lease })),
       earlier: isOver
         ? []
@@ -230,7 +233,7 @@ export class LeaseService implements Service {
     const records: OwnerRecord[] = []
     const reports: (() => void)[] = []
     for (const tenant of new Set(
-      fold.leases
+      fold.lending.leases
         .heldBy(round.collector)
         .filter(({ state, holder }) => !isOver && state === 'doubted' && holder.epoch === round.epoch)
         .map((lease) => lease.tenant),
@@ -240,12 +243,12 @@ export class LeaseService implements Service {
     const unknown = new Set<ToldSlice>()
     for (const slice of round.slices) {
       const { tenant, lease: n, admissions, ended } = slice
-      const lease = fold.leases.find(tenant, n)
+      const lease = fold.lending.leases.find(tenant, n)
       const bodies = admissions
         .filter(({ index }) => index > (lease?.reported ?? 0))
         .sort((a, b) => a.index - b.index)
         .map((admission) => bodyOf(admission, n, lease))
-      const { count, done } = fold.report(tenant, bodies)
+      const { count, done } = fold.lending.report(tenant, bodies)
       reports.push(done)
       reported += count
       for (const body of bodies.slice(0, count)) records.push(quotaRecord('quota.reserve', tenant, body, now * 1000))
@@ -284,7 +287,7 @@ export class LeaseService implements Service {
     const { fold, lends, hasRoom } = this.#options
     if (!lends || round.asks.length === 0 || !hasRoom()) return false
     const now = this.#now()
-    const held = fold.leases.heldBy(round.collector)
+    const held = fold.lending.leases.heldBy(round.collector)
     const records: OwnerRecord[] = []
     const cold: ColdCounter[] = []
     for (const ask of round.asks) {
@@ -298,7 +301,7 @@ export class LeaseService implements Service {
     try {
       await this.#append(records)
     } catch (error) {
-      for (const { key } of records) fold.leases.undo(key)
+      for (const { key } of records) fold.lending.leases.undo(key)
       throw error
     }
     this.#counts.granted += records.length
@@ -310,7 +313,7 @@ export class LeaseService implements Service {
     { tenant, said, wanted, least }: LeaseAsked,
     held: readonly Lease[],
     now: number,
-  ): ReturnType<QuotasFold['lend']> | undefined {
+  ): ReturnType<Lending['lend']> | undefined {
     const { fold, termMs } = this.#options
     const mine = held.filter((lease) => lease.tenant === tenant && isSame(lease.body.said, said))
     // At most one slice of a collector and whom it is of is in doubt.
@@ -320,7 +323,7 @@ export class LeaseService implements Service {
     if (own !== undefined && !this.#isGood(own, owner)) return undefined
     const id = `${collector} ${epoch} ${this.#began}.${++this.#serial}`
     const body = { id, lease: own?.n ?? null, collector, epoch, boot, termMs, said, owner, from: now }
-    return fold.lend({ tenant, body, wanted, least, has: own?.left ?? [] }, now)
+    return fold.lending.lend({ tenant, body, wanted, least, has: own?.left ?? [] }, now)
   }
 
   #slice(lease: Lease): HeldSlice {
@@ -338,7 +341,7 @@ export class LeaseService implements Service {
   }
 
   #isTooLarge({ tenant, body, left }: Lease): boolean {
-    const free = this.#options.fold.freeFor(tenant, body.owner, this.#now())
+    const free = this.#options.fold.lending.freeFor(tenant, body.owner, this.#now())
     return free !== undefined && isTooLarge(left, free)
   }
 
@@ -361,7 +364,7 @@ export class LeaseService implements Service {
   /** The latest epoch of a collector that is known, here or in the log. */
   #newest(collector: string, { epoch }: Heard): string | undefined {
     let newest = epoch === '' ? undefined : epoch
-    for (const { holder } of this.#options.fold.leases.heldBy(collector))
+    for (const { holder } of this.#options.fold.lending.leases.heldBy(collector))
       if (newest === undefined || startsOf(holder.epoch) > startsOf(newest)) newest = holder.epoch
     return newest
   }
@@ -382,7 +385,7 @@ export class LeaseService implements Service {
   #forget(): void {
     const { fold, clock } = this.#options
     for (const [collector, { at, waiting }] of this.#heard) {
-      const held = new Set(fold.leases.heldBy(collector).map(({ holder }) => holder.epoch))
+      const held = new Set(fold.lending.leases.heldBy(collector).map(({ holder }) => holder.epoch))
       for (const [epoch, last] of at) if (clock.monotonic() - last > FORGOTTEN_MS && !held.has(epoch)) at.delete(epoch)
       if (at.size === 0 && held.size === 0 && waiting === 0) this.#heard.delete(collector)
     }

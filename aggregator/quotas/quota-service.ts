@@ -167,7 +167,7 @@ export class QuotaService implements Service {
     const until = clock.monotonic() + REPORTED_WITHIN_MS
     for (;;) {
       const found = fold.reservation(tenant, id)
-      if (found !== undefined || clock.monotonic() >= until || !fold.leases.isLent(tenant)) return found
+      if (found !== undefined || clock.monotonic() >= until || !fold.lending.leases.isLent(tenant)) return found
       await sleep(REPORT_LOOK_MS)
     }
   }

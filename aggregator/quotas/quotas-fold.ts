@@ -15,8 +15,6 @@ import type { TaskLedger } from '../tasks/ledger.ts'
 import type { TaskDecision } from '../tasks/task-decision.ts'
 import type { TasksFold } from '../tasks/tasks-fold.ts'
 import { CALCULATION } from '../tasks/tasks-fold.ts'
-import type { UsageOwner } from '../tasks/usage-out.ts'
-import type { CountedDelta } from './counted.ts'
 import { assetDeltasOf, countedOf, creditOf, isSlot, measuredOf } from './counted.ts'
 import type { CountedSlots, CountRun, CountsSnapshot, Position } from './counts.ts'
 import { Counts } from './counts.ts'
@@ -25,12 +23,8 @@ import type { ColdCounter, Decision, Demand, Figure, Granted, WhenCold } from '.
 import type { OpenReservation, Reservation } from './hold.ts'
 import type { HoldsSnapshot } from './holds.ts'
 import { Holds } from './holds.ts'
-import type { DoubtBody, EndBody, LeaseBody, ReturnBody } from './lease-record.ts'
-import { leaseRecord } from './lease-record.ts'
-import type { LeaseAsk, Lent } from './lease-size.ts'
-import { freeOf, sliceOf } from './lease-size.ts'
 import type { LeasesSnapshot } from './leases.ts'
-import { Leases } from './leases.ts'
+import { Lending } from './lending.ts'
 import type { QuotaIndex } from './quota.ts'
 import type {
   AdjustBody,
@@ -111,9 +105,7 @@ export class QuotasFold implements Fold {
   readonly #counts: Counts
   readonly #holds: Holds
   /** Slices that collectors hold. */
-  readonly leases: Leases
-  /** Of reservations that collectors decided: those whose records are being appended. */
-  readonly #reporting = new Set<string>()
+  readonly lending: Lending
   /** By tenant and id, in the order in which they were made: the same is made once. */
   readonly #adjusted = new Map<string, Adjusted>()
   /** The latest time of a record, ms. */
@@ -124,7 +116,6 @@ export class QuotasFold implements Fold {
     this.#options = options
     this.#subjects = new Subjects(options.countersMax)
     this.#counts = new Counts(this.#subjects, this.#thresholds)
-    this.leases = new Leases({ subjects: this.#subjects, closedKeptMs: options.closedKeptMs })
     this.#holds = new Holds({
       subjects: this.#subjects,
       closedKeptMs: options.closedKeptMs,
@@ -134,6 +125,8 @@ export class QuotasFold implements Fold {
         return account === undefined ? undefined : measuredOf(account.counted.amounts)
       },
     })
+    const { closedKeptMs } = options
+    this.lending = new Lending({ subjects: this.#subjects, holds: this.#holds, counts: this.#counts, closedKeptMs })
   }
 
   // What the log says
@@ -152,7 +145,7 @@ export class QuotasFold implements Fold {
         break
       case 'quota.reserve':
         this.#forget()
-        this.#reserved(record, value as ReserveBody)
+        this.lending.reserve(record, value as ReserveBody)
         break
       case 'quota.commit':
         this.#committed(record, value as CommitBody)
@@ -174,7 +167,7 @@ export class QuotasFold implements Fold {
         this.#thresholds.tell(tenant, value as ThresholdBody, this.#now)
         break
       default:
-        this.#leased(record)
+        this.lending.apply(record, this.#now)
     }
   }
 
@@ -194,7 +187,7 @@ export class QuotasFold implements Fold {
     return {
       now: this.#now,
       holds: this.#holds.snapshot(),
-      leases: this.leases.snapshot(),
+      leases: this.lending.leases.snapshot(),
       counts: this.#counts.snapshot(this.#options.countersKept),
       thresholds: this.#thresholds.snapshot(),
       adjusted: [...this.#adjusted],
@@ -206,7 +199,7 @@ export class QuotasFold implements Fold {
     this.#isNew = false
     this.#now = now
     this.#holds.restore(holds)
-    if (leases !== undefined) this.leases.restore(leases)
+    if (leases !== undefined) this.lending.leases.restore(leases)
     this.#counts.restore(counts)
     this.#thresholds.restore(thresholds)
     for (const [key, made] of adjusted) this.#adjusted.set(key, made)
@@ -227,7 +220,7 @@ export class QuotasFold implements Fold {
   /** Decides and sets aside, in one step. */
   reserve(request: ReserveRequest, now: number, whenCold: WhenCold): Reserved {
     const { tenant, ...asked } = request
-    if (this.#reporting.has(`${tenant}\n${asked.id}`)) return { outcome: 'pending' }
+    if (this.lending.isReporting(tenant, asked.id)) return { outcome: 'pending' }
     const known = this.#holds.find(tenant, asked.id)
     if (known !== undefined) {
       if (known.body.hash !== asked.hash) return { outcome: 'conflict', field: 'id', other: asked.id }
@@ -247,44 +240,6 @@ export class QuotasFold implements Fold {
   /** The record of a reservation could not be appended. */
   undo(tenant: string, id: string): void {
     this.#holds.undo(tenant, id)
-  }
-
-  /**
-   * Records of reservations that a collector decided are about to be appended: until they are, nobody else decides about their ids.
-   * @returns the first so many: of the next one somebody else's record is on its way. And what is to be done when they are appended, or not
-   */
-  report(tenant: string, bodies: readonly ReserveBody[]): { readonly count: number; readonly done: () => void } {
-    const pending = bodies.findIndex(({ id }) => {
-      const hold = this.#holds.find(tenant, id)
-      return hold?.state === 'pending' || this.#reporting.has(`${tenant}\n${id}`)
-    })
-    const count = pending < 0 ? bodies.length : pending
-    const keys = bodies.slice(0, count).map(({ id }) => `${tenant}\n${id}`)
-    for (const key of keys) this.#reporting.add(key)
-    return { count, done: () => keys.forEach((key) => void this.#reporting.delete(key)) }
-  }
-
-  /**
-   * How large a slice may be, decided and set aside in one step: a small part of what is left at every level, so that it is out of
-   * nobody's way; near any limit, a soft one too, none.
-   */
-  lend(ask: LeaseAsk, now: number): Lent {
-    const { tenant, body } = ask
-    const demand = { tenant, owner: body.owner, amounts: [] }
-    const sized = sliceOf(this.#subjects, ask, now)
-    if (sized.outcome !== 'lent') return sized
-    const decision = decide(this.#subjects, { ...demand, amounts: sized.amounts }, now, 'ask')
-    if (decision.outcome === 'cold') return decision
-    if (decision.outcome === 'refused' || decision.over.length + decision.shadow.length > 0) return { outcome: 'none' }
-    const lent = { ...body, amounts: sized.amounts }
-    this.leases.begin(tenant, lent)
-    return { outcome: 'lent', record: leaseRecord('quota.lease', tenant, lent, now) }
-  }
-
-  /** What still may be, of each resource, at the level where it is least; undefined: not all is in memory. Without an entry: no limit. */
-  freeFor(tenant: string, owner: UsageOwner, now: number): ReadonlyMap<string, number> | undefined {
-    const free = freeOf(this.#subjects, tenant, owner, now)
-    return free instanceof Map ? free : undefined
   }
 
   /** Undefined: there is none, or it was closed too long ago. */
@@ -394,51 +349,6 @@ export class QuotasFold implements Fold {
     const back = taskId === '' ? [] : this.#holds.measureMore(tenant, taskId, delta.resource, delta.amount)
     const of = { ...position(record), i: 0, taskId, attempt: CREDIT_ATTEMPT, kind: 'credit' } as const
     this.#counts.add(record, [delta, ...back], countedRows(of, [delta, ...back]))
-  }
-
-  /** One that a collector decided stays what it was told to be: it takes the id unless another request has it. */
-  #reserved(record: AppliedRecord, body: ReserveBody): void {
-    const { n, tenant } = record
-    if (body.lease === undefined) {
-      this.#holds.reserve(n, tenant, body)
-      return
-    }
-    const uncharged = this.leases.take(tenant, body.lease, body.amounts)
-    if (uncharged === undefined) return
-    this.#writeOff(record, uncharged)
-    const known = this.#holds.find(tenant, body.id)
-    const id = known === undefined || known.body.hash === body.hash ? body.id : `${body.id} (${n})`
-    this.#holds.reserve(n, tenant, { ...body, id })
-  }
-
-  #leased(record: AppliedRecord): void {
-    const { n, tenant, value } = record
-    switch (record.kind) {
-      case 'quota.lease':
-        this.leases.forget(this.#now)
-        this.leases.grant(n, tenant, value as LeaseBody)
-        break
-      case 'quota.lease.return':
-        this.leases.end(tenant, (value as ReturnBody).lease, 'returned', this.#now)
-        break
-      case 'quota.lease.doubt':
-        this.leases.doubt(tenant, value as DoubtBody)
-        break
-      case 'quota.lease.renew':
-        this.leases.renew(tenant, value as DoubtBody)
-        break
-      case 'quota.lease.write_off':
-        this.#writeOff(record, this.leases.end(tenant, (value as EndBody).lease, 'written_off', this.#now))
-        break
-      case 'quota.lease.release':
-        this.leases.end(tenant, (value as EndBody).lease, 'released', this.#now)
-        break
-    }
-  }
-
-  #writeOff(record: AppliedRecord, deltas: readonly CountedDelta[]): void {
-    const of = { ...position(record), i: 0, taskId: '', attempt: 0, kind: 'written_off' } as const
-    this.#counts.add(record, deltas, countedRows(of, deltas))
   }
 
   #committed(record: AppliedRecord, body: CommitBody): void {

@@ -109,16 +109,16 @@ class History {
 
   /** All that is left. */
   reserveRest(owner: number): void {
-    const free = this.fold.freeFor(TENANT, OWNERS[owner]!, NOW)?.get('tokens') ?? 0
+    const free = this.fold.lending.freeFor(TENANT, OWNERS[owner]!, NOW)?.get('tokens') ?? 0
     if (free > 0) this.reserve(owner, free)
   }
 
   ask(collector: number, owner: number, wanted: number): void {
     const { name, epoch, slices } = this.collectors[collector]!
     const own = slices.find((one) => one.owner === owner && one.epoch === epoch && !one.ended)
-    const lease = own === undefined ? undefined : this.fold.leases.find(TENANT, own.n)
+    const lease = own === undefined ? undefined : this.fold.lending.leases.find(TENANT, own.n)
     const at = { from: NOW, said: OWNERS[owner]!, owner: OWNERS[owner]!, termMs: 5000, boot: 'b' }
-    const lent = this.fold.lend(
+    const lent = this.fold.lending.lend(
       {
         tenant: TENANT,
         body: { id: `grant-${this.#serial++}`, lease: own?.n ?? null, collector: name, epoch: `${epoch}`, ...at },
@@ -137,14 +137,14 @@ class History {
     if (record === undefined) return
     const body = JSON.parse(record.body) as LeaseBody
     if (logged) this.world.append(record)
-    else this.fold.leases.undo(body.id)
+    else this.fold.lending.leases.undo(body.id)
     if (logged && told) this.hear(COLLECTORS.indexOf(body.collector))
   }
 
   /** A collector hears what it holds. */
   hear(collector: number): void {
     const one = this.collectors[collector]!
-    for (const lease of this.fold.leases.heldBy(one.name)) {
+    for (const lease of this.fold.lending.leases.heldBy(one.name)) {
       if (lease.holder.epoch !== `${one.epoch}`) continue
       const granted = lease.granted[0]?.amount ?? 0
       const known = one.slices.find(({ n }) => n === lease.n)
@@ -205,7 +205,7 @@ class History {
   }
 
   writeOff(which: number): void {
-    const doubted = [...this.fold.leases.held()].filter(({ state }) => state === 'doubted')
+    const doubted = [...this.fold.lending.leases.held()].filter(({ state }) => state === 'doubted')
     const lease = doubted[which % Math.max(1, doubted.length)]
     if (lease === undefined) return
     this.world.append(leaseRecord('quota.lease.write_off', TENANT, { lease: lease.n, reason: 'r', who: 'w' }, NOW))
@@ -272,7 +272,8 @@ class History {
     }
     this.look()
     const told = new Set(this.collectors.flatMap(({ slices }) => slices.map(({ n }) => n)))
-    for (const { n } of this.fold.leases.held()) assert.ok(!told.has(n), 'what its holder returned is lent no more')
+    for (const { n } of this.fold.lending.leases.held())
+      assert.ok(!told.has(n), 'what its holder returned is lent no more')
   }
 
   #admit(body: ReserveBody, owner: number): void {
