@@ -63,6 +63,7 @@ export class OwnerSide<L extends OwnerLog & OwnerLogCounts> {
       tasks: tasks.fold,
       directory: given.directory,
       append: (logged) => owner.append(logged),
+      confirm: () => ownerLog.confirm(),
       storedUpTo: () => records.storedUpTo,
       hasRoom: () => records.hasRoom(0),
       access,

@@ -24,6 +24,8 @@ export interface QuotaParts {
   readonly tasks: TasksFold
   readonly directory: () => DirectorySnapshot
   readonly append: Append
+  /** Resolves when this process is known to be the one that decides. @throws FleetmeterError where it is not */
+  readonly confirm: () => Promise<void>
   /** U: rows of records up to here are in ClickHouse. */
   readonly storedUpTo: () => number
   readonly hasRoom: () => boolean
@@ -49,7 +51,7 @@ const UNMEASURED_MAX = 200_000
 const COLD_WAITING_MAX = 20_000
 
 export function setUpQuotas(own: AggregatorConfig, given: QuotaParts): Quotas {
-  const { db, tasks, directory, append, storedUpTo, hasRoom, access, clock, log } = given
+  const { db, tasks, directory, append, confirm, storedUpTo, hasRoom, access, clock, log } = given
   const rememberedMs = own.quotaIdempotencyMinutes * 60_000
   const fold = new QuotasFold({
     tasks,
@@ -84,8 +86,7 @@ export function setUpQuotas(own: AggregatorConfig, given: QuotaParts): Quotas {
     count: (cold) => void counts.wait(cold, own.quotaCountMs),
     directory,
     append,
-    // One aggregator has the log to itself, as long as it runs.
-    confirm: async () => {},
+    confirm,
     hasRoom,
     lends: own.quotaLeases,
     termMs: own.quotaLeaseTermMs,

@@ -162,6 +162,9 @@ export class FileLog implements OwnerLog {
     }
   }
 
+  /** The directory is locked: nobody else can, as long as this process runs. */
+  async confirm(): Promise<void> {}
+
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#probe)

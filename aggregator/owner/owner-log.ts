@@ -45,6 +45,11 @@ export interface OwnerLog {
    *   again; where the disk does not even take that back, they may be there after a restart, so that they must be known by their keys
    */
   append(records: readonly OwnerRecord[]): Promise<number>
+  /**
+   * Resolves when it is known that at some time after this call nobody else could append: before an answer that no record stands behind.
+   * @throws FleetmeterError `FM_OWNER_LOG` where that cannot be known
+   */
+  confirm(): Promise<void>
   /** Records behind a position, in order, in pieces. @throws FleetmeterError `FM_OWNER_LOG` */
   read(after: number): AsyncIterable<readonly LoggedRecord[]>
   /** Records up to here are needed no more. */

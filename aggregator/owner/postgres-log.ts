@@ -131,10 +131,6 @@ export class PostgresLog implements OwnerLog {
     })
   }
 
-  /**
-   * Resolves when the database has said, at some time after this call, that the generation is this one.
-   * @throws FleetmeterError `FM_OWNER_LOG`
-   */
   async confirm(): Promise<void> {
     await this.append([])
   }

@@ -205,7 +205,7 @@ export class LeaseService implements Service {
     const { appended, unknown } = await this.#told(round, isOver)
     const lent = !isOver && (await this.#lend(round))
     // What was appended is answered by the owner; so must be what was not.
-    if (!appended && !lent) await this.#options.confirm()
+    if (!appended && !lent) await this.#confirm()
     if (!isOver) heard.at.set(epoch, this.#options.clock.monotonic())
     const all = fold.lending.leases.heldBy(collector)
     return {
@@ -389,6 +389,13 @@ export class LeaseService implements Service {
       for (const [epoch, last] of at) if (clock.monotonic() - last > FORGOTTEN_MS && !held.has(epoch)) at.delete(epoch)
       if (at.size === 0 && held.size === 0 && waiting === 0) this.#heard.delete(collector)
     }
+  }
+
+  /** @throws QuotasUnavailable */
+  async #confirm(): Promise<void> {
+    await this.#options.confirm().catch((error: unknown) => {
+      throw new QuotasUnavailable(messageOf(error))
+    })
   }
 
   /** @throws QuotasUnavailable; then it is not in the log */
