@@ -16,7 +16,7 @@ import { Sink, Talker } from './talker.ts'
 const NODES = 40
 const SENDERS = 8
 /** Bodies a second that no machine takes: so many are made before the clock runs, some 50 KB each. */
-const RATE_MAX = 1000
+const RATE_MAX = 1500
 const WARM_SECONDS = 3
 const PAUSE_MS = 500
 const TIMES = [1, 3]
@@ -32,7 +32,8 @@ export interface OverloadRound {
 
 /** @param seconds of each turn */
 export async function measureOverload(seconds: number): Promise<OverloadRound[]> {
-  const bodies = RATE_MAX * (WARM_SECONDS + 2 * seconds * TIMES.length) // what is refused is sent again
+  const open = TIMES.reduce((sum, times) => sum + times + 1, 0) // what is refused is sent again, but not while it waits
+  const bodies = RATE_MAX * (WARM_SECONDS + seconds * open)
   const job: OverloadJob = { nodes: NODES, bodies, senders: SENDERS }
   const load = new Talker('./overload.process.ts', [JSON.stringify(job)])
   const sink = new Sink()
