@@ -104,7 +104,7 @@ async function warm(load: Talker, url: string): Promise<void> {
 }
 
 async function define(url: string, level: string): Promise<void> {
-  const quota = { level, resource: 'gpu_seconds', window: 'month', zone: 'UTC', limit: 1_000_000_000_000 }
+  const quota = { level, resource: 'gpu_seconds', window: 'month', zone: 'UTC', limit: 1_000_000_000 }
   const response = await fetch(`${url}/v1/quotas`, {
     method: 'POST',
     headers: { ...authorized, 'Content-Type': 'application/json' },

@@ -11,6 +11,7 @@ import type {
 import type { Figure, Granted } from './decision.ts'
 import { ExactSum } from './exact-sum.ts'
 import type { OpenReservation, Reservation } from './hold.ts'
+import type { Quota } from './quota.ts'
 import type { AdjustBody, Amount, Said } from './quota-record.ts'
 import { decimalOfSum } from './resource.ts'
 import type { QuotaWindow } from './window.ts'
@@ -22,7 +23,7 @@ const TIME_MAX_MS = Date.UTC(9999, 11, 31)
 
 export function figureAnswer(figure: Figure): FigureAnswer {
   const { quota, subject, period, counted, held, leased, inDoubt, resetsAt } = figure
-  const { id, level, resource, window, limit, enforcement, shadow } = quota
+  const { id, level, resource, window, enforcement, shadow } = quota
   const left = leftOf(figure)
   return {
     quota: id,
@@ -30,7 +31,7 @@ export function figureAnswer(figure: Figure): FigureAnswer {
     subject,
     resource,
     window: window.kind,
-    limit: decimalOfSum(resource, limit),
+    limit: limitText(quota),
     used: counted === undefined ? null : decimalOfSum(resource, counted),
     held: decimalOfSum(resource, held.copy().minusSum(leased)),
     leased: decimalOfSum(resource, leased),
@@ -42,6 +43,18 @@ export function figureAnswer(figure: Figure): FigureAnswer {
     shadow,
     state: stateOf(figure, left),
   }
+}
+
+const limits = new WeakMap<Quota, string>()
+
+/** Of a definition, as text: it is in every answer about it. */
+function limitText(quota: Quota): string {
+  let text = limits.get(quota)
+  if (text === undefined) {
+    text = decimalOfSum(quota.resource, quota.limit)
+    limits.set(quota, text)
+  }
+  return text
 }
 
 const BOUNDS_MAX = 1000
@@ -158,12 +171,11 @@ const WINDOW_WORDS: Readonly<Record<QuotaWindow['kind'], string>> = {
   lifetime: 'ever',
 }
 
-function whatToDo({ quota }: Figure, { left, resets_at, resource }: FigureAnswer, asked: string): string {
+function whatToDo({ quota }: Figure, { left, resets_at }: FigureAnswer, asked: string): string {
   if (left === null)
     return 'Ask again in a second: what was used could not be counted, and this quota is closed until it can be'
   const raise = `have the quota raised (PUT /v1/quotas/${quota.id})`
-  if (Number(asked) > Number(decimalOfSum(resource, quota.limit)))
-    return `Ask for less: it is more than the limit itself; or ${raise}`
+  if (Number(asked) > Number(limitText(quota))) return `Ask for less: it is more than the limit itself; or ${raise}`
   const less = left === '0' ? '' : `Ask for at most ${left}; or `
   const wait = resets_at === null ? '' : `ask again after ${resets_at}; or `
   const text = `${less}${wait}have what is reserved released; or ${raise}`
@@ -182,7 +194,7 @@ export function rateLimitHeaders(figures: readonly Figure[], now: number): Recor
   const shown = figures.filter(({ quota }) => !quota.shadow).slice(0, HEADER_ITEMS_MAX)
   if (shown.length === 0) return {}
   const policy = shown.map(({ quota, period }) => {
-    const { id, resource, limit, window } = quota
+    const { id, resource, window } = quota
     const seconds =
       window.kind === 'rolling'
         ? window.seconds
@@ -190,14 +202,14 @@ export function rateLimitHeaders(figures: readonly Figure[], now: number): Recor
           ? undefined
           : (period.to - period.from) / 1000
     const w = seconds === undefined ? '' : `;w=${seconds}`
-    return `"${id}";q=${units(resource, limit)};qu="${resource}"${w}`
+    return `"${id}";q=${wholeOf(limitText(quota))};qu="${resource}"${w}`
   })
   const limits = shown.flatMap((figure) => {
     const left = leftOf(figure)
     if (left === undefined) return []
     const { quota, resetsAt } = figure
     const t = resetsAt === null ? '' : `;t=${Math.max(0, Math.ceil((resetsAt - now) / 1000))}`
-    return [`"${quota.id}";r=${units(quota.resource, left)}${t}`]
+    return [`"${quota.id}";r=${wholeOf(decimalOfSum(quota.resource, left))}${t}`]
   })
   return {
     'RateLimit-Policy': policy.join(', '),
@@ -205,9 +217,10 @@ export function rateLimitHeaders(figures: readonly Figure[], now: number): Recor
   }
 }
 
-/** Whole ones, rounded down. */
-function units(resource: string, sum: ExactSum): string {
-  const whole = decimalOfSum(resource, sum).split('.')[0]!
+/** Units, rounded down. @param decimal not negative */
+function wholeOf(decimal: string): string {
+  const point = decimal.indexOf('.')
+  const whole = point < 0 ? decimal : decimal.slice(0, point)
   return whole.length <= HEADER_NUMBER_MAX.length ? whole : HEADER_NUMBER_MAX
 }
 
