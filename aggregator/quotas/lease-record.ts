@@ -8,7 +8,7 @@
  *                      doubted
  *     lent, doubted ──return────▶ returned       what is left is free again
  *                   ──write_off─▶ written off    what is left is charged; what is reported later is taken off the charge
- *                   ──release───▶ released       what is left is free again: somebody says that nobody will use it
+ *     doubted       ──release───▶ released       what is left is free again: somebody says that nobody will use it
  *
  * No time stands in a record that something would follow from. Every other record of a lease does nothing.
  */

@@ -60,7 +60,7 @@ export function leaseRoutes({ leases, access, clock, log }: LeaseRoutesOptions):
         throw new Refusal(
           409,
           'CONFLICT',
-          `The lease ${lease} is not in doubt: its collector is heard of and returns it when it is stopped, or it is held no more`,
+          `The lease ${lease} is not in doubt: its collector is heard of, or may have been until now, and returns it when it is stopped; or it is held no more. Look again in some seconds`,
         )
       return c.json({ lease, state })
     })

@@ -140,9 +140,7 @@ export class LeaseService implements Service {
 
   /** What is held of a tenant, the oldest first. */
   held(tenant: string): Lease[] {
-    return [...this.#options.fold.lending.leases.held()]
-      .filter((lease) => lease.tenant === tenant)
-      .sort((a, b) => a.n - b.n)
+    return [...this.#options.fold.lending.leases.heldOf(tenant)].sort((a, b) => a.n - b.n)
   }
 
   /** When its holder was heard of last, ms ago; undefined: not since this process began. */
@@ -152,7 +150,8 @@ export class LeaseService implements Service {
   }
 
   /**
-   * Somebody says that its holder is no more: what is left is charged, or free again. Only of what is in doubt.
+   * Somebody says that its holder is no more: what is left is charged, or free again. Only of what is in doubt, and whose holder was
+   * answered by nobody for a term.
    * @throws QuotasUnavailable
    */
   async end(
@@ -163,7 +162,8 @@ export class LeaseService implements Service {
   ): Promise<EndOutcome> {
     const lease = this.#options.fold.lending.leases.find(tenant, n)
     if (lease === undefined) return 'unknown'
-    if (lease.state !== 'doubted') return 'conflict'
+    const silent = this.#options.clock.monotonic() - this.#heardAt(lease.holder.collector, lease.holder.epoch)
+    if (lease.state !== 'doubted' || silent < this.#termOf(lease.body)) return 'conflict'
     await this.#append([leaseRecord(kind, tenant, { lease: n, ...by }, this.#now())])
     const ended = kind === 'quota.lease.write_off' ? 'written_off' : 'released'
     if ((lease.state as Lease['state']) !== ended) return 'conflict'

@@ -30,6 +30,7 @@ export class Leases {
   readonly #options: LeasesOptions
   readonly #byNumber = new Map<string, Lease>()
   readonly #byHolder = new Map<string, Set<Lease>>()
+  readonly #byTenant = new Map<string, Set<Lease>>()
   /** In the order in which they were closed. */
   readonly #closed = new Set<Lease>()
   readonly #writtenOff = new Set<Lease>()
@@ -62,8 +63,13 @@ export class Leases {
 
   /** Whether any collector that is heard of holds something of a tenant. */
   isLent(tenant: string): boolean {
-    for (const lease of this.held()) if (lease.tenant === tenant && lease.state === 'lent') return true
+    for (const { state } of this.heldOf(tenant)) if (state === 'lent') return true
     return false
+  }
+
+  /** What is held of a tenant. */
+  heldOf(tenant: string): Iterable<Lease> {
+    return this.#byTenant.get(tenant) ?? []
   }
 
   /** All that are held. */
@@ -115,16 +121,14 @@ export class Leases {
     for (const lease of this.#of(tenant, holder)) lease.renew()
   }
 
-  /** @returns what is charged */
+  /** It is released only while it is in doubt: whoever said so did not see that its holder came back. @returns what is charged */
   end(tenant: string, n: number, state: 'returned' | 'written_off' | 'released', now: number): readonly CountedDelta[] {
     const lease = this.find(tenant, n)
-    if (lease?.isHeld !== true) return NOTHING
+    if (lease?.isHeld !== true || (state === 'released' && lease.state !== 'doubted')) return NOTHING
     const charged = lease.end(state, now)
     this.#giveBack(lease)
-    const { collector } = lease.holder
-    const held = this.#byHolder.get(collector)
-    held?.delete(lease)
-    if (held?.size === 0) this.#byHolder.delete(collector)
+    leave(this.#byHolder, lease.holder.collector, lease)
+    leave(this.#byTenant, tenant, lease)
     this.#close(lease)
     return charged
   }
@@ -167,10 +171,8 @@ export class Leases {
 
   #index(lease: Lease): void {
     this.#byNumber.set(keyOf(lease.tenant, lease.n), lease)
-    const { collector } = lease.holder
-    const held = this.#byHolder.get(collector)
-    if (held === undefined) this.#byHolder.set(collector, new Set([lease]))
-    else held.add(lease)
+    join(this.#byHolder, lease.holder.collector, lease)
+    join(this.#byTenant, lease.tenant, lease)
   }
 
   *#of(tenant: string, { collector, epoch }: Holder): Generator<Lease> {
@@ -195,3 +197,15 @@ export class Leases {
 }
 
 const keyOf = (tenant: string, n: number): string => `${tenant}\n${n}`
+
+function join(sets: Map<string, Set<Lease>>, key: string, lease: Lease): void {
+  const set = sets.get(key)
+  if (set === undefined) sets.set(key, new Set([lease]))
+  else set.add(lease)
+}
+
+function leave(sets: Map<string, Set<Lease>>, key: string, lease: Lease): void {
+  const set = sets.get(key)
+  set?.delete(lease)
+  if (set?.size === 0) sets.delete(key)
+}

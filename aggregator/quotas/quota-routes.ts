@@ -127,7 +127,7 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
 
   app.get(`${RESERVATIONS}/:id`, reading, async (c) => {
     const found = await service.reservation(c.get('tenant'), idOf(c))
-    if (found === undefined) throw unknown(idOf(c))
+    if (found === undefined) throw unknown(idOf(c), service.hasLent(c.get('tenant')))
     return c.json(reservationAnswer(found))
   })
 
@@ -135,7 +135,7 @@ export function quotaRoutes(options: QuotaRoutesOptions): Hono<Env> {
     const path = `${RESERVATIONS}/:id/${what}`
     app.post(path, reserving, deciding, async (c) => {
       const settled = await does(c)(c.get('tenant'), idOf(c), await optionalBody(c))
-      if (settled.outcome === 'unknown') throw unknown(idOf(c))
+      if (settled.outcome === 'unknown') throw unknown(idOf(c), service.hasLent(c.get('tenant')))
       const answer = reservationAnswer(settled.reservation)
       if (settled.outcome === 'done') return c.json(answer)
       const detail = `${what}: the reservation ${JSON.stringify(answer.id)} is ${answer.state}${answer.closed_at === null ? '' : ` since ${answer.closed_at}`}`
@@ -203,11 +203,12 @@ function idOf(c: Context): string {
   return c.req.param('id') ?? '' // of routes that have it
 }
 
-function unknown(id: string): Refusal {
+function unknown(id: string, hasLent: boolean): Refusal {
+  const unheard = hasLent ? ', or a collector granted it that is silent since: see GET /v1/quota/leases' : ''
   return new Refusal(
     404,
     'NOT_FOUND',
-    `There is no reservation ${JSON.stringify(id.slice(0, 200))} of this tenant, or it was closed too long ago`,
+    `There is no reservation ${JSON.stringify(id.slice(0, 200))} of this tenant, or it was closed too long ago${unheard}`,
   )
 }
 

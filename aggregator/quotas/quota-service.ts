@@ -142,7 +142,7 @@ export class QuotaService implements Service {
       const reserved = await this.#decided((whenCold) => fold.reserve(request, this.#now(), whenCold))
       switch (reserved.outcome) {
         case 'pending':
-          await (this.#logging.get(key) ?? nextTurn())
+          await (this.#logging.get(key) ?? sleep(REPORT_LOOK_MS)) // a collector's report of it is being logged
           continue
         case 'repeat':
           this.#counts.repeated++
@@ -170,6 +170,12 @@ export class QuotaService implements Service {
       if (found !== undefined || clock.monotonic() >= until || !fold.lending.leases.isLent(tenant)) return found
       await sleep(REPORT_LOOK_MS)
     }
+  }
+
+  /** Whether something is lent of a tenant, or in doubt: a reservation that is not known here may have been granted all the same. */
+  hasLent(tenant: string): boolean {
+    for (const _ of this.#options.fold.lending.leases.heldOf(tenant)) return true
+    return false
   }
 
   /** Definitions that were changed since hold from now on. */

@@ -127,6 +127,43 @@ test('a silent holder is in doubt, which frees nothing; heard of again it is not
   assert.equal(await rig.leases.end('quota.lease.release', 'a', lease, { reason: 'r', who: 'w' }), 'conflict')
 })
 
+test('a slice whose holder comes back is not released, however close both come', async (t) => {
+  const by = { reason: 'r', who: 'w' }
+  const rig = new Rig(t)
+  await rig.define({ limit: 160 })
+  const lease = await rig.lend('1.aaaaaaaa', 50)
+  rig.now += 2 * TERM
+  await rig.leases.doubt()
+  // Both are on their way into the log at once: what the holder was told stands.
+  const round = rig.round('1.aaaaaaaa')
+  await Promise.resolve()
+  await Promise.resolve()
+  const released = rig.leases.end('quota.lease.release', 'a', lease, by)
+  assert.deepEqual([(await round).slices.length, await released], [1, 'conflict'])
+  assert.deepEqual(await rig.standing(), [10, 10, 0])
+  // Put in doubt in the moment in which its holder was answered.
+  rig.now += 2 * TERM
+  await Promise.all([rig.leases.doubt(), rig.round('1.aaaaaaaa')])
+  assert.deepEqual(await rig.standing(), [10, 10, 10])
+  assert.equal(await rig.leases.end('quota.lease.release', 'a', lease, by), 'conflict')
+  rig.now += TERM
+  assert.equal(await rig.leases.end('quota.lease.release', 'a', lease, by), 'done')
+  assert.deepEqual(await rig.standing(), [0, 0, 0])
+})
+
+test('another process does not know when a holder was answered last: nobody ends its slice for a term', async (t) => {
+  const by = { reason: 'r', who: 'w' }
+  const rig = new Rig(t)
+  await rig.define({ limit: 160 })
+  const lease = await rig.lend('1.aaaaaaaa', 50)
+  rig.now += 2 * TERM
+  await rig.leases.doubt()
+  rig.again()
+  assert.equal(await rig.leases.end('quota.lease.write_off', 'a', lease, by), 'conflict')
+  rig.now += TERM
+  assert.equal(await rig.leases.end('quota.lease.write_off', 'a', lease, by), 'done')
+})
+
 test('the one that starts next returns what is left: a term after its holder was heard of, by any process', async (t) => {
   const rig = new Rig(t)
   await rig.define({ limit: 160 })
