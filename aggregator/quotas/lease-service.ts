@@ -219,7 +219,7 @@ export class LeaseService implements Service {
         ? []
         : all
             .filter(({ holder }) => holder.epoch !== epoch)
-            .map(({ tenant, n, holder }) => ({ tenant, lease: n, epoch: holder.epoch })),
+            .map(({ tenant, n, holder, reported }) => ({ tenant, lease: n, epoch: holder.epoch, reported })),
     }
   }
 

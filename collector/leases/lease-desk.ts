@@ -34,7 +34,7 @@ export interface Identity {
   readonly boot: string
 }
 
-/** A reservation that was decided here and that no aggregator is known to know. */
+/** A reservation that was decided here, now or by an earlier start, and that no aggregator is known to know. */
 export interface Local {
   readonly slice: Slice
   readonly admission: Admission
@@ -44,8 +44,8 @@ export type Decided =
   /** Taken: it is to be put into the journal, and then {@link LeaseDesk.stands} or {@link LeaseDesk.undo}. */
   | { readonly kind: 'taken'; readonly local: Local }
   | { readonly kind: 'repeated'; readonly local: Local }
-  /** An aggregator decides. `known`: when it knows what was decided here. */
-  | { readonly kind: 'pass'; readonly known: boolean }
+  /** An aggregator decides. `after`: when it knows this reservation, which was decided here. */
+  | { readonly kind: 'pass'; readonly after: string | undefined }
 
 /** What an answer says besides. */
 export type Heard = 'held' | 'superseded' | { readonly startsAfter: number }
@@ -53,7 +53,7 @@ export type Heard = 'held' | 'superseded' | { readonly startsAfter: number }
 /** A slice that nobody asks for is given back, ms. */
 const IDLE_MS = 10_000
 const KNOWN_IDS_MAX = 50_000
-const PASS: Decided = { kind: 'pass', known: true }
+const PASS: Decided = { kind: 'pass', after: undefined }
 
 export class LeaseDesk {
   #identity: Identity
@@ -62,8 +62,8 @@ export class LeaseDesk {
   readonly #byWho = new Map<string, Slice>()
   /** By tenant and id. */
   readonly #locals = new Map<string, Local>()
-  /** Attempts of tasks that they are for. */
-  readonly #attempts = new Set<string>()
+  /** Their ids, by the attempt of the task that they are for. */
+  readonly #attempts = new Map<string, string>()
   /** Decided here, and known there: whoever asks again is answered there. The latest at the end. */
   readonly #known = new Set<string>()
   readonly #demand = new Demand()
@@ -108,20 +108,21 @@ export class LeaseDesk {
     const key = idKey(tenant, asked.id)
     const local = this.#locals.get(key)
     if (local !== undefined) {
-      const isSame = local.admission.hash === asked.hash && local.admission.expires > now.wall
-      return isSame ? { kind: 'repeated', local } : { kind: 'pass', known: false }
+      const { slice, admission } = local
+      const isSame = slice.who !== undefined && admission.hash === asked.hash && admission.expires > now.wall
+      return isSame ? { kind: 'repeated', local } : { kind: 'pass', after: asked.id }
     }
     if (this.#known.has(key)) return PASS
     const { issuedAt, task } = asked
     if (issuedAt !== undefined && issuedAt < now.wall - this.#terms.rememberedMs) return PASS
-    if (task !== null && this.#attempts.has(taskKey(tenant, task))) return { kind: 'pass', known: false }
+    const rival = task === null ? undefined : this.#attempts.get(taskKey(tenant, task))
+    if (rival !== undefined) return { kind: 'pass', after: rival }
     const slice = this.#fitting(tenant, asked, now)
     if (slice === undefined) return PASS
     const { id, amounts, hash, seconds } = asked
     const times = { from: now.wall, expires: now.wall + seconds * 1000 }
     const taken = { slice, admission: slice.take({ id, amounts, task, hash, ...times }, now.monotonic) }
-    this.#locals.set(key, taken)
-    if (task !== null) this.#attempts.add(taskKey(tenant, task))
+    this.#keep(taken)
     return { kind: 'taken', local: taken }
   }
 
@@ -156,7 +157,10 @@ export class LeaseDesk {
   /** What an earlier start decided by a slice. @param ended whether that is all of it */
   recover(tenant: string, lease: number, admissions: readonly Admission[], ended: boolean): void {
     const key = sliceKey(tenant, lease)
-    if (!this.#slices.has(key)) this.#slices.set(key, Slice.earlier(tenant, lease, admissions, ended))
+    if (this.#slices.has(key)) return
+    const slice = Slice.earlier(tenant, lease, admissions, ended)
+    this.#slices.set(key, slice)
+    for (const admission of admissions) this.#keep({ slice, admission })
   }
 
   /** Everything is given back as soon as it is asked. */
@@ -195,6 +199,10 @@ export class LeaseDesk {
       held.add(sliceKey(one.tenant, one.lease))
       this.#hold(one, sent.monotonic)
     }
+    for (const { tenant, lease, reported } of answer.earlier) {
+      const slice = this.#slices.get(sliceKey(tenant, lease))
+      if (slice !== undefined) this.#forget(slice, slice.reported(reported))
+    }
     const told = new Map(
       round.slices.map((one) => [sliceKey(one.tenant, one.lease), one.admissions.at(-1)?.index ?? 0]),
     )
@@ -210,6 +218,13 @@ export class LeaseDesk {
   /** It starts anew, with nothing: another one of its name started more often. */
   become(identity: Identity): void {
     this.#identity = identity
+  }
+
+  #keep(local: Local): void {
+    const { tenant } = local.slice
+    const { id, task } = local.admission
+    this.#locals.set(idKey(tenant, id), local)
+    if (task !== null) this.#attempts.set(taskKey(tenant, task), id)
   }
 
   #hold(one: HeldSlice, at: number): void {

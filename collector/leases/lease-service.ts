@@ -27,10 +27,11 @@ export interface LeaseServiceOptions {
   readonly log: Logger
 }
 
-/** A reservation that was granted here; `repeated`: before. `pass`: an aggregator decides. */
+/** A reservation that was granted here; `repeated`: before. `pass`: an aggregator decides. `later`: it lacks what was decided here. */
 export type LocalOutcome =
   | { readonly kind: 'granted'; readonly local: Local; readonly repeated: boolean }
   | { readonly kind: 'pass' }
+  | { readonly kind: 'later' }
 
 interface LeaseCounts {
   granted: number
@@ -138,19 +139,18 @@ export class CollectorLeases implements Service {
 
   /** Decides here, or says that an aggregator does: then it knows what it has to. */
   async reserve(tenant: string, asked: AskedReservation): Promise<LocalOutcome> {
-    const decided =
-      this.#stopping || this.#journal === undefined
-        ? ({ kind: 'pass', known: true } as const)
-        : this.#desk.reserve(tenant, asked, this.#now())
+    const decided = this.#stopping
+      ? ({ kind: 'pass', after: undefined } as const)
+      : this.#desk.reserve(tenant, asked, this.#now())
     switch (decided.kind) {
       case 'taken':
         return this.#granted(decided.local)
       case 'repeated':
         return this.#repeated(decided.local)
       case 'pass':
-        if (!decided.known) await this.reported(tenant, asked.id)
+        if (decided.after !== undefined && !(await this.reported(tenant, decided.after))) return { kind: 'later' }
         this.#counts.passed++
-        return decided
+        return { kind: 'pass' }
       default:
         return decided satisfies never
     }
@@ -176,6 +176,7 @@ export class CollectorLeases implements Service {
 
   async #granted(local: Local): Promise<LocalOutcome> {
     const { tenant, lease } = local.slice
+    // There is a journal before there is a slice.
     const writing = this.#journal!.append({ tenant, lease, admission: local.admission } satisfies JournaledAdmission)
     this.#writing.set(local, writing)
     try {

@@ -52,8 +52,7 @@ export class QuotaDoors {
     if (tenant !== undefined && id !== undefined) {
       if (!(await this.#options.leases.reported(tenant, decoded(id)))) {
         request.resume()
-        const reason = 'This reservation was granted here, and no aggregator can be told of it now: send this again'
-        return sendError(response, 503, 'SERVICE_UNAVAILABLE', reason, { 'Retry-After': '1' })
+        return sendLater(response)
       }
       return passThrough.handle(request, response)
     }
@@ -93,6 +92,10 @@ export class QuotaDoors {
     if (faults.length > 0) return false
     const outcome = await leases.reserve(tenant, asked)
     if (outcome.kind === 'pass') return false
+    if (outcome.kind === 'later') {
+      sendLater(response)
+      return true
+    }
     const { local, repeated } = outcome
     sendJson(response, repeated ? 200 : 201, reservationAnswer(local, leases.collector, clock.now()), {
       Location: `${RESERVATIONS}/${encodeURIComponent(asked.id)}`,
@@ -109,6 +112,11 @@ export class QuotaDoors {
     const permitted = permit(caller.credential, 'reserve', Array.isArray(header) ? header.join(',') : header)
     return 'tenant' in permitted ? permitted.tenant : undefined
   }
+}
+
+function sendLater(response: ServerResponse): void {
+  const reason = 'A reservation was granted here that no aggregator can be told of now: send this again'
+  sendError(response, 503, 'SERVICE_UNAVAILABLE', reason, { 'Retry-After': '1' })
 }
 
 function isPlain(request: IncomingMessage): boolean {

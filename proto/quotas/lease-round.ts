@@ -85,6 +85,14 @@ export interface HeldSlice {
   readonly recalled: boolean
 }
 
+interface EarlierSlice {
+  readonly tenant: string
+  readonly lease: number
+  readonly epoch: string
+  /** Decisions up to this one are known. */
+  readonly reported: number
+}
+
 export interface LeaseAnswer {
   /** How long after it asked the collector may decide by what it holds, ms. */
   readonly termMs: number
@@ -98,7 +106,7 @@ export interface LeaseAnswer {
   /** Of those that it spoke of: what nobody holds any more. All that was said of it is known. */
   readonly closed: readonly { readonly tenant: string; readonly lease: number }[]
   /** What it held before it was started anew: to be ended, where its journal is there. */
-  readonly earlier: readonly { readonly tenant: string; readonly lease: number; readonly epoch: string }[]
+  readonly earlier: readonly EarlierSlice[]
 }
 
 const NAME = v.pipe(v.string(), v.maxLength(256))

@@ -172,7 +172,7 @@ test('the one that starts next returns what is left: a term after its holder was
   await rig.round('1.aaaaaaaa') // a live twin: it may decide until five seconds from now
   rig.now += 2000
   const first = await rig.round('2.bbbbbbbb', { slices: [told(lease, ['r1'], true)] })
-  assert.deepEqual(first.earlier, [{ tenant: 'a', lease, epoch: '1.aaaaaaaa' }])
+  assert.deepEqual(first.earlier, [{ tenant: 'a', lease, epoch: '1.aaaaaaaa', reported: 1 }])
   assert.deepEqual(await rig.standing(), [10, 9, 0])
   // It gets no second slice for the same meanwhile, and the first one nothing any more.
   const asks = [{ tenant: 'a', said: ADA, wanted: tokens(5), least: tokens(1) }]

@@ -135,12 +135,12 @@ test('the same is granted once: here until it is known there, and then there', (
   desk.hear({ slices: [held(9)] })
   const first = desk.grant('a')
   assert.deepEqual(desk.ask('a'), { kind: 'repeated', local: first })
-  assert.deepEqual(desk.ask('a', 1, { hash: 'another' }), { kind: 'pass', known: false })
+  assert.deepEqual(desk.ask('a', 1, { hash: 'another' }), { kind: 'pass', after: 'a' })
   desk.hear({ slices: [held(9, { reported: 1 })] })
-  assert.deepEqual(desk.ask('a'), { kind: 'pass', known: true })
+  assert.deepEqual(desk.ask('a'), { kind: 'pass', after: undefined })
   const task = { taskId: 'x', attempt: 1 }
   assert.equal(desk.ask('t1', 1, { task }).kind, 'taken')
-  assert.deepEqual(desk.ask('t2', 1, { task }), { kind: 'pass', known: false })
+  assert.deepEqual(desk.ask('t2', 1, { task }), { kind: 'pass', after: 't1' })
   assert.equal(desk.ask('t3', 1, { task: { ...task, attempt: 2 } }).kind, 'taken')
   assert.equal(desk.ask('old', 1, { issuedAt: WALL - 700_000 }).kind, 'pass')
 })
@@ -215,7 +215,10 @@ test('an earlier start is told of and ended where its journal is whole; another 
   })()
   desk.recover('t', 3, [admission], true)
   desk.recover('t', 4, [admission], false)
-  desk.hear({ earlier: [{ tenant: 't', lease: 3, epoch: '0.a' }] })
+  // Asked again, an aggregator decides, when it knows of it.
+  assert.deepEqual(desk.ask('a'), { kind: 'pass', after: 'a' })
+  assert.notEqual(desk.local('t', 'a'), undefined)
+  desk.hear({ earlier: [{ tenant: 't', lease: 3, epoch: '0.a', reported: 0 }] })
   assert.deepEqual(
     desk.last.slices.map(({ lease, ended }) => [lease, ended]),
     [
@@ -223,6 +226,11 @@ test('an earlier start is told of and ended where its journal is whole; another 
       [4, false],
     ],
   )
+  assert.notEqual(desk.local('t', 'a'), undefined)
+  desk.hear({ earlier: [{ tenant: 't', lease: 3, epoch: '0.a', reported: 1 }] })
+  assert.deepEqual([desk.ask('a'), desk.local('t', 'a')], [{ kind: 'pass', after: undefined }, undefined])
+  desk.hear({ earlier: [{ tenant: 't', lease: 3, epoch: '0.a', reported: 1 }] })
+  assert.deepEqual(desk.last.slices[0], { tenant: 't', lease: 3, admissions: [], ended: true })
   assert.deepEqual(new Desk().hear({ superseded: 5 }), { startsAfter: 5 })
   desk.hear({ slices: [held(9)] })
   desk.grant('last')
