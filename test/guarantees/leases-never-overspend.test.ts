@@ -6,45 +6,15 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Answer, Figure, Lease } from '../support/lease-clients.ts'
+import { ask, Clients, reserve } from '../support/lease-clients.ts'
 import type { Running } from '../support/programs.ts'
-import {
-  authorized,
-  eventually,
-  freePort,
-  kill,
-  scrape,
-  start,
-  temporaryDirectory,
-  terminate,
-  total,
-} from '../support/programs.ts'
+import { eventually, freePort, kill, scrape, start, temporaryDirectory, terminate, total } from '../support/programs.ts'
 import { Random, testSeed } from '../support/random.ts'
 
 const TERM_MS = 2000
 const LIMIT = 400
 const FROM = '2026-01-01T00:00:00Z'
-
-interface Answer {
-  /** 0: there was none. */
-  readonly status: number
-  readonly body: Record<string, unknown>
-}
-
-interface Figure {
-  readonly used: string
-  readonly held: string
-  readonly leased: string
-  readonly in_doubt: string
-  readonly left: string
-}
-
-interface Lease {
-  readonly lease: number
-  readonly collector: string
-  readonly user_id: string
-  readonly state: string
-  readonly left: Readonly<Record<string, string>>
-}
 
 class Rig {
   readonly data = temporaryDirectory()
@@ -97,23 +67,12 @@ class Rig {
     this.collectors.set(name, running)
   }
 
-  async ask(at: string, path: string, body?: unknown, timeoutMs = 10_000): Promise<Answer> {
-    try {
-      const response = await fetch(`${this.url(at)}${path}`, {
-        method: body === undefined ? 'GET' : 'POST',
-        headers: { ...authorized, 'Content-Type': 'application/json' },
-        signal: AbortSignal.timeout(timeoutMs),
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      })
-      return { status: response.status, body: (await response.json()) as Record<string, unknown> }
-    } catch {
-      return { status: 0, body: {} }
-    }
+  ask(at: string, path: string, body?: unknown, timeoutMs?: number): Promise<Answer> {
+    return ask(this.url(at), path, body, timeoutMs)
   }
 
-  reserve(at: string, user: string, id: string, timeoutMs?: number): Promise<Answer> {
-    const body = { id, user_id: user, amounts: { tokens: 1 }, expires_in_seconds: 3600 }
-    return this.ask(at, '/v1/quota/reservations', body, timeoutMs)
+  clients(user: string): Clients {
+    return new Clients((at) => this.url(at), user)
   }
 
   async figure(user: string): Promise<Figure> {
@@ -125,58 +84,6 @@ class Rig {
   async leasesOf(user: string): Promise<readonly Lease[]> {
     const { body } = await this.ask('aggregator', '/v1/quota/leases')
     return (body['data'] as Lease[]).filter(({ user_id }) => user_id === user)
-  }
-}
-
-/** Who was told what: by id. */
-class Clients {
-  readonly granted = new Set<string>()
-  /** Granted by a collector itself. */
-  readonly local = new Map<string, string>()
-  readonly user: string
-  #serial = 0
-  readonly #rig: Rig
-
-  constructor(rig: Rig, user: string) {
-    this.#rig = rig
-    this.user = user
-  }
-
-  /** Asks with the same id until there is an answer. @returns whether it was granted */
-  async one(at: string): Promise<boolean> {
-    const id = `${this.user}-${at}-${this.#serial++}`
-    for (;;) {
-      const { status, body } = await this.#rig.reserve(at, this.user, id, 5000)
-      if (status === 201 || status === 200) {
-        this.granted.add(id)
-        if (String(body['decided_by']).startsWith('collector')) this.local.set(id, at)
-        return true
-      }
-      if (status === 429) return false
-      assert.ok(status === 0 || status === 503, `${status} ${JSON.stringify(body)}`)
-      await sleep(50)
-    }
-  }
-
-  /** Until so many were granted by the collector itself. */
-  async warm(at: string, count: number): Promise<void> {
-    const before = [...this.local.values()].filter((by) => by === at).length
-    await eventually(`${at} decides by itself`, async () => {
-      await this.one(at)
-      return [...this.local.values()].filter((by) => by === at).length >= before + count
-    })
-  }
-
-  /** Until nothing fits any more, for a while: what is lent comes back. */
-  async fill(at: string, until: () => boolean): Promise<void> {
-    for (let refused = 0; refused < 5 || !until(); ) {
-      if (await this.one(at)) refused = 0
-      else {
-        refused++
-        await sleep(200)
-      }
-      await sleep(10)
-    }
   }
 }
 
@@ -203,7 +110,7 @@ test('slices at two collectors', { timeout: 180_000 }, async (t) => {
   await t.test(
     'exactly what fits is granted, at two collectors and the aggregator, whatever is killed or stopped',
     async (t) => {
-      const clients = new Clients(rig, 'ada')
+      const clients = rig.clients('ada')
       await Promise.all(['one', 'two'].map((at) => clients.warm(at, 3)))
       assert.notEqual((await rig.figure(clients.user)).leased, '0')
 
@@ -235,7 +142,7 @@ test('slices at two collectors', { timeout: 180_000 }, async (t) => {
   await t.test(
     'a stopped collector grants nothing from a slice that is written off; what is left is used up to the limit',
     async () => {
-      const clients = new Clients(rig, 'bob')
+      const clients = rig.clients('bob')
       await clients.warm('one', 3)
       const one = rig.collectors.get('one')!
       one.process.kill('SIGSTOP')
@@ -254,7 +161,7 @@ test('slices at two collectors', { timeout: 180_000 }, async (t) => {
       const left = Number(lease!.left['tokens'])
 
       // Asked while it is stopped: it reads that when it goes on, and knows of no write-off.
-      const asked = Array.from({ length: left + 2 }, (_, i) => rig.reserve('one', clients.user, `late-${i}`))
+      const asked = Array.from({ length: left + 2 }, (_, i) => reserve(rig.url('one'), clients.user, `late-${i}`))
       await sleep(200)
       one.process.kill('SIGCONT')
       for (const [i, { status, body }] of (await Promise.all(asked)).entries()) {
@@ -276,7 +183,7 @@ test('slices at two collectors', { timeout: 180_000 }, async (t) => {
   await t.test(
     'SIGTERM returns everything at once; a commit works at the collector and at the aggregator',
     async () => {
-      const clients = new Clients(rig, 'cyd')
+      const clients = rig.clients('cyd')
       await clients.warm('one', 4)
       const [first, second] = [...clients.local.keys()].slice(-2)
       // At once: the aggregator does not know of them yet.
