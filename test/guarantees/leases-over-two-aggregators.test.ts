@@ -1,7 +1,7 @@
 /**
  * Slices of a quota at a collector that talks to one of two aggregators over one PostgreSQL: what fits is granted, to the unit, though the
  * owner is killed, the next one is stopped until another one has taken over, and the collector is killed with decisions that nobody was
- * told of; and all that was lent and not used is there again.
+ * told of; and all that was lent and not used is there again. (With a slice that is free again once it is in doubt, 608 of 600 were granted.)
  */
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ import { eventually, freePort, kill, start, temporaryDirectory } from '../suppor
 import { Site } from '../support/site.ts'
 
 const TERM_MS = 2000
-const LIMIT = 600
+const LIMIT = 400
 const QUOTA = {
   resource: 'tokens',
   window: 'lifetime',
@@ -94,7 +94,7 @@ test('exactly what fits is granted, at a collector and two aggregators, whoever 
 
   const before = clients.local.size
   second.running.process.kill('SIGSTOP')
-  most = LIMIT
+  most = Number.POSITIVE_INFINITY // more than fits, where it is granted
   await eventually('the collector grants what nobody hears of', () => clients.local.size > before)
   await kill(collector)
   const unheard = clients.local.size - before
