@@ -22,6 +22,7 @@ import { encodeRecord, encodeSegmentHead } from './log-record.ts'
 import type { LogDamage, LogSegment } from './log-recovery.ts'
 import { logSegmentName, recoverLog, scanSegment } from './log-recovery.ts'
 import type { LoggedRecord, OwnerLog, OwnerRecord } from './owner-log.ts'
+import { behindRows } from './owner-log.ts'
 
 export interface FileLogOptions {
   readonly directory: string
@@ -52,6 +53,7 @@ export class FileLog implements OwnerLog {
   #active: { readonly segment: LogSegment; readonly file: LogFile } | undefined
   #sequence = 0
   #generation = 0
+  #begin = 0
   #end = 0
   /** Position of the next record. */
   #next = 1
@@ -77,6 +79,10 @@ export class FileLog implements OwnerLog {
     return this.#end
   }
 
+  get begin(): number {
+    return this.#begin
+  }
+
   get problem(): string | undefined {
     return this.#problem
   }
@@ -95,15 +101,18 @@ export class FileLog implements OwnerLog {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0)
   }
 
-  async open(floor: number, needed: number): Promise<void> {
+  async open(floor: number, needed: number, inTables = 0): Promise<void> {
     const { directory, quarantine, log } = this.#options
-    const { segments, sequence, generation, end, damage } = await recoverLog(this.#files, directory, quarantine, needed)
+    const recovered = await recoverLog(this.#files, directory, quarantine, needed)
+    const { segments, sequence, generation, begin, end, damage } = recovered
     if (segments.length > 0 && end < floor) damage.lost += floor - Math.max(end, needed)
     this.#segments = segments
     this.#sequence = sequence
     this.#generation = generation + 1
     this.#end = Math.max(end, floor)
-    this.#next = this.#end + 1 + damage.tornBytes
+    const behind = behindRows(this.#end, inTables, log)
+    this.#next = behind + 1 + damage.tornBytes
+    this.#begin = begin ?? behind
     this.#damage = damage
     this.#closed = false
     if (damage.lost + damage.damagedBytes > 0)

@@ -41,6 +41,8 @@ export interface RecoveredLog {
   readonly segments: LogSegment[]
   readonly sequence: number
   readonly generation: number
+  /** Position before the first record; undefined: there is no segment. */
+  readonly begin: number | undefined
   /** Position of the newest sound record. */
   readonly end: number
   readonly damage: LogDamage
@@ -76,6 +78,7 @@ export async function recoverLog(
   const names = (await files.list(directory)).filter((name) => SEGMENT_NAME.test(name)).sort()
   const segments: Opened[] = []
   for (const name of names) segments.push(await openSegment(files, directory, name))
+  let begin: number | undefined
   const damage: LogDamage = { lost: 0, damagedBytes: 0, tornBytes: 0 }
   let end: number | undefined
   /** Up to the next position that is there, all behind the newest one are missing, but those that nobody needs. */
@@ -90,10 +93,12 @@ export async function recoverLog(
     if (head !== undefined) {
       if (head.after > (end ?? 0)) reach(head.after + 1)
       end = head.first - 1
+      begin ??= end
     }
     const bytes = (await files.read(segment.path)).subarray(0, segment.bytes)
     for (const found of scanSegment(bytes, segment)) {
       if ('record' in found) {
+        begin ??= found.record.n - 1
         reach(found.record.n)
         continue
       }
@@ -111,6 +116,7 @@ export async function recoverLog(
     segments,
     sequence: Math.max(0, ...names.map((name) => Number.parseInt(name, 16))),
     generation: Math.max(0, ...segments.map(({ head }) => head?.generation ?? 0)),
+    begin,
     end: end ?? 0,
     damage,
   }

@@ -9,6 +9,8 @@ import { RecentIds } from './recent-ids.ts'
 const HOUR_MS = 3_600_000
 /** How far back the recent set reaches after a start. */
 const RECENT_MS = 24 * HOUR_MS
+/** Rows of events are not known by their positions, so that not all of them are looked at. */
+const POSITIONS_MS = 32 * 24 * HOUR_MS
 
 export class LoggedIds {
   readonly #db: Database
@@ -34,6 +36,20 @@ export class LoggedIds {
     const set = new RecentIds(found.length < limit ? from : Number(found.at(-1)!.t) + 1, max)
     for (const { tenant, event_id, t } of found) set.add(tenant, event_id, Number(t))
     return set
+  }
+
+  /** The largest position of the log that a row has; of events, among those of the last month. */
+  async newestPosition(): Promise<number> {
+    const from = this.#now() - POSITIONS_MS
+    const [row] = await this.#db.rows<{ n: string }>(
+      `SELECT max(n) AS n FROM (
+         SELECT max(n) AS n FROM ${this.#database}.usage
+         UNION ALL SELECT max(n) AS n FROM ${this.#database}.tasks
+         UNION ALL SELECT max(n) AS n FROM ${this.#database}.events WHERE ts >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+       )`,
+      { from },
+    )
+    return Number(row?.n ?? 0)
   }
 
   /** Of these events, the keys of those that were logged. One query, by hour and id: it reads a few granules. */

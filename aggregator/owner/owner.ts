@@ -116,13 +116,20 @@ export class Owner implements Service {
   async start(): Promise<void> {
     const { ids, log, snapshots, store, folds } = this.#parts
     const snapshot = await snapshots.load()
-    const { appliedUpTo, storedUpTo } = snapshot ?? { appliedUpTo: 0, storedUpTo: 0 }
     for (const fold of folds) {
       const state = snapshot?.folds[fold.name]
       if (state !== undefined) fold.restore(state)
     }
+    const known = snapshot ?? { appliedUpTo: 0, storedUpTo: 0 }
+    // Asked before the log is looked at, whose own rows only come behind its records: an owner that was replaced meanwhile finds no loss.
+    const inTables = await ids.newestPosition()
+    await log.open(
+      Math.max(known.appliedUpTo, known.storedUpTo),
+      Math.min(known.appliedUpTo, known.storedUpTo),
+      inTables,
+    )
+    const { appliedUpTo, storedUpTo } = snapshot ?? { appliedUpTo: log.begin, storedUpTo: log.begin }
     const needed = Math.min(appliedUpTo, storedUpTo)
-    await log.open(Math.max(appliedUpTo, storedUpTo), needed)
     this.#recent = await ids.recent(this.#options.recentMax)
     this.#appliedUpTo = appliedUpTo
     this.#snapshotUpTo = appliedUpTo

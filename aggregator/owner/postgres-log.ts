@@ -17,6 +17,7 @@ import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Queries } from '../directory/database.ts'
 import type { LoggedRecord, OwnerLog, OwnerRecord } from './owner-log.ts'
+import { behindRows } from './owner-log.ts'
 import { MINE, PARTITION } from './owner-table.ts'
 
 export interface PostgresLogOptions {
@@ -34,6 +35,7 @@ export interface PostgresLogOptions {
 
 interface Waiting {
   readonly records: readonly OwnerRecord[]
+  readonly bytes: number
   readonly resolve: (first: number) => void
   readonly reject: (error: Error) => void
 }
@@ -41,6 +43,10 @@ interface Waiting {
 const GROUP_RECORDS_MAX = 2000
 /** Characters of bodies. */
 const GROUP_TEXT_MAX = 4 * 1024 * 1024
+/** Of records that wait: beyond it they are refused, and who sent them sends them again. */
+const WAITING_BYTES_MAX = 64 * 1024 * 1024
+/** What a record costs besides its text. */
+const RECORD_BYTES = 300
 const READ_RECORDS = 500
 const RELEASED_AT_ONCE = 5000
 const RETRY_MS = 100
@@ -63,10 +69,12 @@ const RELEASE = `WITH ${MINE},
 export class PostgresLog implements OwnerLog {
   readonly generation: number
   readonly #options: PostgresLogOptions
+  #begin = 0
   #end = 0
   /** Position of the next record. */
   #next = 1
   #queue: Waiting[] = []
+  #waitingBytes = 0
   #draining: Promise<void> | undefined
   /** Why the term is over. */
   #over: string | undefined
@@ -83,6 +91,10 @@ export class PostgresLog implements OwnerLog {
 
   get end(): number {
     return this.#end
+  }
+
+  get begin(): number {
+    return this.#begin
   }
 
   get problem(): string | undefined {
@@ -105,8 +117,12 @@ export class PostgresLog implements OwnerLog {
     return this.#counts
   }
 
-  async open(floor: number, needed: number): Promise<void> {
-    const [row] = await this.#query('SELECT coalesce(max(n), 0) AS n FROM owner_log WHERE partition = $1', [PARTITION])
+  async open(floor: number, needed: number, inTables = 0): Promise<void> {
+    const [row] = await this.#query(
+      'SELECT min(n) AS first, coalesce(max(n), 0) AS n FROM owner_log WHERE partition = $1',
+      [PARTITION],
+    )
+    const first = row!['first']
     const end = Number(row!['n'])
     this.#lost = Math.max(0, floor - Math.max(end, needed))
     if (this.#lost > 0)
@@ -115,17 +131,23 @@ export class PostgresLog implements OwnerLog {
         'the owner log in PostgreSQL ends before its snapshot: acknowledged records are missing',
       )
     this.#end = Math.max(end, floor)
-    this.#next = this.#end + 1
+    const behind = behindRows(this.#end, inTables, this.#options.log)
+    this.#next = behind + 1
+    this.#begin = first === null ? behind : Number(first) - 1
   }
 
   append(records: readonly OwnerRecord[]): Promise<number> {
     return new Promise((resolve, reject) => {
+      const bytes = records.reduce((sum, { body }) => sum + RECORD_BYTES + body.length, 0)
       const unstorable = records.find(({ kind, tenant, key }) => `${kind}${tenant}${key}`.includes('\0'))
       if (this.#over !== undefined) reject(notOwner(this.#over))
       else if (unstorable !== undefined)
         reject(new FleetmeterError('FM_OWNER_LOG', `A record of kind "${unstorable.kind}" has a name with U+0000`))
+      else if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > WAITING_BYTES_MAX)
+        reject(new FleetmeterError('FM_OWNER_LOG', 'PostgreSQL does not take records fast enough'))
       else {
-        this.#queue.push({ records, resolve, reject })
+        this.#queue.push({ records, bytes, resolve, reject })
+        this.#waitingBytes += bytes
         this.#draining ??= this.#drain()
       }
     })
@@ -209,7 +231,9 @@ export class PostgresLog implements OwnerLog {
       if (calls > 0 && (records > GROUP_RECORDS_MAX || text > GROUP_TEXT_MAX)) break
       calls++
     }
-    return this.#queue.splice(0, calls)
+    const group = this.#queue.splice(0, calls)
+    for (const { bytes } of group) this.#waitingBytes -= bytes
+    return group
   }
 
   /** @returns position of the first record */
@@ -285,6 +309,7 @@ export class PostgresLog implements OwnerLog {
   }
 
   #refuseAll(why: string): void {
+    this.#waitingBytes = 0
     for (const { reject } of this.#queue.splice(0)) reject(notOwner(why))
   }
 

@@ -43,14 +43,11 @@ export class SnapshotFiles {
     const names = (await this.#files.list(this.#directory)).filter((name) => NAME.test(name))
     names.sort((a, b) => Number(NAME.exec(b)![1]) - Number(NAME.exec(a)![1]))
     let newest: Snapshot | undefined
+    const damaged: string[] = []
     for (const name of names) {
       const snapshot = decode(await this.#files.read(join(this.#directory, name)))
       if (snapshot === undefined) {
-        this.#log.error(
-          { file: name },
-          'a snapshot of the owner is damaged: an older one is taken, with the log behind it',
-        )
-        await this.#files.rename(join(this.#directory, name), join(this.#directory, `${name}.damaged`))
+        damaged.push(name)
         continue
       }
       newest ??= snapshot
@@ -59,8 +56,15 @@ export class SnapshotFiles {
     if (newest === undefined && names.length > 0)
       throw new FleetmeterError(
         'FM_OWNER_LOG',
-        `No snapshot in "${this.#directory}" can be read, and the log before them is gone: restore the directory from a copy. They are kept as *.damaged; started once more, the program goes on from the log alone, and tasks and quotas lack what came before it`,
+        `No snapshot in "${this.#directory}" can be read (${names.join(', ')}), and the log before them is gone: restore them from a copy, or start the version of this program that wrote them. Once they are removed (in PostgreSQL: from the table owner_files) the program goes on from the log alone, and tasks and quotas lack what came before it`,
       )
+    for (const name of damaged) {
+      this.#log.error(
+        { file: name },
+        'a snapshot of the owner is damaged: an older one is taken, with the log behind it',
+      )
+      await this.#files.rename(join(this.#directory, name), join(this.#directory, `${name}.damaged`))
+    }
     return newest
   }
 

@@ -1,6 +1,6 @@
 /** The owner with its log, snapshots and rows on the real engine: what a fold sees, what a restart begins from, what the log may lose. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
@@ -10,6 +10,7 @@ import { nodeLogFiles } from '../../../aggregator/owner/log-files.ts'
 import { LoggedIds } from '../../../aggregator/owner/logged-ids.ts'
 import { Owner } from '../../../aggregator/owner/owner.ts'
 import { SnapshotFiles } from '../../../aggregator/owner/snapshot-file.ts'
+import type { Database } from '../../../aggregator/store/clickhouse.ts'
 import type { LoggedRows } from '../../../aggregator/store/record-store.ts'
 import { RecordStore } from '../../../aggregator/store/record-store.ts'
 import { migrate } from '../../../aggregator/store/schema/migrate.ts'
@@ -100,7 +101,13 @@ interface Rig {
   stop(): Promise<void>
 }
 
-async function startOwner(t: TestContext, directory: string, database: string, snapshotRecords = 1e6): Promise<Rig> {
+async function startOwner(
+  t: TestContext,
+  directory: string,
+  database: string,
+  snapshotRecords = 1e6,
+  idsFrom: Database = engine.db,
+): Promise<Rig> {
   await migrate(engine.db, database, { pointsDays: 30, rollupDays: 396, eventDays: 396 })
   const common = { clock: systemClock, faults: () => {}, log: silentLogger }
   const store = new RecordStore(engine.db, {
@@ -119,7 +126,7 @@ async function startOwner(t: TestContext, directory: string, database: string, s
   })
   const fold = new Charges()
   const parts = {
-    ids: new LoggedIds(engine.db, database, () => Date.now()),
+    ids: new LoggedIds(idsFrom, database, () => Date.now()),
     log,
     snapshots: new SnapshotFiles(nodeLogFiles, directory, silentLogger),
     store,
@@ -199,9 +206,57 @@ test('a record that a fold cannot use is counted and does not keep the next ones
   await stop()
 })
 
-test('snapshots that are all damaged, without a log, are refused once with what is lost', async (t: TestContext) => {
+test('snapshots that are all damaged are refused with what is lost, until a person removes them', async (t: TestContext) => {
   const directory = temporaryDirectory()
   writeFileSync(join(directory, 'snapshot-10.json'), 'FMS1 00000000\n{}')
-  await assert.rejects(startOwner(t, directory, 'damaged'), /No snapshot in ".*" can be read/)
-  t.diagnostic(readdirSync(directory).join())
+  for (let i = 0; i < 2; i++)
+    await assert.rejects(startOwner(t, directory, 'damaged'), /No snapshot in ".*" can be read \(snapshot-10.json\)/)
+  rmSync(join(directory, 'snapshot-10.json'))
+  const { stop } = await startOwner(t, directory, 'damaged')
+  await stop()
+})
+
+test('a log that was lost goes on behind its rows: none is replaced; so does one that is an older copy', async (t) => {
+  const directory = temporaryDirectory()
+  const first = await startOwner(t, directory, 'lost')
+  for (const amount of [1, 2, 3]) await first.owner.append([charge('a', amount)])
+  await first.store.settled()
+  cpSync(directory, `${directory}-copy`, { recursive: true })
+  await first.owner.append([charge('a', 4)])
+  await first.store.settled()
+  await first.stop()
+  const amounts = (): Promise<number[]> =>
+    engine.db
+      .rows<{ amount: number }>('SELECT amount FROM lost.usage FINAL ORDER BY n', {})
+      .then((rows) => rows.map(({ amount }) => amount))
+
+  rmSync(directory, { recursive: true })
+  const second = await startOwner(t, directory, 'lost')
+  assert.equal(second.store.storedUpTo, second.log.begin, 'what the rows say counts at once')
+  const n = await second.owner.append([charge('a', 5)])
+  assert.ok(n > 4 && second.log.begin === n - 1, `${n}`)
+  await second.store.settled()
+  assert.deepEqual(await amounts(), [1, 2, 3, 4, 5])
+  // kill -9: no snapshot, and the log begins where it began.
+  const third = await startOwner(t, directory, 'lost')
+  assert.deepEqual([third.log.begin, third.fold.state.charged, third.log.damage.lost], [n - 1, 5, 0])
+  await third.stop()
+
+  const copy = await startOwner(t, `${directory}-copy`, 'lost')
+  assert.equal(copy.fold.state.charged, 6)
+  assert.ok((await copy.owner.append([charge('a', 6)])) > n)
+  await copy.store.settled()
+  assert.deepEqual(await amounts(), [1, 2, 3, 4, 5, 6])
+  const again = await startOwner(t, `${directory}-copy`, 'lost')
+  assert.deepEqual([again.fold.state.charged, again.log.damage.lost], [12, 0], 'what was skipped is no loss')
+})
+
+test('while ClickHouse cannot say which positions its rows have, no log is begun', async (t) => {
+  const directory = temporaryDirectory()
+  const away = {
+    rows: () => Promise.reject(new Error('ClickHouse is away')),
+    stream: () => Promise.reject(new Error('ClickHouse is away')),
+  } as unknown as Database
+  await assert.rejects(startOwner(t, directory, 'away', 1e6, away), /ClickHouse is away/)
+  assert.equal(existsSync(join(directory, 'log')), false)
 })

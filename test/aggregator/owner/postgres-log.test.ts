@@ -146,13 +146,13 @@ test('a take-over and an append at once: one waits for the other, and a record t
   const db = await database(t)
   if (db === undefined) return
   const old = await takeOver(db)
-  const appends: Promise<number>[] = []
+  const refusals: Promise<void>[] = []
   await db.transaction(async ({ query }) => {
     await query('UPDATE owner SET gen = gen + 1')
-    appends.push(old.append([record()]))
+    refusals.push(assert.rejects(old.append([record()]), /is not the owner/)) // heard from now on: it may come before the commit is told
     await waitingForLocks(db, 1)
   })
-  await assert.rejects(appends[0]!, /is not the owner/)
+  await Promise.all(refusals)
   assert.deepEqual(await allOf(await takeOver(db)), [])
 })
 
@@ -275,4 +275,29 @@ test('two owners at once: what fits is given out once; control: without the gene
   if (db === undefined) return
   assert.equal(await shareOut(db, (queries) => queries, 20), 20)
   assert.equal(await shareOut(db, unfenced, 20), 40, 'the control overspends')
+})
+
+test('what waits while PostgreSQL is slow has a bound: beyond it records are refused, and none of them is there', async (t) => {
+  const db = await database(t)
+  if (db === undefined) return
+  let go = (): void => {}
+  const slow = new Promise<void>((resolve) => {
+    go = resolve
+  })
+  const log = await takeOver(db, {
+    query: async (sql, parameters) => {
+      if (sql.includes('INSERT INTO owner_log')) await slow
+      return db.query(sql, parameters)
+    },
+  })
+  const body = JSON.stringify('x'.repeat(1 << 20))
+  const appended = Array.from({ length: 100 }, () => log.append([{ ...record(), body }]))
+  const outcomes = Promise.allSettled(appended)
+  await assert.rejects(appended.at(-1)!, /does not take records fast enough/)
+  go()
+  const taken = (await outcomes).filter(({ status }) => status === 'fulfilled').length
+  assert.ok(taken >= 60 && taken <= 70, `${taken} MiB`)
+  assert.equal((await allOf(log)).length, taken)
+  await log.append([record()])
+  assert.equal(log.end, taken + 1, 'there is room again')
 })
