@@ -3,6 +3,8 @@
  * with parameters as $1, $2, …; every query has an end.
  */
 
+import { FleetmeterError } from '../../proto/runtime/errors.ts'
+
 export type Row = Readonly<Record<string, unknown>>
 
 export interface Queries {
@@ -25,4 +27,14 @@ export interface OperationalDatabase extends Queries {
    */
   transaction<T>(work: (queries: Queries) => Promise<T>): Promise<T>
   close(): Promise<void>
+}
+
+/** SQLSTATE: connection broken, too many of them, shutting down, crashed, starting up. */
+const PASSING = /^(08|53300$|57P0[1235]$)/
+
+/** Whether the server is away for the moment: what it refuses otherwise, it refuses again. */
+export function isAway(error: unknown): boolean {
+  if (!(error instanceof FleetmeterError) || error.code !== 'FM_DATABASE') return false
+  const { sqlState } = error.fields
+  return sqlState === undefined || PASSING.test(String(sqlState))
 }

@@ -16,6 +16,7 @@ import { orAborted } from '../../proto/runtime/or-aborted.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import type { ChangeAnswer, Decide } from './changes.ts'
 import type { OperationalDatabase, Queries } from './database.ts'
+import { isAway } from './database.ts'
 import type { DefinitionLog, DefinitionRecord } from './definition-log.ts'
 import type { EntryKind, EntryRecord } from './entry.ts'
 import { EntryIds } from './entry-ids.ts'
@@ -90,9 +91,7 @@ export class DirectoryService implements Service {
         break
       } catch (error) {
         // A server that answers with an error, and files that are damaged, will not do otherwise in a minute.
-        const away =
-          error instanceof FleetmeterError && error.code === 'FM_DATABASE' && error.fields['sqlState'] === undefined
-        const passing = away && database.shared
+        const passing = isAway(error) && database.shared
         if (!passing || performance.now() - since > START_WAIT_MS) throw error
         logger.warn({ error: messageOf(error) }, `${database.name} is not ready yet`)
         await sleep(RETRY_MS)

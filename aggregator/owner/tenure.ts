@@ -9,13 +9,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
-import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import type { Metrics } from '../../proto/runtime/metrics.ts'
 import { orAborted } from '../../proto/runtime/or-aborted.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import type { OperationalDatabase } from '../directory/database.ts'
+import { isAway } from '../directory/database.ts'
 import type { KeptFiles } from './log-files.ts'
 import type { OwnerRow } from './owner-table.ts'
 import { makeOwnerTables, OwnerTable } from './owner-table.ts'
@@ -101,9 +102,7 @@ export class Tenure<T extends Term> implements Service {
         await prepare(database)
         break
       } catch (error) {
-        const isAway =
-          error instanceof FleetmeterError && error.code === 'FM_DATABASE' && error.fields['sqlState'] === undefined
-        if (!isAway || performance.now() - since > START_WAIT_MS) throw error
+        if (!isAway(error) || performance.now() - since > START_WAIT_MS) throw error
         log.warn({ error: messageOf(error) }, 'the owner log in PostgreSQL is not ready yet')
       }
     }
