@@ -24,6 +24,8 @@ export interface NewsOptions {
 }
 
 const EVERY_MS = 1000
+/** Late series that are told of at once: the owner takes a body of 64 MiB at most, and reads it in one turn. */
+const LATE_AT_ONCE = 2000
 
 export class NewsService implements Service {
   readonly name = 'owner-news'
@@ -65,7 +67,7 @@ export class NewsService implements Service {
 
   async #once(): Promise<void> {
     const { holder, marks, settled, tell, log } = this.#options
-    const late = this.#late.take()
+    const late = this.#late.take(LATE_AT_ONCE)
     try {
       if (late.length > 0) await settled()
       await tell({ from: holder, marks: marks(), late })

@@ -50,7 +50,7 @@ export class HeardMarks {
 
 /** Late samples that the owner has not been told of, at most so many series. */
 export class LateNotes {
-  #notes = new Map<string, LateSamples>()
+  readonly #notes = new Map<string, LateSamples>()
 
   note(samples: LateSamples): void {
     const key = JSON.stringify([samples.tenant, samples.name, samples.labels])
@@ -59,10 +59,15 @@ export class LateNotes {
     if (known === undefined || samples.oldest < known.oldest) this.#notes.set(key, samples)
   }
 
-  take(): LateSamples[] {
-    const notes = [...this.#notes.values()]
-    this.#notes = new Map()
-    return notes
+  /** Those that have waited longest, at most so many. */
+  take(max: number): LateSamples[] {
+    const taken: LateSamples[] = []
+    for (const [key, note] of this.#notes) {
+      if (taken.length >= max) break
+      taken.push(note)
+      this.#notes.delete(key)
+    }
+    return taken
   }
 }
 

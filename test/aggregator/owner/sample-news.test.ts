@@ -40,13 +40,23 @@ test('late samples: the oldest time of each series', () => {
   ] as const)
     notes.note(late(name, oldest))
   assert.deepEqual(
-    notes.take().map(({ name, oldest }) => [name, oldest]),
+    notes.take(10).map(({ name, oldest }) => [name, oldest]),
     [
       ['a', 3],
       ['b', 9],
     ],
   )
-  assert.deepEqual(notes.take(), [])
+  assert.deepEqual(notes.take(10), [])
+  for (const name of ['c', 'd', 'e']) notes.note(late(name, 1))
+  assert.deepEqual(
+    [2, 2, 2].map((max) =>
+      notes
+        .take(max)
+        .map(({ name }) => name)
+        .join(),
+    ),
+    ['c,d', 'e', ''],
+  )
 })
 
 test('news are told when the samples are stored, again until somebody hears them, and read as they were written', async (t) => {
