@@ -112,7 +112,7 @@ function alone(own: AggregatorConfig, dataDirectory: string, given: OwnershipGiv
 function oneOfSeveral(own: AggregatorConfig, dataDirectory: string, given: OwnershipGiven): Ownership {
   const problem = sharingProblem(own)
   if (problem !== undefined) throw new FleetmeterError('FM_CONFIG', problem)
-  const { clock, log, metrics, token, url } = given
+  const { access, clock, log, metrics, token, url } = given
   const holder = randomUUID()
   const heard = new HeardMarks()
   const begin = (ownerLog: PostgresLog, files: KeptFiles): PostgresSide => {
@@ -135,7 +135,14 @@ function oneOfSeveral(own: AggregatorConfig, dataDirectory: string, given: Owner
     clock,
     log,
   })
-  const peers = new Peers({ holder, other: () => tenure.other, token })
+  const peers = new Peers({
+    holder,
+    other: () => tenure.other,
+    token,
+    knows: (authorization) => access.caller(authorization).kind === 'known',
+    monotonic: () => clock.monotonic(),
+    log,
+  })
   const told = (samples: SampleNews): boolean => {
     const { current } = tenure
     if (current === undefined) return false

@@ -6,6 +6,8 @@ import type { ReceivedEvent } from '../../proto/events/event.ts'
 import type { LeaseAnswer, LeaseRound } from '../../proto/quotas/lease-round.ts'
 import { LEASES_PATH } from '../../proto/quotas/lease-round.ts'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
+import type { Logger } from '../../proto/runtime/log.ts'
+import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import { EVENT_BATCH_CONTENT_TYPE, encodeEventBatch } from '../../proto/wire/event-batch.ts'
 import { problem } from '../overview/problem.ts'
 import type { Admitted } from './admission.ts'
@@ -19,6 +21,11 @@ export interface PeersOptions {
   readonly other: () => OwnerRow | undefined
   /** What aggregators know each other by. */
   readonly token: () => string
+  /** Whether this aggregator knows who is asking. @param authorization the header */
+  readonly knows: (authorization: string | undefined) => boolean
+  /** ms. */
+  readonly monotonic: () => number
+  readonly log: Logger
 }
 
 /** Where a standby sends events to the owner. */
@@ -29,6 +36,10 @@ export const OWNER_SAMPLES_PATH = '/intake/v1/owner-samples'
 export const FORWARDED_HEADER = 'fleetmeter-forwarded-by'
 const TIMEOUT_MS = 10_000
 const EVENTS_TIMEOUT_MS = 30_000
+/** Requests that wait for the owner's answer, each with a connection of its own: more are told to come again. */
+const AT_ONCE_MAX = 500
+const LOG_EVERY_MS = 10_000
+const SAME_FOR_ALL = 'the token and the keys have to be the same for all aggregators'
 /** Of requests about quotas. */
 const BODY_BYTES_MAX = 64 * 1024
 /** Of one connection, or of how the body came. */
@@ -44,12 +55,18 @@ const NOT_PASSED_ON = [
   'upgrade',
 ]
 
+const LEADS_BACK =
+  'The address that the owner gives (peer_url, or where it listens) leads back to this aggregator: each needs one of its own that the others reach'
+
 export class Peers {
   readonly #options: PeersOptions
+  readonly #often: RateLimitedLog
   readonly #counts = { forwarded: 0, failed: 0 }
+  #underWay = 0
 
   constructor(options: PeersOptions) {
     this.#options = options
+    this.#often = new RateLimitedLog(LOG_EVERY_MS, options.monotonic)
   }
 
   /** Requests that the owner has answered; those that it did not. */
@@ -59,9 +76,23 @@ export class Peers {
 
   /** @returns the owner's answer, or 503 `NOT_OWNER` where there is none to be had */
   async forward(request: Request): Promise<Response> {
-    const owner = this.#options.other()
-    if (request.headers.has(FORWARDED_HEADER)) return notOwner('This aggregator is not the owner either')
+    const { holder, other } = this.#options
+    const owner = other()
+    const by = request.headers.get(FORWARDED_HEADER)
+    if (by === holder) return this.#failed(LEADS_BACK)
+    if (by !== null) return notOwner('This aggregator is not the owner either')
     if (owner === undefined) return notOwner('Nobody is the owner at the moment')
+    if (this.#underWay >= AT_ONCE_MAX) return this.#failed('Too many requests wait for the owner')
+    this.#underWay++
+    try {
+      return await this.#ask(owner, request)
+    } finally {
+      this.#underWay--
+    }
+  }
+
+  async #ask({ address }: OwnerRow, request: Request): Promise<Response> {
+    const { holder, knows } = this.#options
     const body = await bodyOf(request)
     if (body === undefined)
       return problem(
@@ -70,10 +101,10 @@ export class Peers {
       )
     const { pathname, search } = new URL(request.url)
     const headers = passedOn(request.headers)
-    headers.set(FORWARDED_HEADER, this.#options.holder)
+    headers.set(FORWARDED_HEADER, holder)
     headers.set('accept-encoding', 'identity')
     try {
-      const answer = await fetch(`${owner.address}${pathname}${search}`, {
+      const answer = await fetch(`${address}${pathname}${search}`, {
         method: request.method,
         headers,
         body: body.length === 0 ? null : body,
@@ -81,13 +112,24 @@ export class Peers {
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
       const content = await answer.arrayBuffer()
+      if (answer.status === 401 && knows(request.headers.get('authorization') ?? undefined))
+        return this.#failed(
+          `The owner at ${address} does not know this token, and this aggregator does: ${SAME_FOR_ALL}`,
+        )
       this.#counts.forwarded++
       const isEmpty = content.byteLength === 0
       return new Response(isEmpty ? null : content, { status: answer.status, headers: passedOn(answer.headers) })
     } catch (error) {
-      this.#counts.failed++
-      return notOwner(`The owner does not answer: ${messageOf(error)}`)
+      return this.#failed(`The owner at ${address} does not answer: ${messageOf(error)}`)
     }
+  }
+
+  #failed(detail: string): Response {
+    this.#counts.failed++
+    this.#often.once(detail, (held) =>
+      this.#options.log.warn({ detail, held }, 'a request cannot be passed on to the owner'),
+    )
+    return notOwner(detail)
   }
 
   /** @throws FleetmeterError `FM_OWNER_LOG` where nobody is the owner; whatever fetch throws */
@@ -118,8 +160,7 @@ export class Peers {
         signal: AbortSignal.timeout(EVENTS_TIMEOUT_MS),
       })
       const { outcomes, message } = (await answer.json()) as { outcomes?: unknown; message?: string }
-      if (answer.status !== 200 || !isAdmitted(outcomes, events.length))
-        throw new FleetmeterError('FM_OWNER_LOG', `The owner answers ${answer.status}: ${message ?? 'nothing'}`)
+      if (answer.status !== 200 || !isAdmitted(outcomes, events.length)) throw refused(answer.status, message)
       this.#counts.forwarded++
       return outcomes.map((outcome) =>
         outcome === 'refused' ? refusal(new Error('the owner could not log it')) : outcome,
@@ -146,7 +187,7 @@ export class Peers {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     })
     const said: unknown = await answer.json()
-    if (answer.status !== 200) throw new FleetmeterError('FM_OWNER_LOG', `The owner answers ${answer.status}`)
+    if (answer.status !== 200) throw refused(answer.status, (said as { message?: string } | null)?.message)
     return said
   }
 }
@@ -157,6 +198,11 @@ export function notOwner(detail: string): Response {
     { status: 503, code: 'NOT_OWNER', detail: `${detail}. Send it again as it was: it is done once` },
     new Headers({ 'Retry-After': '1' }),
   )
+}
+
+function refused(status: number, message: string | undefined): FleetmeterError {
+  const hint = status === 401 ? ` (${SAME_FOR_ALL})` : ''
+  return new FleetmeterError('FM_OWNER_LOG', `The owner answers ${status}: ${message ?? 'nothing'}${hint}`)
 }
 
 function refusal(error: unknown): Admitted {

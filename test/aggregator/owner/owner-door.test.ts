@@ -8,14 +8,24 @@ import type { OwnerDoorOptions } from '../../../aggregator/owner/owner-door.ts'
 import { ownerDoor } from '../../../aggregator/owner/owner-door.ts'
 import { FORWARDED_HEADER, Peers } from '../../../aggregator/owner/peers.ts'
 import type { PostgresLog } from '../../../aggregator/owner/postgres-log.ts'
+import { silentLogger } from '../../../proto/runtime/log.ts'
 import { receivedEvent } from '../../support/events.ts'
 import { ownerDatabase, takeOver } from '../../support/owner-postgres.ts'
 import { startPostgres } from '../../support/postgres.ts'
+import { eventually } from '../../support/programs.ts'
 
 const CHECK = 'http://here/v1/quota/check'
 const clock = { now: () => Date.now(), monotonic: () => performance.now() }
 const nobody = { forward: () => Promise.resolve(new Response(null, { status: 503 })) }
 const rest = (): Response => new Response('mine', { status: 200 })
+
+const peersOptions = {
+  holder: 'a',
+  token: () => 'x',
+  knows: () => true,
+  monotonic: () => performance.now(),
+  log: silentLogger,
+}
 
 function doorOf(log: PostgresLog, more: Partial<OwnerDoorOptions> = {}): ReturnType<typeof ownerDoor> {
   const decide = (): Response => Response.json({ granted: true, as_of: 'now' })
@@ -114,7 +124,7 @@ test('a standby answers what the owner answers, and 503 where there is none; wha
   let isThere = true
   const other = (): ReturnType<ConstructorParameters<typeof Peers>[0]['other']> =>
     isThere ? { generation: 1, holder: 'b', address, alive: true } : undefined
-  const peers = new Peers({ holder: 'a', other, token: () => 'x' })
+  const peers = new Peers({ ...peersOptions, other })
   const door = ownerDoor({ current: () => undefined, peers, rest, clock })
   const post = (headers: Record<string, string> = {}, body = '{"id":"1"}'): Request =>
     new Request(`${CHECK}?x=1`, { method: 'POST', body, headers })
@@ -134,4 +144,56 @@ test('a standby answers what the owner answers, and 503 where there is none; wha
   assert.equal(await (await door(new Request('http://here/v1/tasks'))).text(), 'mine')
   const [outcome] = await peers.take([receivedEvent()])
   assert.ok(typeof outcome === 'object' && outcome.refused === 'log')
+})
+
+/** An owner that answers what it is told to, with its standby's peers. */
+async function standbyOf(t: TestContext, answer: (respond: () => void) => void, status: number): Promise<Peers> {
+  const server = createServer((request, response) => {
+    request.resume()
+    answer(() => response.writeHead(status, { 'Content-Type': 'application/json' }).end('{"message":"Unauthorized"}'))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const knows = (authorization: string | undefined): boolean => authorization === 'Bearer ours'
+  return new Peers({ ...peersOptions, knows, other: () => ({ generation: 1, holder: 'b', address, alive: true }) })
+}
+
+test('an owner that does not know a token which is known here: 503 that says so; one that is known nowhere is 401', async (t) => {
+  const peers = await standbyOf(t, (respond) => respond(), 401)
+  const ask = (token: string): Promise<Response> =>
+    peers.forward(new Request(CHECK, { method: 'POST', headers: { Authorization: `Bearer ${token}` }, body: '{}' }))
+  const known = await ask('ours')
+  assert.equal(known.status, 503)
+  assert.match(((await known.json()) as { detail: string }).detail, /have to be the same for all aggregators/)
+  assert.equal((await ask('nobody')).status, 401)
+  const [outcome] = await peers.take([receivedEvent()])
+  assert.ok(typeof outcome === 'object')
+  assert.match(String(outcome.error), /answers 401: Unauthorized \(the token and the keys have to be the same/)
+})
+
+test('an address that leads back to the standby itself is said to', async (t) => {
+  const peers = await standbyOf(t, (respond) => respond(), 200)
+  const back = await peers.forward(new Request(CHECK, { method: 'POST', headers: { [FORWARDED_HEADER]: 'a' } }))
+  assert.equal(back.status, 503)
+  assert.match(((await back.json()) as { detail: string }).detail, /peer_url.* leads back to this aggregator/)
+})
+
+test('an owner that is slow has five hundred requests of a standby at most; the others are told at once to come again', async (t) => {
+  const held: (() => void)[] = []
+  const peers = await standbyOf(t, (respond) => void held.push(respond), 200)
+  const asked = Array.from({ length: 600 }, () => peers.forward(new Request(CHECK, { method: 'POST', body: '{}' })))
+  await eventually('five hundred are there', () => held.length >= 500)
+  const refused = await Promise.all(asked.slice(500))
+  assert.deepEqual([...new Set(refused.map(({ status }) => status))], [503])
+  assert.equal(held.length, 500)
+  for (const respond of held.splice(0)) respond()
+  assert.deepEqual([...new Set((await Promise.all(asked)).map(({ status }) => status))], [200, 503])
+  const after = peers.forward(new Request(CHECK, { method: 'POST', body: '{}' }))
+  await eventually('the next one is there', () => held.length === 1)
+  held[0]!()
+  assert.equal((await after).status, 200)
 })
