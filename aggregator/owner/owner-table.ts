@@ -4,6 +4,7 @@
  *
  * One partition: all tenants have one owner.
  */
+import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
 import type { OperationalDatabase, Queries } from '../directory/database.ts'
 import type { PostgresLimits } from '../directory/postgres-database.ts'
 
@@ -42,7 +43,18 @@ export interface OwnerRow {
   readonly alive: boolean
 }
 
-/** Makes the tables where they are missing. @throws FleetmeterError `FM_DATABASE` */
+/** Columns that statements name, by table. */
+const COLUMNS = {
+  owner: 'partition, gen, holder, address, beat',
+  owner_log: 'partition, n, gen, kind, tenant, key, at, body',
+  owner_files: 'partition, name, content',
+}
+const UNDEFINED_COLUMN = '42703'
+
+/**
+ * Makes the tables where they are missing.
+ * @throws FleetmeterError `FM_DATABASE`; `FM_CONFIG` where tables of these names are something else
+ */
 export async function makeOwnerTables(database: OperationalDatabase): Promise<void> {
   await database.transaction(async ({ query }) => {
     await query(`SELECT pg_advisory_xact_lock(${LOCK})`)
@@ -53,6 +65,14 @@ export async function makeOwnerTables(database: OperationalDatabase): Promise<vo
     await query(`CREATE TABLE IF NOT EXISTS owner_files (partition integer NOT NULL, name text NOT NULL, content bytea NOT NULL,
       PRIMARY KEY (partition, name))`)
   })
+  for (const [table, columns] of Object.entries(COLUMNS))
+    await database.query(`SELECT ${columns} FROM ${table} LIMIT 0`).catch((error: unknown) => {
+      if (!(error instanceof FleetmeterError) || error.fields['sqlState'] !== UNDEFINED_COLUMN) throw error
+      throw new FleetmeterError(
+        'FM_CONFIG',
+        `${database.name} has a table "${table}" that is not this program's, or is of another version of it (${messageOf(error)}): give it a database of its own in database_url (DATABASE_URL)`,
+      )
+    })
 }
 
 export class OwnerTable {

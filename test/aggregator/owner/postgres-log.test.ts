@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Queries } from '../../../aggregator/directory/database.ts'
 import type { LoggedRecord, OwnerRecord } from '../../../aggregator/owner/owner-log.ts'
-import { MINE, OwnerTable } from '../../../aggregator/owner/owner-table.ts'
+import { MINE, makeOwnerTables, OwnerTable } from '../../../aggregator/owner/owner-table.ts'
 import { postgresFiles } from '../../../aggregator/owner/postgres-files.ts'
 import type { PostgresLog } from '../../../aggregator/owner/postgres-log.ts'
 import { isNotOwner } from '../../../aggregator/owner/postgres-log.ts'
@@ -300,4 +300,16 @@ test('what waits while PostgreSQL is slow has a bound: beyond it records are ref
   assert.equal((await allOf(log)).length, taken)
   await log.append([record()])
   assert.equal(log.end, taken + 1, 'there is room again')
+})
+
+test('a table of that name that is somebody else’s is refused, with what to do', async (t) => {
+  const db = await database(t)
+  if (db === undefined) return
+  await makeOwnerTables(db)
+  await db.query('DROP TABLE owner')
+  await db.query('CREATE TABLE owner (id integer, name text)')
+  await assert.rejects(
+    makeOwnerTables(db),
+    /a table "owner" that is not this program's.*"partition" does not exist.*a database of its own/,
+  )
 })
