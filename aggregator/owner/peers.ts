@@ -82,23 +82,24 @@ export class Peers {
     if (by === holder) return this.#failed(LEADS_BACK)
     if (by !== null) return notOwner('This aggregator is not the owner either')
     if (owner === undefined) return notOwner('Nobody is the owner at the moment')
-    if (this.#underWay >= AT_ONCE_MAX) return this.#failed('Too many requests wait for the owner')
-    this.#underWay++
-    try {
-      return await this.#ask(owner, request)
-    } finally {
-      this.#underWay--
-    }
-  }
-
-  async #ask({ address }: OwnerRow, request: Request): Promise<Response> {
-    const { holder, knows } = this.#options
     const body = await bodyOf(request)
     if (body === undefined)
       return problem(
         { status: 413, code: 'BAD_REQUEST', detail: `The body is longer than ${BODY_BYTES_MAX} bytes` },
         new Headers(),
       )
+    // Not before the body is here: who sends it slowly holds up nobody.
+    if (this.#underWay >= AT_ONCE_MAX) return this.#failed('Too many requests wait for the owner')
+    this.#underWay++
+    try {
+      return await this.#ask(owner, request, body)
+    } finally {
+      this.#underWay--
+    }
+  }
+
+  async #ask({ address }: OwnerRow, request: Request, body: Uint8Array<ArrayBuffer>): Promise<Response> {
+    const { holder, knows } = this.#options
     const { pathname, search } = new URL(request.url)
     const headers = passedOn(request.headers)
     headers.set(FORWARDED_HEADER, holder)

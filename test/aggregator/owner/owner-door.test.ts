@@ -185,6 +185,10 @@ test('an address that leads back to the standby itself is said to', async (t) =>
 test('an owner that is slow has five hundred requests of a standby at most; the others are told at once to come again', async (t) => {
   const held: (() => void)[] = []
   const peers = await standbyOf(t, (respond) => void held.push(respond), 200)
+  for (let i = 0; i < 600; i++) {
+    const trickle = { method: 'POST', body: new ReadableStream({}), duplex: 'half' } as RequestInit
+    void peers.forward(new Request(CHECK, trickle)) // never ends, and takes nobody's place
+  }
   const asked = Array.from({ length: 600 }, () => peers.forward(new Request(CHECK, { method: 'POST', body: '{}' })))
   await eventually('five hundred are there', () => held.length >= 500)
   const refused = await Promise.all(asked.slice(500))
