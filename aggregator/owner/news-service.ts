@@ -34,6 +34,7 @@ export class NewsService implements Service {
   readonly #often: RateLimitedLog
   readonly #stopping = new AbortController()
   #running: Promise<void> = Promise.resolve()
+  #problem: string | undefined
 
   constructor(options: NewsOptions) {
     this.#options = options
@@ -53,8 +54,9 @@ export class NewsService implements Service {
     await orAborted(this.#running, deadline)
   }
 
+  /** Samples are taken all the same. */
   health(): Health {
-    return { ready: true }
+    return this.#problem === undefined ? { ready: true } : { ready: true, detail: this.#problem }
   }
 
   async #run(): Promise<void> {
@@ -71,7 +73,9 @@ export class NewsService implements Service {
     try {
       if (late.length > 0) await settled()
       await tell({ from: holder, marks: marks(), late })
+      this.#problem = undefined
     } catch (error) {
+      this.#problem = `the owner cannot be told of samples that came here: ${messageOf(error)}`
       for (const samples of late) this.#late.note(samples) // told later
       this.#often.once('tell', (held) =>
         log.warn(
