@@ -72,6 +72,8 @@ export class Tenure<T extends Term> implements Service {
   #held: Held<T> | undefined
   #owner: OwnerRow | undefined
   #problem: string | undefined
+  /** Why the last take-over came to nothing. */
+  #unread: string | undefined
   #running: Promise<void> = Promise.resolve()
   #waitUntil = 0
   #terms = 0
@@ -136,8 +138,9 @@ export class Tenure<T extends Term> implements Service {
     }
     if (held !== undefined) return { ready: false, detail: 'the owner log is being read' }
     const { other } = this
-    const detail = other === undefined ? 'standby: nobody is the owner at the moment' : `standby of ${other.address}`
-    return { ready: true, detail }
+    if (other !== undefined) return { ready: true, detail: `standby of ${other.address}` }
+    const why = this.#unread === undefined ? '' : `, and here the owner log cannot be read: ${this.#unread}`
+    return { ready: true, detail: `standby: nobody is the owner at the moment${why}` }
   }
 
   register(metrics: Metrics): void {
@@ -217,6 +220,7 @@ export class Tenure<T extends Term> implements Service {
       () => {
         if (this.#held !== held) return
         held.isReady = true
+        this.#unread = undefined
         log.info({ generation, records: ownerLog.end }, 'this aggregator is the owner')
       },
       (error: unknown) => {
@@ -225,6 +229,7 @@ export class Tenure<T extends Term> implements Service {
           { generation, error: messageOf(error) },
           'the owner log cannot be read: another aggregator may take over',
         )
+        this.#unread = messageOf(error)
         this.#waitUntil = clock.monotonic() + PAUSE_MS
         ownerLog.abandon('it could not be read')
         this.#table.resign(generation).catch(() => {}) // then its term ends by itself

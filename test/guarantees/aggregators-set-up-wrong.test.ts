@@ -158,3 +158,27 @@ test('SIGTERM of the owner under load: the next one decides within two seconds, 
   assert.equal(rows[0]!['keys'], rows[0]!['n'])
   assert.ok(Number(rows[0]!['keys']) >= new Set(granted.map(({ id }) => id)).size)
 })
+
+test('snapshots in PostgreSQL that nobody can read: nobody goes on without them until they are removed, and /readyz says why', {
+  timeout: 120_000,
+}, async (t) => {
+  const server = await startPostgres(t)
+  if (server === undefined) return
+  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
+  t.after(() => engine.stop())
+  const site = await Site.start(t, server.url, engine)
+  await eventually('it is the owner', () => site.isOwner())
+  assert.equal((await site.ask('/v1/quota/reservations', reservation('kept'))).status, 201)
+  await terminate(site.running)
+  const database = new PostgresDatabase(server.url, silentLogger)
+  t.after(() => database.close())
+  await database.query(`UPDATE owner_files SET content = 'FMS2 ' WHERE name LIKE 'snapshot-%'`)
+  await site.again()
+  const said = async (): Promise<string> => (await fetch(`${site.url}/readyz`)).text()
+  await eventually('it says so', async () => (await said()).includes('here the owner log cannot be read: No snapshot'))
+  await sleep(5000)
+  assert.equal(await site.isOwner(), false, 'it was tried again, and refused again')
+  await database.query(`DELETE FROM owner_files WHERE name LIKE 'snapshot-%'`)
+  await eventually('it is the owner', () => site.isOwner(), 10_000)
+  assert.equal((await site.ask('/v1/quota/reservations/kept')).body['state'], 'open', 'of the log alone')
+})
