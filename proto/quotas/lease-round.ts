@@ -8,6 +8,7 @@
  * resource's smallest unit, times ms since the epoch.
  */
 import * as v from 'valibot'
+import { TENANT_FORM } from '../runtime/tenants.ts'
 
 export const LEASES_PATH = '/intake/v1/leases'
 /** Of what is said here; an aggregator that does not know it answers 426. */
@@ -109,8 +110,9 @@ export interface LeaseAnswer {
   readonly earlier: readonly EarlierSlice[]
 }
 
-const NAME = v.pipe(v.string(), v.maxLength(256))
-const TENANT = v.pipe(v.string(), v.minLength(1), v.maxLength(256))
+/** U+0000 is nowhere in PostgreSQL. */
+const NAME = v.pipe(v.string(), v.maxLength(256), v.excludes('\0'))
+const TENANT = v.pipe(v.string(), v.regex(TENANT_FORM[0], TENANT_FORM[1]))
 const WHOLE = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const NUMBER = v.pipe(v.number(), v.safeInteger(), v.minValue(1))
 const SAID = v.object({ userId: NAME, project: NAME, department: NAME })
@@ -126,9 +128,11 @@ const AMOUNTS = v.pipe(
 
 const ADMISSION: v.GenericSchema<unknown, Admission> = v.object({
   index: NUMBER,
-  id: v.pipe(v.string(), v.minLength(1), v.maxLength(200)),
+  id: v.pipe(v.string(), v.minLength(1), v.maxLength(200), v.excludes('\0')),
   amounts: AMOUNTS,
-  task: v.nullable(v.object({ taskId: v.pipe(v.string(), v.minLength(1), v.maxLength(256)), attempt: NUMBER })),
+  task: v.nullable(
+    v.object({ taskId: v.pipe(v.string(), v.minLength(1), v.maxLength(256), v.excludes('\0')), attempt: NUMBER }),
+  ),
   from: WHOLE,
   expires: WHOLE,
   hash: v.pipe(v.string(), v.maxLength(64)),
