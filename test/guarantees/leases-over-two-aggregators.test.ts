@@ -4,18 +4,16 @@
  * told of; and all that was lent and not used is there again. (With a slice that is free again once it is in doubt, 608 of 600 were granted.)
  */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PostgresDatabase } from '../../aggregator/directory/postgres-database.ts'
 import { silentLogger } from '../../proto/runtime/log.ts'
-import { startEngine } from '../support/engine.ts'
 import type { Figure, Lease } from '../support/lease-clients.ts'
 import { ask, Clients } from '../support/lease-clients.ts'
-import { startPostgres } from '../support/postgres.ts'
 import type { Running } from '../support/programs.ts'
 import { eventually, freePort, kill, start, temporaryDirectory } from '../support/programs.ts'
-import { Site } from '../support/site.ts'
+import type { Site } from '../support/site.ts'
+import { startPair, startStores } from '../support/site.ts'
 
 const TERM_MS = 2000
 const LIMIT = 400
@@ -30,15 +28,11 @@ const QUOTA = {
 test('exactly what fits is granted, at a collector and two aggregators, whoever is killed or stopped', {
   timeout: 150_000,
 }, async (t) => {
-  const server = await startPostgres(t)
-  if (server === undefined) return
-  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
-  t.after(() => engine.stop())
+  const stores = await startStores(t)
+  if (stores === undefined) return
   const env = { FLEETMETER_AGGREGATOR_QUOTA_LEASE_TERM_MS: String(TERM_MS) }
-  const first = await Site.start(t, server.url, engine, env)
-  await eventually('the first is the owner', () => first.isOwner())
-  const second = await Site.start(t, server.url, engine, env)
-  const database = new PostgresDatabase(server.url, silentLogger)
+  const [first, second] = await startPair(t, stores, env)
+  const database = new PostgresDatabase(stores.server.url, silentLogger)
   t.after(() => database.close())
 
   const port = await freePort()

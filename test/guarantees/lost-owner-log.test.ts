@@ -8,11 +8,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { PostgresDatabase } from '../../aggregator/directory/postgres-database.ts'
 import { silentLogger } from '../../proto/runtime/log.ts'
-import { startEngine } from '../support/engine.ts'
-import { startPostgres } from '../support/postgres.ts'
 import type { Running } from '../support/programs.ts'
 import { authorized, eventually, kill, ready, start, temporaryDirectory, terminate } from '../support/programs.ts'
-import { Site } from '../support/site.ts'
+import { Site, startStores } from '../support/site.ts'
 
 const QUOTA = { level: 'user', resource: 'tokens', window: 'lifetime', valid_from: '2026-01-01T00:00:00Z', limit: 10 }
 const WARNING = /rows of records that are not in the owner log/
@@ -79,16 +77,14 @@ test('the files of the owner log are lost: what was used is known', { timeout: 1
 })
 
 test('the owner log in PostgreSQL is lost: what was used is known', { timeout: 120_000 }, async (t) => {
-  const server = await startPostgres(t)
-  if (server === undefined) return
-  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
-  t.after(() => engine.stop())
-  const site = await Site.start(t, server.url, engine)
+  const stores = await startStores(t)
+  if (stores === undefined) return
+  const site = await Site.start(t, stores)
   const ask: Ask = (path, body) => site.ask(path, body)
   await eventually('it is the owner', () => site.isOwner())
   await sevenOfTen(ask)
   await terminate(site.running)
-  const database = new PostgresDatabase(server.url, silentLogger)
+  const database = new PostgresDatabase(stores.server.url, silentLogger)
   await database.query('DROP TABLE owner, owner_log, owner_files')
   await database.close()
   await site.again()

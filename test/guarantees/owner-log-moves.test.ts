@@ -3,10 +3,7 @@
  * files it came from, not by another directory's. And what several cannot share is refused at the start.
  */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { startEngine } from '../support/engine.ts'
-import { startPostgres } from '../support/postgres.ts'
 import type { Running } from '../support/programs.ts'
 import {
   authorized,
@@ -18,6 +15,7 @@ import {
   temporaryDirectory,
   terminate,
 } from '../support/programs.ts'
+import { startStores } from '../support/site.ts'
 
 async function ask(url: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
   const response = await fetch(`${url}${path}`, {
@@ -32,14 +30,15 @@ async function ask(url: string, path: string, body?: unknown): Promise<Record<st
 test('a single aggregator becomes one of several: what was reserved is; the way back and a second log are refused', {
   timeout: 120_000,
 }, async (t) => {
-  const server = await startPostgres(t)
-  if (server === undefined) return
-  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
-  t.after(() => engine.stop())
-  const clickhouse = { CLICKHOUSE_URL: engine.endpoint.url, CLICKHOUSE_PASSWORD: engine.endpoint.password }
+  const stores = await startStores(t)
+  if (stores === undefined) return
+  const clickhouse = {
+    CLICKHOUSE_URL: stores.engine.endpoint.url,
+    CLICKHOUSE_PASSWORD: stores.engine.endpoint.password,
+  }
   const shared = {
     ...clickhouse,
-    DATABASE_URL: server.url,
+    DATABASE_URL: stores.server.url,
     FLEETMETER_AGGREGATOR_LISTEN: `127.0.0.1:${await freePort()}`,
   }
   const [own, another] = [temporaryDirectory(), temporaryDirectory()]

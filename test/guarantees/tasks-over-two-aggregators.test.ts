@@ -3,14 +3,11 @@
  * nor their samples came to, and though the samples come after all events.
  */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { startEngine } from '../support/engine.ts'
-import { startPostgres } from '../support/postgres.ts'
 import { authorized, eventually, kill, scrape, start, temporaryDirectory, total } from '../support/programs.ts'
 import { recordedTasks } from '../support/recorded-gpu.ts'
 import { RECORDED_HOST, RECORDED_TABLE, recordedSeries } from '../support/recorded-tasks.ts'
-import { Site } from '../support/site.ts'
+import { startPair, startStores } from '../support/site.ts'
 import { event, idOf } from '../support/task-events.ts'
 import { remoteWriteBody } from '../support/write-request.ts'
 
@@ -20,18 +17,14 @@ const SHIFT = Date.now() - 900_000 - Array.from(recordedSeries()[0]!.times).at(-
 test('events and samples that come to the standby make the figures that they would make at the owner', {
   timeout: 120_000,
 }, async (t) => {
-  const server = await startPostgres(t)
-  if (server === undefined) return
-  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
-  t.after(() => engine.stop())
+  const stores = await startStores(t)
+  if (stores === undefined) return
   const env = {
     FLEETMETER_AGGREGATOR_TASK_INTERVAL_MS: '1000',
     FLEETMETER_AGGREGATOR_EVENTS_INSERT_AFTER_MS: '200',
     FLEETMETER_AGGREGATOR_INSERT_FEW_AFTER_MS: '500',
   }
-  const owner = await Site.start(t, server.url, engine, env)
-  await eventually('it is the owner', () => owner.isOwner())
-  const standby = await Site.start(t, server.url, engine, env)
+  const [owner, standby] = await startPair(t, stores, env)
   const collector = await start('collector', {
     FLEETMETER_DATA_DIR: temporaryDirectory(),
     FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',

@@ -8,17 +8,14 @@
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { PostgresDatabase } from '../../aggregator/directory/postgres-database.ts'
 import { silentLogger } from '../../proto/runtime/log.ts'
-import { startEngine } from '../support/engine.ts'
 import { eventBatch, receivedEvent, sendEvents } from '../support/events.ts'
-import { startPostgres } from '../support/postgres.ts'
-import { eventually, kill, scrape, TOKEN, temporaryDirectory } from '../support/programs.ts'
-import { Site } from '../support/site.ts'
+import { eventually, kill, scrape, TOKEN } from '../support/programs.ts'
+import { Site, startPair, startStores } from '../support/site.ts'
 
 const CLIENT = fileURLToPath(new URL('../support/quota-client.mjs', import.meta.url))
 const PROCESSES = 4
@@ -75,14 +72,10 @@ function client(sites: readonly Site[], prefix: string, count: number): Promise<
 test('a thousand fit: a thousand hold, though the owner is killed and the next one is stopped past its term', {
   timeout: 180_000,
 }, async (t) => {
-  const server = await startPostgres(t)
-  if (server === undefined) return
-  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
-  t.after(() => engine.stop())
-  const first = await Site.start(t, server.url, engine)
-  await eventually('the first is the owner', () => first.isOwner())
-  const second = await Site.start(t, server.url, engine)
-  const database = new PostgresDatabase(server.url, silentLogger)
+  const stores = await startStores(t)
+  if (stores === undefined) return
+  const [first, second] = await startPair(t, stores)
+  const database = new PostgresDatabase(stores.server.url, silentLogger)
   t.after(() => database.close())
   assert.equal(await second.isOwner(), false)
   const quota = {
@@ -185,21 +178,19 @@ test('a thousand fit: a thousand hold, though the owner is killed and the next o
 test('PostgreSQL is away for longer than a term: nothing is admitted, and the same process goes on with what was answered', {
   timeout: 120_000,
 }, async (t) => {
-  const server = await startPostgres(t)
-  if (server === undefined) return
-  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
-  t.after(() => engine.stop())
-  const site = await Site.start(t, server.url, engine)
+  const stores = await startStores(t)
+  if (stores === undefined) return
+  const site = await Site.start(t, stores)
   await eventually('it is the owner', () => site.isOwner())
   const reserve = (id: string) => site.ask('/v1/quota/reservations', { ...REQUEST, id })
   assert.equal((await reserve('before')).status, 201)
-  await server.kill()
+  await stores.server.kill()
   const meanwhile = await reserve('meanwhile')
   assert.deepEqual([meanwhile.status, meanwhile.body['code']], [503, 'SERVICE_UNAVAILABLE'])
   await eventually('it is the owner no more', async () => !(await site.isOwner()))
   assert.equal((await fetch(`${site.url}/readyz`)).status, 503)
   assert.equal((await reserve('later')).body['code'], 'NOT_OWNER')
-  await server.start()
+  await stores.server.start()
   await eventually('it is the owner again', () => site.isOwner())
   assert.deepEqual([(await reserve('before')).replayed, (await reserve('meanwhile')).status], [true, 201])
   const metrics = await scrape(site.url)

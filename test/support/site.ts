@@ -1,13 +1,44 @@
 /** Aggregators over one PostgreSQL and one ClickHouse, for tests. */
+
+import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { TestEngine } from './engine.ts'
+import { startEngine } from './engine.ts'
+import type { TestPostgres } from './postgres.ts'
+import { startPostgres } from './postgres.ts'
 import type { Running } from './programs.ts'
-import { authorized, freePort, kill, scrape, start, temporaryDirectory } from './programs.ts'
+import { authorized, eventually, freePort, kill, scrape, start, temporaryDirectory } from './programs.ts'
 
 interface Answer {
   readonly status: number
   readonly body: Record<string, unknown>
   readonly replayed: boolean
+}
+
+/** What several aggregators share. */
+export interface Stores {
+  readonly server: TestPostgres
+  readonly engine: TestEngine
+}
+
+/** Until the test ends. @returns undefined where there is no PostgreSQL: the test is skipped */
+export async function startStores(t: TestContext): Promise<Stores | undefined> {
+  const server = await startPostgres(t)
+  if (server === undefined) return undefined
+  const engine = await startEngine(join(temporaryDirectory(), 'engine'))
+  t.after(() => engine.stop())
+  return { server, engine }
+}
+
+/** Two of them: the owner, and the standby. @param env over the defaults */
+export async function startPair(
+  t: TestContext,
+  stores: Stores,
+  env: Readonly<Record<string, string>> = {},
+): Promise<readonly [owner: Site, standby: Site]> {
+  const owner = await Site.start(t, stores, env)
+  await eventually('the first is the owner', () => owner.isOwner())
+  return [owner, await Site.start(t, stores, env)]
 }
 
 /** An aggregator of several, at one address with one directory, over its restarts. */
@@ -25,12 +56,11 @@ export class Site {
   /** @param env over the defaults */
   static async start(
     t: TestContext,
-    database: string,
-    { endpoint }: TestEngine,
+    { server, engine: { endpoint } }: Stores,
     env: Readonly<Record<string, string>> = {},
   ): Promise<Site> {
     const site = new Site(await freePort(), {
-      DATABASE_URL: database,
+      DATABASE_URL: server.url,
       CLICKHOUSE_URL: endpoint.url,
       CLICKHOUSE_PASSWORD: endpoint.password,
       FLEETMETER_AGGREGATOR_OWNER_LOG: 'postgres',
