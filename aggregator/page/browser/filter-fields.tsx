@@ -1,4 +1,5 @@
 /** Fields of a list's filters: what is chosen in them stands in the address. */
+import { useState } from 'preact/hooks'
 import { cut } from './name.tsx'
 
 interface ChoiceProps<T extends string> {
@@ -26,6 +27,31 @@ export function Choice<T extends string>({ title, value, among, change }: Choice
   )
 }
 
+interface DraftProps {
+  readonly value: string
+  readonly onInput: (event: Typed) => void
+  readonly onChange: (event: Typed) => void
+  readonly onBlur: () => void
+}
+
+interface Typed {
+  readonly currentTarget: HTMLInputElement
+}
+
+/** Of a field whose value is elsewhere: what is being typed stays while the list comes anew, until it is entered or left. */
+export function useDraft(value: string, change: (value: string) => void): DraftProps {
+  const [draft, setDraft] = useState<string>()
+  return {
+    value: draft ?? value,
+    onInput: ({ currentTarget }) => setDraft(currentTarget.value),
+    onChange: ({ currentTarget }) => {
+      setDraft(undefined)
+      change(currentTarget.value.trim())
+    },
+    onBlur: () => setDraft(undefined),
+  }
+}
+
 interface TextChoiceProps {
   /** Names its list of suggestions. */
   readonly name: string
@@ -50,8 +76,7 @@ export function TextChoice({ name, title, value, known, shownMax, change }: Text
         placeholder="any"
         autocomplete="off"
         spellcheck={false}
-        value={value}
-        onChange={(event) => change(event.currentTarget.value.trim())}
+        {...useDraft(value, change)}
       />
       <datalist id={list}>
         {[...new Set(known)].map(

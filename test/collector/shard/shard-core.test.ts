@@ -374,8 +374,9 @@ for (const defect of [
   test(`control: the same property finds the defect "${defect}"`, () => {
     const result = fc.check(
       fc.property(histories, (ops) => run(defect, ops)),
-      // One of them needs a clock that steps back at the right moment. To make a counterexample small is not asked for.
-      { numRuns: 20_000, endOnFailure: true },
+      // One of them needs a clock that steps back at the right moment: one history of some 4,000, and with this seed the 145th. To make a
+      // counterexample small is not asked for.
+      { seed: 28, numRuns: 20_000, endOnFailure: true },
     )
     assert.ok(result.failed, 'the defect went unnoticed')
   })
