@@ -162,6 +162,12 @@ export class Tab {
     return this.until(`it shows "${text}"`, `document.body.innerText.includes(${JSON.stringify(text)})`)
   }
 
+  /** Waits until nothing has to be scrolled sideways: charts follow a new width a frame later. */
+  fitsAcross(): Promise<void> {
+    const root = 'document.documentElement'
+    return this.until('nothing scrolls sideways', `${root}.scrollWidth <= ${root}.clientWidth`)
+  }
+
   /** Types into what has the focus, as a person does. */
   async type(text: string): Promise<void> {
     await this.#send('Input.insertText', { text })

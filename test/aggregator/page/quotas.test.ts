@@ -29,7 +29,6 @@ const rows = 'document.querySelectorAll("table.quotas tbody tr").length'
 const text = `document.querySelector("main").innerText.replaceAll('\\u202f', ' ')`
 const rowOf = (name: string): string =>
   `[...document.querySelectorAll('table.quotas tbody tr')].find((row) => row.innerText.includes(${JSON.stringify(name)}))?.innerText.replaceAll('\\u202f', ' ')`
-const scrollsSideways = 'document.documentElement.scrollWidth > document.documentElement.clientWidth'
 
 class Rig {
   readonly aggregator: Running
@@ -130,7 +129,7 @@ test('quotas are listed with their use, filtered and turned over by addresses th
     await tab.until('it is the same', `window.before === undefined && ${text}.includes('Tokens in a month')`)
     await tab.shows('onerror')
     assert.equal(await tab.value('typeof window.hacked + document.querySelectorAll("#app img").length'), 'undefined0')
-    assert.equal(await tab.value(scrollsSideways), false)
+    await tab.fitsAcross()
   })
   await t.test('filters and pages stand in the address', async () => {
     for (let i = 0; i < 25; i++) await rig.define({ level: 'department', subject: `d${i}`, limit: 3600 })
@@ -160,7 +159,7 @@ test('quotas are listed with their use, filtered and turned over by addresses th
     await tab.until('the first page', `${rows} === 25 && /2 h \\+ 3 h held/.test(${rowOf('ada')})`)
     await standsOut(tab)
     await tab.size(390, 844, true)
-    assert.equal(await tab.value(scrollsSideways), false)
+    await tab.fitsAcross()
     assert.match(await tab.value<string>(rowOf('vision')), /soft[\s\S]*85[\s\S]*near/)
   })
   await t.test('a token that may not see them is told so', async () => {
@@ -230,7 +229,7 @@ test("a subject's quotas: what is held, its history and where it leads to; what 
   await t.test('a phone, light and dark', async () => {
     await standsOut(tab)
     await tab.size(390, 844, true)
-    assert.equal(await tab.value(scrollsSideways), false)
+    await tab.fitsAcross()
     await tab.size(1440, 1000)
   })
   await t.test('while the engine is away, what was used is not known, and comes back by itself', async () => {

@@ -14,7 +14,6 @@ import { gpuUuid, stubAttempt, stubFullAttempt, stubTask, taskUuid } from '../..
 const HOSTILE = `<img src=x onerror="window.hacked=1">\u202e\u05d0${'x'.repeat(10_000)}`
 const NOW = Date.now()
 
-const scrollsSideways = 'document.documentElement.scrollWidth > document.documentElement.clientWidth'
 const rows = 'document.querySelectorAll("table.tasks tbody tr").length'
 
 interface Rig {
@@ -90,7 +89,7 @@ test('tasks are listed live, filtered and turned over by addresses that survive 
   await tab.size(390, 844, true)
   await tab.value('location.hash = "#/tasks"')
   await tab.until('all of them', `${rows} === 200`)
-  assert.equal(await tab.value(scrollsSideways), false)
+  await tab.fitsAcross()
   assert.deepEqual(tab.problems, [])
 })
 
@@ -169,7 +168,7 @@ test('a task shows its stages, figures per GPU, charts, cost and events; what is
     `location.hash.endsWith('?attempt=1') && document.querySelector('.task-head .state').innerText === 'failed'`,
   )
   await tab.size(390, 844, true)
-  assert.equal(await tab.value(scrollsSideways), false)
+  await tab.fitsAcross()
   assert.deepEqual(tab.problems, [])
 })
 
@@ -214,7 +213,7 @@ test('an error says what to do; hostile names are text, and cut; light and dark 
   await tab.shows('No samples say how much it was')
   assert.equal(await tab.value('typeof window.hacked + document.querySelectorAll("#app img").length'), 'undefined0')
   assert.ok((await tab.value<number>('document.querySelector("main").innerText.length')) < 8000)
-  assert.equal(await tab.value(scrollsSideways), false)
+  await tab.fitsAcross()
   await standsOut(tab)
   assert.deepEqual(tab.problems, [])
 })
