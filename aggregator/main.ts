@@ -404,21 +404,20 @@ async function build(): Promise<Program | { print: string }> {
     name: 'http',
     listen: own.listen,
     log,
-    handler: async (request, response) => {
+    handler: (request, response) => {
       const path = pathOf(request)
-      if (isIntakePath(path)) await handleIntake(intakeRoutes, path, request, response)
-      else if (ownership.checks?.serves(request) === true) await ownership.checks.handle(request, response)
-      else if (page.serves(request.method, path)) page.handle(path, request, response)
-      else if (ownState.serves(path)) await ownState.handle(path, request, response)
-      else if (COLLECTOR_DOORS.has(path)) {
-        request.resume()
-        sendError(
-          response,
-          404,
-          'NOT_FOUND',
-          `Samples go to a collector, which keeps them on disk until they are stored here: POST ${path} on its address, port 8742 by default`,
-        )
-      } else await answer(request, response)
+      if (isIntakePath(path)) return handleIntake(intakeRoutes, path, request, response)
+      if (ownership.checks?.serves(request) === true) return ownership.checks.handle(request, response)
+      if (page.serves(request.method, path)) return page.handle(path, request, response)
+      if (ownState.serves(path)) return ownState.handle(path, request, response)
+      if (!COLLECTOR_DOORS.has(path)) return answer(request, response)
+      request.resume()
+      return sendError(
+        response,
+        404,
+        'NOT_FOUND',
+        `Samples go to a collector, which keeps them on disk until they are stored here: POST ${path} on its address, port 8742 by default`,
+      )
     },
   })
   const reload = new Reload({

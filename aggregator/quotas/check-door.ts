@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { discardRest } from '../../proto/runtime/discard-rest.ts'
 import { pathOf } from '../../proto/runtime/http-answers.ts'
-import { BodyError, readBody } from '../../proto/runtime/request-body.ts'
+import { BodyError, readBody, readSmallBody } from '../../proto/runtime/request-body.ts'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { Refusal } from '../directory/refusal.ts'
 import { parseJson, tooLarge } from '../directory/request-body.ts'
@@ -27,14 +27,20 @@ export class CheckDoor {
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { access, underWay } = this.#options
+    let started: number | undefined
     try {
-      const { access, underWay } = this.#options
       const { headers } = request
       const chosen = headers[TENANT_HEADER] as string | undefined // node:http joins those that come twice
       const { tenant } = permitted(access, 'reserve', headers.authorization, chosen)
-      await underWay.run(async () => {
-        send(response, await this.#check(request, tenant))
-      })
+      started = underWay.begin()
+      const length = Number(headers['content-length'])
+      const bytes = await (length <= BODY_BYTES_MAX
+        ? readSmallBody(request, length)
+        : readBody(request, BODY_BYTES_MAX))
+      const body = parseJson(headers['content-type'], bytes)
+      const reply = this.#check(body, tenant)
+      send(response, reply instanceof Promise ? await reply : reply)
     } catch (error) {
       if (error instanceof BodyError && error.status === undefined) {
         request.destroy() // nobody is left to be answered
@@ -42,12 +48,14 @@ export class CheckDoor {
       }
       send(response, failureReply(asRefusal(error), this.#options.log))
       discardRest(request)
+    } finally {
+      if (started !== undefined) underWay.end(started)
     }
   }
 
-  async #check(request: IncomingMessage, tenant: string): Promise<QuotaReply> {
+  /** At once, where everything is in memory: a promise would cost as much as the decision. */
+  #check(body: unknown, tenant: string): QuotaReply | Promise<QuotaReply> {
     const { service, directory, clock, reservedMaxMs, rememberedMs } = this.#options
-    const body = parseJson(request.headers['content-type'], await readBody(request, BODY_BYTES_MAX))
     return checkReply(service, body, { tenant, directory: directory(), now: clock.now(), reservedMaxMs, rememberedMs })
   }
 }
@@ -60,6 +68,8 @@ function asRefusal(error: unknown): unknown {
 }
 
 function send(response: ServerResponse, { status, headers, body }: QuotaReply): void {
-  const text = JSON.stringify(body)
-  response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(text) }).end(text)
+  const length = Buffer.byteLength(body)
+  response.writeHead(status, { ...headers, 'Content-Length': length })
+  // What is ASCII is written without being encoded.
+  response.end(body, length === body.length ? 'latin1' : 'utf8')
 }

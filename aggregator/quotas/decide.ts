@@ -18,7 +18,14 @@ class Findings {
   readonly cold: ColdCounter[] = []
 }
 
-export function decide(subjects: Subjects, demand: Demand, now: number, whenCold: WhenCold): Decision {
+/** @param figures gets those of all quotas that are asked, narrowest level first */
+export function decide(
+  subjects: Subjects,
+  demand: Demand,
+  now: number,
+  whenCold: WhenCold,
+  figures?: Figure[],
+): Decision {
   const { tenant, owner, amounts } = demand
   let findings: Findings | undefined
   for (const level of LEVELS) {
@@ -28,6 +35,7 @@ export function decide(subjects: Subjects, demand: Demand, now: number, whenCold
     for (const meter of subject.meters) {
       const amount = amountOf(amounts, meter.quota.resource)
       if (amount < 0) continue
+      figures?.push(figureOf(subject, meter, now))
       const { counter, held, quota } = meter
       if (counter !== undefined) {
         if (now >= counter.endsAt) counter.advance(now)
@@ -69,11 +77,18 @@ export function coldOf({ tenant, level, subject }: Subject, { quota }: Meter, no
   return { tenant, level, subject, resource, window, period: periodOf(window, now) }
 }
 
+const NONE = new ExactSum()
+
+/** Of most there is nothing. */
+function unchanging(sum: ExactSum): ExactSum {
+  return sum.sign === 0 ? NONE : sum.copy()
+}
+
 export function figureOf({ subject, held: all }: Subject, { quota, counter, held }: Meter, now: number): Figure {
   if (counter !== undefined && now >= counter.endsAt) counter.advance(now)
   const period = counter?.period ?? periodOf(quota.window, now)
   const resetsAt = counter === undefined ? (Number.isFinite(period.to) ? period.to : null) : counter.resetsAt
   const lent = all.lentNow(quota.resource)
-  const sums = { held: held.copy(), leased: lent.sum.copy(), inDoubt: lent.doubted.copy() }
+  const sums = { held: unchanging(held), leased: unchanging(lent.sum), inDoubt: unchanging(lent.doubted) }
   return { quota, subject, period, counted: counter?.sum.copy(), ...sums, resetsAt }
 }

@@ -43,14 +43,23 @@ export class UnderWay {
 
   /** @throws QuotasUnavailable where there is no room */
   async run(decide: () => Promise<void>): Promise<void> {
-    if (this.#requests >= REQUESTS_MAX) throw new QuotasUnavailable(`${REQUESTS_MAX} requests are under way already`)
-    const started = performance.now()
-    this.#requests++
+    const started = this.begin()
     try {
       await decide()
     } finally {
-      this.#requests--
-      this.#observe((performance.now() - started) / 1000)
+      this.end(started)
     }
+  }
+
+  /** One more; it has to be ended. @returns its start, for that @throws QuotasUnavailable where there is no room */
+  begin(): number {
+    if (this.#requests >= REQUESTS_MAX) throw new QuotasUnavailable(`${REQUESTS_MAX} requests are under way already`)
+    this.#requests++
+    return performance.now()
+  }
+
+  end(started: number): void {
+    this.#requests--
+    this.#observe((performance.now() - started) / 1000)
   }
 }

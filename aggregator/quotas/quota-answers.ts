@@ -18,13 +18,43 @@ import type { QuotaWindow } from './window.ts'
 
 const NEAR_PERCENT = 80
 /** A collector that decides says `collector NAME`. */
-const DECIDED_BY = 'aggregator'
+export const DECIDED_BY = 'aggregator'
 const TIME_MAX_MS = Date.UTC(9999, 11, 31)
 
-export function figureAnswer(figure: Figure): FigureAnswer {
-  const { quota, subject, period, counted, held, leased, inDoubt, resetsAt } = figure
-  const { id, level, resource, window, enforcement, shadow } = quota
+/** What of a figure changes from one answer to the next, as it is answered. */
+export interface Standing {
+  /** Null: it could not be counted. */
+  readonly used: string | null
+  readonly held: string
+  readonly leased: string
+  readonly inDoubt: string
+  /** Never below nothing. Null: it could not be counted. */
+  readonly left: string | null
+  readonly periodFrom: string | null
+  readonly resetsAt: string | null
+  readonly state: FigureAnswer['state']
+}
+
+export function standingOf(figure: Figure): Standing {
+  const { quota, period, counted, held, leased, inDoubt, resetsAt } = figure
+  const { resource, window } = quota
   const left = leftOf(figure)
+  return {
+    used: counted === undefined ? null : decimalOfSum(resource, counted),
+    held: decimalOfSum(resource, leased.sign === 0 ? held : held.copy().minusSum(leased)),
+    leased: decimalOfSum(resource, leased),
+    inDoubt: decimalOfSum(resource, inDoubt),
+    left: left === undefined ? null : decimalOfSum(resource, left),
+    periodFrom: window.kind === 'lifetime' ? null : bound(period.from),
+    resetsAt: resetsAt === null || resetsAt > TIME_MAX_MS ? null : bound(resetsAt),
+    state: stateOf(figure, left),
+  }
+}
+
+export function figureAnswer(figure: Figure): FigureAnswer {
+  const { quota, subject } = figure
+  const { id, level, resource, window, enforcement, shadow } = quota
+  const { used, held, leased, inDoubt, left, periodFrom, resetsAt, state } = standingOf(figure)
   return {
     quota: id,
     level,
@@ -32,23 +62,23 @@ export function figureAnswer(figure: Figure): FigureAnswer {
     resource,
     window: window.kind,
     limit: limitText(quota),
-    used: counted === undefined ? null : decimalOfSum(resource, counted),
-    held: decimalOfSum(resource, held.copy().minusSum(leased)),
-    leased: decimalOfSum(resource, leased),
-    in_doubt: decimalOfSum(resource, inDoubt),
-    left: left === undefined ? null : decimalOfSum(resource, left),
-    period_from: window.kind === 'lifetime' ? null : bound(period.from),
-    resets_at: resetsAt === null || resetsAt > TIME_MAX_MS ? null : bound(resetsAt),
+    used,
+    held,
+    leased,
+    in_doubt: inDoubt,
+    left,
+    period_from: periodFrom,
+    resets_at: resetsAt,
     enforcement,
     shadow,
-    state: stateOf(figure, left),
+    state,
   }
 }
 
 const limits = new WeakMap<Quota, string>()
 
 /** Of a definition, as text: it is in every answer about it. */
-function limitText(quota: Quota): string {
+export function limitText(quota: Quota): string {
   let text = limits.get(quota)
   if (text === undefined) {
     text = decimalOfSum(quota.resource, quota.limit)
@@ -188,33 +218,44 @@ const HEADER_NUMBER_MAX = '999999999999999'
 
 /**
  * What quotas allow and what is left of them, as whole units.
+ * @param standings of the figures, in their order
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (draft 10)
  */
-export function rateLimitHeaders(figures: readonly Figure[], now: number): Record<string, string> {
-  const shown = figures.filter(({ quota }) => !quota.shadow).slice(0, HEADER_ITEMS_MAX)
-  if (shown.length === 0) return {}
-  const policy = shown.map(({ quota, period }) => {
-    const { id, resource, window } = quota
-    const seconds =
-      window.kind === 'rolling'
-        ? window.seconds
-        : window.kind === 'lifetime'
-          ? undefined
-          : (period.to - period.from) / 1000
-    const w = seconds === undefined ? '' : `;w=${seconds}`
-    return `"${id}";q=${wholeOf(limitText(quota))};qu="${resource}"${w}`
-  })
-  const limits = shown.flatMap((figure) => {
-    const left = leftOf(figure)
-    if (left === undefined) return []
+export function rateLimitHeaders(
+  figures: readonly Figure[],
+  now: number,
+  standings: readonly Pick<Standing, 'left'>[] = figures.map(standingOf),
+): Record<string, string> {
+  let allowed = ''
+  let limits = ''
+  let shown = 0
+  for (const [i, figure] of figures.entries()) {
     const { quota, resetsAt } = figure
+    if (quota.shadow) continue
+    if (++shown > HEADER_ITEMS_MAX) break
+    allowed += `${allowed === '' ? '' : ', '}${policyText(figure)}`
+    const { left } = standings[i]!
+    if (left === null) continue
     const t = resetsAt === null ? '' : `;t=${Math.max(0, Math.ceil((resetsAt - now) / 1000))}`
-    return [`"${quota.id}";r=${wholeOf(decimalOfSum(quota.resource, left))}${t}`]
-  })
-  return {
-    'RateLimit-Policy': policy.join(', '),
-    ...(limits.length === 0 ? {} : { RateLimit: limits.join(', ') }),
+    limits += `${limits === '' ? '' : ', '}"${quota.id}";r=${wholeOf(left)}${t}`
   }
+  if (allowed === '') return {}
+  return limits === '' ? { 'RateLimit-Policy': allowed } : { 'RateLimit-Policy': allowed, RateLimit: limits }
+}
+
+const policies = new WeakMap<Quota, { readonly seconds: number; readonly text: string }>()
+
+/** The same from one answer to the next, as long as no month is longer. */
+function policyText({ quota, period }: Figure): string {
+  const { id, resource, window } = quota
+  const seconds = window.kind === 'rolling' ? window.seconds : (period.to - period.from) / 1000
+  let policy = policies.get(quota)
+  if (policy?.seconds !== seconds) {
+    const w = window.kind === 'lifetime' ? '' : `;w=${seconds}`
+    policy = { seconds, text: `"${id}";q=${wholeOf(limitText(quota))};qu="${resource}"${w}` }
+    policies.set(quota, policy)
+  }
+  return policy.text
 }
 
 /** Units, rounded down. @param decimal not negative */

@@ -12,7 +12,7 @@ import type { QuotaReply } from './quota-reply.ts'
 export type Env = { Variables: { tenant: string; credential: string } }
 
 export function written({ status, headers, body }: QuotaReply): Response {
-  return new Response(JSON.stringify(body), { status, headers })
+  return new Response(body, { status, headers })
 }
 
 export function authorized(access: Access, right: Exclude<Right, 'forward'>): MiddlewareHandler<Env> {

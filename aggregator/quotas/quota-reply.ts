@@ -6,31 +6,50 @@ import { utc } from '../overview/answers.ts'
 import type { Problem } from '../overview/problem.ts'
 import { problemOf } from '../overview/problem.ts'
 import type { Demand, Figure, Refused } from './decision.ts'
-import { grantedAnswer, rateLimitHeaders, refusalAnswer, retryAfter, saidOf } from './quota-answers.ts'
+import { grantedText } from './granted-text.ts'
+import { rateLimitHeaders, refusalAnswer, retryAfter, saidOf, standingOf } from './quota-answers.ts'
 import type { RequestContext } from './quota-request.ts'
 import { readDemand } from './quota-request.ts'
-import type { QuotaService } from './quota-service.ts'
+import type { Checked, QuotaService } from './quota-service.ts'
 import { isDegraded, QuotasUnavailable } from './quota-service.ts'
 
 export interface QuotaReply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   /** JSON. */
-  readonly body: object
+  readonly body: string
 }
 
-/** Would it fit? @throws Refusal, QuotasUnavailable */
-export async function checkReply(service: QuotaService, body: unknown, context: RequestContext): Promise<QuotaReply> {
+/** Would it fit? At once, where that is known in memory. @throws Refusal, QuotasUnavailable */
+export function checkReply(
+  service: QuotaService,
+  body: unknown,
+  context: RequestContext,
+): QuotaReply | Promise<QuotaReply> {
   const demand = readDemand(body, context)
-  const decision = await service.check(demand)
-  const figures = service.figuresOf(demand)
   const { now } = context
+  const known = service.checkInMemory(demand)
+  return known === undefined
+    ? service.check(demand).then((checked) => checkedReply(checked, demand, now))
+    : checkedReply(known, demand, now)
+}
+
+function checkedReply({ decision, figures }: Checked, demand: Demand, now: number): QuotaReply {
   if (decision.outcome === 'refused') return refusedReply(decision, demand, figures, now)
+  const standings = figures.map(standingOf)
   return {
     status: 200,
-    headers: { 'Content-Type': 'application/json', ...rateLimitHeaders(figures, now) },
-    body: grantedAnswer(saidOf(decision), figures, now),
+    headers: { 'Content-Type': 'application/json', ...rateLimitHeaders(figures, now, standings) },
+    body: grantedText(saidOf(decision), figures, standings, textOf(now)),
   }
+}
+
+let lately = { ms: Number.NaN, text: '' }
+
+/** Of a moment: in one millisecond many are asked. */
+function textOf(ms: number): string {
+  if (ms !== lately.ms) lately = { ms, text: utc(ms) }
+  return lately.text
 }
 
 /** @param figures of all quotas that were asked @param now ms */
@@ -72,6 +91,6 @@ export function problemReply(
   return {
     status: given.status,
     headers: { ...headers, 'Content-Type': 'application/problem+json' },
-    body: { ...problemOf(given), ...more },
+    body: JSON.stringify({ ...problemOf(given), ...more }),
   }
 }

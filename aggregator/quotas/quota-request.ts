@@ -167,6 +167,7 @@ function ownerOf(
   [userId, project, department]: readonly [string, string, string],
   { tenant, directory, now }: RequestContext,
 ): UsageOwner {
+  if (project !== '' && department !== '') return { userId, project, department }
   const tags = { project, department } // empty ones say nothing
   const known = directory.attribute({ tenant, userId: userId === '' ? undefined : userId, at: now, tags })
   return { userId, project: known.project ?? '', department: known.department ?? '' }

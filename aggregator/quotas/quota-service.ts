@@ -46,6 +46,16 @@ export interface QuotaServiceOptions {
   readonly log: Logger
 }
 
+/** A decision, and how those whom it touches stand with the quotas of its resources, narrowest first. */
+export interface Checked {
+  readonly decision: Granted | Refused
+  readonly figures: readonly Figure[]
+}
+
+interface Looked extends Checked {
+  readonly outcome: Checked['decision']['outcome']
+}
+
 /** What a reservation became; `repeated`: it was granted before. */
 export type ReserveOutcome =
   | { readonly outcome: 'granted'; readonly reservation: Reservation; readonly repeated: boolean }
@@ -121,11 +131,27 @@ export class QuotaService implements Service {
   }
 
   /** Whether it would fit, by what is known in memory or can be counted in time. Sets nothing aside. */
-  async check(demand: Demand): Promise<Granted | Refused> {
+  async check(demand: Demand): Promise<Checked> {
+    return this.#checked(await this.#decided((whenCold) => this.#look(demand, whenCold)))
+  }
+
+  /** The same at once; undefined: something has to be counted for it. */
+  checkInMemory(demand: Demand): Checked | undefined {
+    this.#define()
+    const look = this.#look(demand, 'ask')
+    return isCold(look) ? undefined : this.#checked(look)
+  }
+
+  #look(demand: Demand, whenCold: WhenCold): Looked | Cold {
+    const figures: Figure[] = []
+    const decision = this.#options.fold.check(demand, this.#now(), whenCold, figures)
+    return isCold(decision) ? decision : { outcome: decision.outcome, decision, figures }
+  }
+
+  #checked(looked: Looked): Checked {
     this.#counts.checks++
-    const decision = await this.#decided((whenCold) => this.#options.fold.check(demand, this.#now(), whenCold))
-    this.#note(decision)
-    return decision
+    this.#note(looked.decision)
+    return looked
   }
 
   /**

@@ -212,9 +212,9 @@ export class QuotasFold implements Fold {
     this.#subjects.use(quotas)
   }
 
-  /** Whether it would fit. Sets nothing aside. */
-  check(demand: Demand, now: number, whenCold: WhenCold): Decision {
-    return decide(this.#subjects, demand, now, whenCold)
+  /** Whether it would fit. Sets nothing aside. @param figures gets those of all quotas that are asked, narrowest level first */
+  check(demand: Demand, now: number, whenCold: WhenCold, figures?: Figure[]): Decision {
+    return decide(this.#subjects, demand, now, whenCold, figures)
   }
 
   /** Decides and sets aside, in one step. */

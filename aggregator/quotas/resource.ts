@@ -25,6 +25,7 @@ export function sumOfDecimal(resource: string, decimal: string): ExactSum {
 
 /** Exact, without zeros that say nothing: `12.5`. In the unit that people write. */
 export function decimalOfSum(resource: string, sum: ExactSum): string {
+  if (sum.sign === 0) return '0'
   const safe = sum.toSafeInteger() // as nearly all are: a BigInt costs ten times as much
   return safe === undefined ? decimalOfLarge(resource, sum.toBigInt()) : decimalOf(resource, safe)
 }

@@ -145,6 +145,8 @@ export function readAmounts(value: unknown, faults: Fault[]): AskedAmount[] {
 /** In the smallest unit; what is wrong with it as text. @param value a number, or a decimal number as text */
 export function amountOf(resource: string, value: unknown): number | string {
   const scale = scaleOf(resource)
+  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= AMOUNT_MAX / scale)
+    return (value as number) * scale // the usual, and exact
   const whole = `expected a ${scale === 1 ? 'whole number' : 'number with at most six digits behind the point'}, not negative`
   const text = typeof value === 'number' ? String(value) : value
   const match = typeof text === 'string' ? AMOUNT.exec(text) : null

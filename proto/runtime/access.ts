@@ -6,7 +6,8 @@
  *                                     X-Scope-OrgID ─┘
  *
  * A secret is looked up by its SHA-256: how long that takes depends on nothing that a guess could be steered by, nor on how many
- * keys there are.
+ * keys there are. Headers that were valid are remembered by the hash of a map, which is another in every process: a guess that is wrong
+ * is compared with none of them.
  */
 import crypto, { randomBytes } from 'node:crypto'
 import { BlockList, isIPv6 } from 'node:net'
@@ -38,6 +39,10 @@ export interface Credential extends TenantGrant {
   readonly may: readonly Right[]
 }
 
+/** One secret may come in several headers: scheme words in any case, blanks around it. */
+const KNOWN_MAX = 1000
+const KNOWN_LENGTH_MAX = 1000
+
 /** Who is asking. */
 export type Caller =
   | { readonly kind: 'known'; readonly credential: Credential }
@@ -48,6 +53,8 @@ export class Access {
   #open: Credential
   /** By scheme and digest. */
   #credentials = new Map<string, Credential>()
+  /** Valid ones, by header. */
+  #known = new Map<string, Caller>()
 
   /** @throws FleetmeterError `FM_CONFIG` when a key has the admin's token */
   constructor(options: AccessOptions) {
@@ -84,6 +91,7 @@ export class Access {
   become(other: Access): void {
     this.#open = other.#open
     this.#credentials = other.#credentials
+    this.#known = new Map()
   }
 
   #add(scheme: string, hash: string, credential: Omit<Credential, 'id'>): void {
@@ -96,12 +104,21 @@ export class Access {
    */
   caller(authorization: string | undefined): Caller {
     if (authorization === undefined) return { kind: 'anonymous' }
+    return this.#known.get(authorization) ?? this.#read(authorization)
+  }
+
+  #read(authorization: string): Caller {
     const space = authorization.indexOf(' ')
     const scheme = (space < 0 ? authorization : authorization.slice(0, space)).toLowerCase()
     const sent = space < 0 ? '' : authorization.slice(space + 1).trim()
     const secret = scheme === 'basic' ? Buffer.from(sent, 'base64').toString('utf8') : sent
     const credential = secret === '' ? undefined : this.#credentials.get(`${scheme}:${digest(secret)}`)
-    return credential === undefined ? { kind: 'refused' } : { kind: 'known', credential }
+    if (credential === undefined) return { kind: 'refused' }
+    const caller: Caller = { kind: 'known', credential }
+    if (authorization.length > KNOWN_LENGTH_MAX) return caller
+    if (this.#known.size >= KNOWN_MAX) this.#known.clear()
+    this.#known.set(authorization, caller)
+    return caller
   }
 }
 

@@ -6,8 +6,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync } from 'node:fs'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createServer } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http'
+import { createServer, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Server as NetServer } from 'node:net'
 import { devNull } from 'node:os'
@@ -32,6 +32,24 @@ const FILES_LOOK_MS = 500
 
 const STOP_GRACE_MS = 3000
 const STOP_LOOK_EVERY_MS = 20
+
+const REQUEST_ID = 'X-Request-Id'
+
+/** Names its request. A header that is set before the head is written has that take its slow way, so it is added to those that it is given. */
+class NamedResponse extends ServerResponse {
+  requestId = ''
+
+  override writeHead(
+    status: number,
+    ...rest: (string | OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined)[]
+  ): this {
+    const given = rest.at(-1)
+    if (typeof given === 'object' && !Array.isArray(given))
+      rest[rest.length - 1] = { ...given, [REQUEST_ID]: this.requestId }
+    else this.setHeader(REQUEST_ID, this.requestId)
+    return super.writeHead(status, ...(rest as [string, OutgoingHttpHeaders]))
+  }
+}
 
 export interface HttpServiceOptions {
   readonly name: string
@@ -64,6 +82,7 @@ export class HttpService implements Service {
         requestTimeout: REQUEST_TIMEOUT_MS,
         keepAliveTimeout: KEEP_ALIVE_MS,
         maxHeaderSize: HEADER_BYTES_MAX,
+        ServerResponse: NamedResponse,
         requireHostHeader: false, // nothing here depends on it, and the refusal would have no body
       },
       (request, response) => {
@@ -161,7 +180,9 @@ export class HttpService implements Service {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    response.setHeader('X-Request-Id', `${this.#idPrefix}-${(++this.#requests).toString(36)}`)
+    const id = `${this.#idPrefix}-${(++this.#requests).toString(36)}`
+    if (response instanceof NamedResponse) response.requestId = id
+    else response.setHeader(REQUEST_ID, id) // a runtime that makes its own
     if (this.#stopping) {
       response.setHeader('Connection', 'close')
       sendError(response, 503, 'SERVICE_UNAVAILABLE', 'Shutting down: send this again', { 'Retry-After': '1' })

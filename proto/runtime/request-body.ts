@@ -59,23 +59,22 @@ export class ReceivingBudget {
  * @param length as the request states it
  * @throws BodyError 503 when the budget is used up
  */
-export async function readSmallBody(request: IncomingMessage, length: number, budget: ByteBudget): Promise<Uint8Array> {
+export function readSmallBody(request: IncomingMessage, length: number, budget?: ByteBudget): Promise<Uint8Array> {
   let body: Uint8Array = NO_BODY
   let at = 0
-  try {
-    await consume(request, (chunk) => {
-      budget.take(chunk.length)
+  return consume(
+    request,
+    (chunk) => {
       if (chunk.length === length) body = chunk
       else {
         if (at === 0) body = new Uint8Array(length)
         body.set(chunk, at)
       }
       at += chunk.length
-    })
-    return body
-  } finally {
-    budget.give(at)
-  }
+    },
+    () => body,
+    budget,
+  )
 }
 
 /**
@@ -83,45 +82,37 @@ export async function readSmallBody(request: IncomingMessage, length: number, bu
  * @param allocate for a body whose length is stated; what it gives may hold anything
  * @throws BodyError 413 as soon as it is known to be over the limit, before it is read; 503 when the budget is used up
  */
-export async function readBody(
+export function readBody(
   request: IncomingMessage,
   maxBytes: number,
   budget?: ByteBudget,
   allocate: (length: number) => Uint8Array<ArrayBuffer> = (length) => new Uint8Array(length),
 ): Promise<Uint8Array<ArrayBuffer>> {
-  let taken = 0
-  const take = (bytes: number): void => {
-    budget?.take(bytes)
-    taken += bytes
-  }
-  try {
-    return await receive(request, maxBytes, take, allocate)
-  } finally {
-    budget?.give(taken)
-  }
-}
-
-async function receive(
-  request: IncomingMessage,
-  maxBytes: number,
-  take: (bytes: number) => void,
-  allocate: (length: number) => Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = (): BodyError => new BodyError(413, `The body is over the limit of ${maxBytes} bytes`)
   const stated = request.headers['content-length']
   if (stated !== undefined) {
     const length = Number(stated)
-    if (length > maxBytes) throw tooLarge()
-    return fill(request, allocate(length), take)
+    if (length > maxBytes) return Promise.reject(tooLarge())
+    // What is stated costs nothing before it comes: the memory is taken page by page.
+    const body = allocate(length)
+    let at = 0
+    const fill = (chunk: Buffer): void => {
+      body.set(chunk, at)
+      at += chunk.length
+    }
+    return consume(request, fill, () => body, budget)
   }
   const chunks: Buffer[] = []
   let size = 0
-  await consume(request, (chunk) => {
+  const keep = (chunk: Buffer): void => {
     size += chunk.length
     if (size > maxBytes) throw tooLarge()
-    take(chunk.length)
     chunks.push(chunk)
-  })
+  }
+  return consume(request, keep, () => joined(chunks, size), budget)
+}
+
+function joined(chunks: readonly Buffer[], size: number): Uint8Array<ArrayBuffer> {
   const body = new Uint8Array(size)
   let at = 0
   for (const chunk of chunks) {
@@ -131,36 +122,42 @@ async function receive(
   return body
 }
 
-/** What is stated costs nothing before it comes: the memory is taken page by page. */
-async function fill(
+/**
+ * In one promise, since small requests are many.
+ * @param take what comes; it may throw
+ * @param whole what was read, once it is all here
+ */
+function consume<T>(
   request: IncomingMessage,
-  body: Uint8Array<ArrayBuffer>,
-  take: (bytes: number) => void,
-): Promise<Uint8Array<ArrayBuffer>> {
-  let at = 0
-  await consume(request, (chunk) => {
-    take(chunk.length)
-    body.set(chunk, at)
-    at += chunk.length
-  })
-  return body
-}
-
-function consume(request: IncomingMessage, take: (chunk: Buffer) => void): Promise<void> {
+  take: (chunk: Buffer) => void,
+  whole: () => T,
+  budget: ByteBudget | undefined,
+): Promise<T> {
   return new Promise((resolve, reject) => {
+    let taken = 0
+    const giveBack = (): void => {
+      budget?.give(taken)
+      taken = 0
+    }
     const fail = (error: unknown): void => {
       request.pause()
       request.removeAllListeners('data')
+      giveBack()
       reject(error)
     }
     request.on('data', (chunk: Buffer) => {
       try {
+        budget?.take(chunk.length)
+        taken += chunk.length
         take(chunk)
       } catch (error) {
         fail(error)
       }
     })
-    request.on('end', resolve)
+    request.on('end', () => {
+      giveBack()
+      resolve(whole())
+    })
     request.on('error', () => fail(new BodyError(undefined, 'The connection ended inside the body')))
     request.on('close', () => {
       if (!request.complete) fail(new BodyError(undefined, 'The connection ended inside the body'))
