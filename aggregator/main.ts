@@ -78,7 +78,7 @@ import { taskApi } from './tasks/openapi.ts'
 import { OwnSeriesSource } from './tasks/own-source.ts'
 import { TaskQuery } from './tasks/task-query.ts'
 import { UsageQuery } from './tasks/usage-query.ts'
-import { nodeGroups } from './tasks-setup.ts'
+import { nodeGroups, setUpNodeUsage } from './tasks-setup.ts'
 
 const DAY_MS = 86_400_000
 /** A question over exactly as long as memory reaches back has taken a moment to come. */
@@ -360,6 +360,18 @@ async function build(): Promise<Program | { print: string }> {
     tasks: {
       tasks: new TaskQuery({ db, database, settled: () => settled(records, storedProblem) }),
       usage: new UsageQuery({ db, database, settled: () => settled(records, storedProblem) }),
+      nodes: setUpNodeUsage(own, {
+        db,
+        database,
+        directory: () => directories.snapshot,
+        operator: shared.tenant,
+        settled: async () => {
+          await settled(records, storedProblem)
+          await settled(store, storedProblem)
+        },
+        pointsMs: shared.pointsDays * DAY_MS,
+        now: () => clock.now(),
+      }),
       charts: {
         mapping: DEFAULT_MAPPING,
         series: (tenant, selectors, from, to, names) => ownSeries.series(tenant, selectors, from, to, names),

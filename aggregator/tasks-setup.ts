@@ -16,7 +16,12 @@ import type { RecordStore } from './store/record-store.ts'
 import { NODE_TASKS_MAX } from './tasks/crowd.ts'
 import type { MetricMapping } from './tasks/metric-mapping.ts'
 import { DEFAULT_MAPPING, readMetricMapping } from './tasks/metric-mapping.ts'
+import { NodeCounts } from './tasks/node-counted.ts'
+import type { PresenceOptions } from './tasks/node-presence.ts'
+import { NodePresence } from './tasks/node-presence.ts'
 import { NodeSamples } from './tasks/node-samples.ts'
+import type { NodeUsageOptions } from './tasks/node-usage.ts'
+import { NodeUsage } from './tasks/node-usage.ts'
 import { surestName } from './tasks/nodes.ts'
 import { OwnSeriesSource } from './tasks/own-source.ts'
 import { PrometheusSource } from './tasks/prometheus-source.ts'
@@ -112,6 +117,21 @@ export function setUpTasks(own: AggregatorConfig, given: TaskParts): Tasks {
       rowSeconds.observe = registerTaskMetrics(metrics, fold, service)
     },
   }
+}
+
+/** What nodes delivered beside what tasks had, by the same metrics. */
+export function setUpNodeUsage(
+  own: Pick<AggregatorConfig, 'taskMetrics' | 'taskIntervalMs' | 'taskSeriesMax'>,
+  { db, database, ...rest }: Omit<NodeUsageOptions, 'presence' | 'counts'> & Pick<PresenceOptions, 'db' | 'database'>,
+): NodeUsage {
+  const presence = new NodePresence({
+    db,
+    database,
+    mapping: mappingFrom(own.taskMetrics).filter(({ measure }) => measure === 'gpu_utilization'),
+    intervalMs: own.taskIntervalMs,
+    seriesMax: own.taskSeriesMax,
+  })
+  return new NodeUsage({ presence, counts: new NodeCounts(db, database), ...rest })
 }
 
 /** By which nodes memory has its series together, so that a task's window is found among the fleet's. */

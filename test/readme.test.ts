@@ -115,5 +115,10 @@ test('commands of the README work when they are pasted', { timeout: 180_000 }, a
     await answerOf('/v1/usage'),
     /^project,period,resource,unit,amount,tasks,cost_micros,currency\r\nvision,/,
   )
+  await eventually('what was idle', async () =>
+    /"node_id":"gpu-h100","gpu":"GPU-2a06f14d.*"attributed_gpu_seconds":"65.381"/.test(
+      await answerOf('/v1/usage/nodes'),
+    ),
+  )
   await eventually('what the rule makes', async () => hasData(await answerOf('_by_instance_mode_rate')), 60_000)
 })

@@ -36,7 +36,7 @@ export interface Gpu {
 }
 
 /** A sample holds for two and a half intervals at most; over a longer gap than ten nobody knows when a counter rose. */
-const HOLD_INTERVALS = 2.5
+export const HOLD_INTERVALS = 2.5
 const GAP_INTERVALS = 10
 
 export function gpusOf(measured: readonly Measured[], holding: Holding): Gpu[] {
@@ -175,6 +175,10 @@ function measurementOf(series: readonly Measured[], points: Points, { intervalMs
 function medianGap({ times }: Points): number {
   const gaps: number[] = []
   for (let i = 1; i < times.length; i++) gaps.push(times[i]! - times[i - 1]!)
-  gaps.sort((a, b) => a - b)
-  return gaps.length < 3 ? 0 : gaps[gaps.length >> 1]!
+  return medianOf(gaps)
+}
+
+/** 0: of too few to say. */
+export function medianOf(gaps: readonly number[]): number {
+  return gaps.length < 3 ? 0 : [...gaps].sort((a, b) => a - b)[gaps.length >> 1]!
 }

@@ -1,6 +1,7 @@
 /** The paths of tasks and usage for /openapi.json; the answers are those of task-answers.ts. */
 import type { ApiPart, Json } from '../openapi/document.ts'
 import { listOf, object, parameter, ref, responses } from '../openapi/document.ts'
+import { NODE_USAGE_FILTERS, NODE_USAGE_GROUPS } from './node-usage-filter.ts'
 import { USAGE_GROUPS } from './usage-filter.ts'
 
 const TEXT: Json = { type: 'string' }
@@ -75,6 +76,21 @@ const QUANTITIES = [
   'load_seconds',
   'queue_seconds',
 ]
+
+const RATIO: Json = { type: 'number', minimum: 0, maximum: 1 }
+const NODE_SUMS: Readonly<Record<string, Json>> = {
+  gpus: COUNT,
+  delivered_gpu_seconds: DECIMAL,
+  attributed_gpu_seconds: DECIMAL,
+  idle_gpu_seconds: DECIMAL,
+  unmeasured_gpu_seconds: DECIMAL,
+  idle_ratio: orNull(RATIO),
+  coverage: RATIO,
+  delivered_cost_micros: MICROS,
+  attributed_cost_micros: MICROS,
+  idle_cost_micros: MICROS,
+  currency: TEXT_OR_NULL,
+}
 
 const ATTEMPT: Json = object({
   ...TASK,
@@ -187,6 +203,21 @@ export const taskApi: ApiPart = {
         responses: csvToo('Sums; amounts of different resources are never added up.', ref('Usage')),
       },
     },
+    '/v1/usage/nodes': {
+      get: {
+        summary: 'What GPUs delivered, what tasks had of it, what was idle and what that cost',
+        parameters: [
+          ...PAGE,
+          query('group_by', TEXT, `Some of ${NODE_USAGE_GROUPS.join(', ')}, with commas; with gpu there is node.`),
+          query('from', TIME, 'Down to the quarter of an hour; without it since the beginning of the month, UTC.'),
+          query('to', TIME, 'Up to the quarter of an hour, at most 400 days later; without it now.'),
+          query('node', TEXT, 'Any of the names of its machine, in upper or lower case.'),
+          ...NODE_USAGE_FILTERS.filter((name) => name !== 'node').map((name) => query(name, TEXT)),
+          query('format', { enum: ['json', 'csv'] }, 'As `Accept` does.'),
+        ],
+        responses: csvToo('Sums: attributed + idle = delivered + unmeasured, exactly.', ref('NodeUsage')),
+      },
+    },
   },
   schemas: {
     Task: object(TASK),
@@ -212,6 +243,21 @@ export const taskApi: ApiPart = {
       method: TEXT,
       samples: COUNT,
       confidence: CONFIDENCE,
+    }),
+    NodeUsage: object({
+      from: TIME,
+      to: TIME,
+      as_of: TIME,
+      group_by: listOf({ enum: [...NODE_USAGE_GROUPS] }),
+      data: listOf({
+        type: 'object',
+        required: Object.keys(NODE_SUMS),
+        properties: { node_id: TEXT, gpu: TEXT, gpu_model: TEXT, vm_type: TEXT, period: TIME, ...NODE_SUMS },
+      }),
+      next_cursor: TEXT_OR_NULL,
+      totals: listOf(object(NODE_SUMS)),
+      method: { enum: ['samples', 'hourly_figures', 'hourly_figures, samples'] },
+      warnings: listOf(TEXT),
     }),
     Usage: object({
       from: TIME,

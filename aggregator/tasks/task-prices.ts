@@ -50,11 +50,39 @@ const PRICED: Readonly<Record<UsageResource, readonly [name: string, units: numb
   load_seconds: ['load_seconds', 1e6],
 }
 
+const COSTS_MAX = 10_000
+
 export function taskPrices(directory: DirectorySnapshot, tenant: string, machine: Machine): TaskPrices {
   const known = new Map<UsageResource, ResourcePrices | undefined>()
   return (resource) => {
     if (!known.has(resource)) known.set(resource, pricesOf(directory, tenant, machine, resource))
     return known.get(resource)
+  }
+}
+
+/** The same, each found once: of what was used while no price changed, what it costs follows from how much it is and since when. */
+export function remembered(prices: ResourcePrices): ResourcePrices {
+  const { changes } = prices
+  const costs = new Map<number, Map<number, number>>()
+  const helds = new Map<number, HeldPrices | UnheldPrices>()
+  const since = (time: number): number => changes.findLastIndex((change) => change <= time)
+  return {
+    changes,
+    costOf: (amount, from, to) => {
+      const period = since(from)
+      const known = costs.get(period) ?? new Map<number, number>()
+      costs.set(period, known)
+      const cost = known.get(amount) ?? prices.costOf(amount, from, to)
+      if (known.size < COSTS_MAX) known.set(amount, cost)
+      return cost
+    },
+    held: (from, to) => {
+      const period = since(from)
+      if (changes.some((change) => change > from && change < to)) return prices.held(from, to)
+      const held = helds.get(period) ?? prices.held(from, to)
+      helds.set(period, held)
+      return held
+    },
   }
 }
 

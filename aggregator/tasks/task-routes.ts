@@ -5,6 +5,7 @@
  *                               from, to; limit, cursor
  *     GET /v1/tasks/{task_id}   all attempts with figures, usage, cost, error and what was assumed
  *     GET /v1/usage             sums: group_by, from, to; filters: user_id, project, department, resource; limit, cursor
+ *     GET /v1/usage/nodes       what nodes delivered and what was idle: group_by, from, to; filters: node, gpu, gpu_model, vm_type
  *
  * Lists are JSON, or CSV by `Accept: text/csv`, whose next page is named in the header `Link`; usage also as CSV with FOCUS' columns
  * (`format=focus`). A tenant sees its own; the admin token that names no tenant may group usage by tenant and then gets that of all.
@@ -13,11 +14,16 @@ import type { Context, Hono, MiddlewareHandler } from 'hono'
 import { TENANT_HEADER } from '../../proto/runtime/tenants.ts'
 import { csvLine } from '../directory/csv.ts'
 import { utc } from '../overview/answers.ts'
-import type { FieldError, PageQuery } from '../overview/cursor.ts'
+import type { FieldError } from '../overview/cursor.ts'
 import { readPageQuery } from '../overview/cursor.ts'
 import { asProblem, badParameters } from '../overview/problem.ts'
 import type { Asker } from '../overview/routes.ts'
 import { attemptAnswer, attemptCells, TASK_COLUMNS } from './attempt-answer.ts'
+import { csvPage, readKeys, wantsCsv, writeKeys } from './line-pages.ts'
+import type { NodeUsage } from './node-usage.ts'
+import { nodeUsageAnswer, nodeUsageCsv } from './node-usage-answer.ts'
+import { readNodeUsageFilter } from './node-usage-filter.ts'
+import { compareKeys } from './node-usage-sums.ts'
 import type { TaskDetailAnswer, TasksAnswer, UsageAnswer } from './task-answers.ts'
 import type { TaskChartsOptions } from './task-charts.ts'
 import { chartsOf } from './task-charts.ts'
@@ -27,18 +33,18 @@ import { readTaskFilter } from './task-filter.ts'
 import type { TaskQuery } from './task-query.ts'
 import { readTaskPlace, writeTaskPlace } from './task-query.ts'
 import { focusCsv, usageCsv, usageLineAnswer, usageTotalAnswer } from './usage-answer.ts'
-import type { UsageFilter } from './usage-filter.ts'
 import { readUsageFilter } from './usage-filter.ts'
 import type { UsageLine, UsageQuery } from './usage-query.ts'
 
 export interface TaskRoutesOptions {
   readonly tasks: TaskQuery
   readonly usage: UsageQuery
+  readonly nodes: NodeUsage
   readonly charts: TaskChartsOptions
   readonly now: () => number
 }
 
-const PATHS = ['/v1/tasks', '/v1/tasks/:task_id', '/v1/usage'] as const
+const PATHS = ['/v1/tasks', '/v1/tasks/:task_id', '/v1/usage', '/v1/usage/nodes'] as const
 const BAD_CURSOR: FieldError = { field: 'cursor', message: 'expected next_cursor of the page before, as it was' }
 
 /** Adds the routes. @param entry what every question passes first */
@@ -55,6 +61,7 @@ export function addTaskRoutes<E extends object>(
   app.get('/v1/tasks', (c) => listTasks(c, options.tasks, askerOf(c).tenant))
   app.get('/v1/tasks/:task_id', (c) => oneTask(c, options, askerOf(c).tenant))
   app.get('/v1/usage', (c) => sumUsage(c, options, askerOf(c)))
+  app.get('/v1/usage/nodes', (c) => sumNodes(c, options, askerOf(c).tenant))
   for (const path of PATHS)
     app.all(path, (c) =>
       c.json({ message: `${c.req.method} is not allowed on ${path}: expected GET`, code: 'BAD_REQUEST' }, 405, {
@@ -101,7 +108,7 @@ async function sumUsage(c: Context, { usage, now }: TaskRoutesOptions, asker: As
   const parameters = new URL(c.req.url).searchParams
   const filter = readUsageFilter(parameters, now())
   const page = readPageQuery(parameters)
-  const after = 'errors' in filter || 'field' in page ? undefined : readKeys(page, filter)
+  const after = 'errors' in filter || 'field' in page ? undefined : readKeys(page, filter.groups.length + 2)
   if ('errors' in filter || 'field' in page || after === 'unknown')
     return badParameters([
       ...('errors' in filter ? filter.errors : []),
@@ -114,7 +121,7 @@ async function sumUsage(c: Context, { usage, now }: TaskRoutesOptions, asker: As
   const tenant = byTenant && c.req.header(TENANT_HEADER) === undefined ? undefined : asker.tenant
   const found = await usage.lines(tenant, filter, after, page.limit + 1)
   const lines = found.slice(0, page.limit)
-  const cursor = found.length > page.limit ? writeKeys(lines.at(-1)!) : null
+  const cursor = found.length > page.limit ? usageCursor(lines.at(-1)!) : null
   if (filter.format === 'focus') return csvPage(c, focusCsv(filter, tenant, lines), cursor)
   if (filter.format === 'csv' || (filter.format === undefined && wantsCsv(c)))
     return csvPage(c, usageCsv(filter, lines), cursor)
@@ -128,33 +135,29 @@ async function sumUsage(c: Context, { usage, now }: TaskRoutesOptions, asker: As
   } satisfies UsageAnswer)
 }
 
-/** What the last line was of: a cursor is of one grouping. */
-function readKeys({ after }: PageQuery, { groups }: UsageFilter): readonly string[] | undefined | 'unknown' {
-  if (after === undefined) return undefined
-  try {
-    const keys: unknown = JSON.parse(after)
-    const fits =
-      Array.isArray(keys) && keys.length === groups.length + 2 && keys.every((key) => typeof key === 'string')
-    return fits ? (keys as string[]) : 'unknown'
-  } catch {
-    return 'unknown' // no JSON: somebody made it up
-  }
+function usageCursor({ keys, resource, currency }: UsageLine): string {
+  return writeKeys([...keys, resource, currency])
 }
 
-function writeKeys({ keys, resource, currency }: UsageLine): string {
-  return Buffer.from(JSON.stringify([...keys, resource, currency])).toString('base64url')
-}
-
-function wantsCsv(c: Context): boolean {
-  return (c.req.header('accept') ?? '').toLowerCase().includes('text/csv')
-}
-
-function csvPage(c: Context, body: string, cursor: string | null): Response {
-  const headers: Record<string, string> = { 'Content-Type': 'text/csv; charset=utf-8; header=present' }
-  if (cursor !== null) {
-    const next = new URL(c.req.url)
-    next.searchParams.set('cursor', cursor)
-    headers['Link'] = `<${next.pathname}${next.search}>; rel="next"`
-  }
-  return c.body(body, 200, headers)
+async function sumNodes(c: Context, { nodes, now }: TaskRoutesOptions, tenant: string): Promise<Response> {
+  const parameters = new URL(c.req.url).searchParams
+  const filter = readNodeUsageFilter(parameters, now())
+  const page = readPageQuery(parameters)
+  const after = 'errors' in filter || 'field' in page ? undefined : readKeys(page, filter.groups.length + 1)
+  if ('errors' in filter || 'field' in page || after === 'unknown')
+    return badParameters([
+      ...('errors' in filter ? filter.errors : []),
+      ...('field' in page ? [page] : []),
+      ...(after === 'unknown' ? [BAD_CURSOR] : []),
+    ])
+  const found = await nodes.find(tenant, filter)
+  const rest = found.lines.filter(
+    ({ keys, currency }) => after === undefined || compareKeys([...keys, currency], after) > 0,
+  )
+  const lines = rest.slice(0, page.limit)
+  const last = lines.at(-1)
+  const cursor = last === undefined || rest.length === lines.length ? null : writeKeys([...last.keys, last.currency])
+  if (filter.format === 'csv' || (filter.format === undefined && wantsCsv(c)))
+    return csvPage(c, nodeUsageCsv(filter, lines, found.asOf), cursor)
+  return c.json(nodeUsageAnswer(filter, found, lines, cursor))
 }

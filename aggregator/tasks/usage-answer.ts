@@ -109,11 +109,17 @@ const FOCUS_UNITS = { s: 'Seconds', Wh: 'Watt-Hours', B: 'Bytes', '1': 'Count' }
 /** The group's period as far as it was asked for, else all that was. */
 function chargePeriod({ groups, from, to }: UsageFilter, period: string | undefined): { start: string; end: string } {
   if (period === undefined) return { start: utc(from), end: utc(to) }
+  return {
+    start: utc(Math.max(from, Date.parse(period))),
+    end: utc(Math.min(to, periodEnd(groups, period))),
+  }
+}
+
+/** When a group's period ends, ms. @param period its beginning */
+export function periodEnd(groups: readonly string[], period: string): number {
   const start = new Date(period)
-  const end = groups.includes('month')
-    ? Date.UTC(start.getUTCFullYear(), start.getUTCMonth() + 1, 1)
-    : start.getTime() + (groups.includes('day') ? 86_400_000 : groups.includes('hour') ? 3_600_000 : SLOT_MS)
-  return { start: utc(Math.max(from, start.getTime())), end: utc(Math.min(to, end)) }
+  if (groups.includes('month')) return Date.UTC(start.getUTCFullYear(), start.getUTCMonth() + 1, 1)
+  return start.getTime() + (groups.includes('day') ? 86_400_000 : groups.includes('hour') ? 3_600_000 : SLOT_MS)
 }
 
 /** Exact: millionths as a decimal number. */

@@ -68,7 +68,7 @@ export function readUsageFilter(
 }
 
 /** The beginning of the month that a moment before `ms` is in. */
-function monthOf(ms: number): number {
+export function monthOf(ms: number): number {
   const date = new Date(Math.max(0, ms - 1))
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1)
 }

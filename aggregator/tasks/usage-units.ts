@@ -8,7 +8,7 @@ export function unitOf(resource: string): 's' | 'Wh' | 'B' | '1' {
 }
 
 /** @param amount whole number of the units of `USAGE_UNITS` */
-export function decimalOf(resource: string, amount: number): string {
+export function decimalOf(resource: string, amount: number | bigint): string {
   const unit = unitOf(resource)
   return unit === 's' || unit === 'Wh' ? decimal(BigInt(amount)) : BigInt(amount).toString()
 }

@@ -159,7 +159,7 @@ test('tenants are apart: in what they send, how much, and what they are answered
     assert.equal(await status(query, { ...bearer('a'), 'X-Scope-OrgID': 'b' }), 403)
     assert.equal(await status(query, { ...bearer('a'), 'X-Scope-OrgID': 'a|b' }), 400)
     assert.equal(await status('/api/public/metrics/names', { ...bearer('a'), 'X-Scope-OrgID': 'b' }), 403)
-    for (const path of ['/v1/tasks', '/v1/tasks/of-b', '/v1/usage', '/v1/dead_letters']) {
+    for (const path of ['/v1/tasks', '/v1/tasks/of-b', '/v1/usage', '/v1/usage/nodes', '/v1/dead_letters']) {
       assert.equal(await status(path, { ...bearer('a'), 'X-Scope-OrgID': 'b' }), 403, path)
       assert.equal(await status(path, bearer('collectors')), 403, path)
       assert.equal(await status(path, {}), 401, path)

@@ -26,6 +26,7 @@ import { batchOf, definition } from '../../support/batches.ts'
 import { engineOfFile } from '../../support/engine.ts'
 import type { Rig } from '../../support/intake.ts'
 import { startRig } from '../../support/intake.ts'
+import { nodeUsageOf } from '../../support/node-usage.ts'
 import { readRequest, seriesOfAnswer } from '../../support/remote-read.ts'
 import { histogramOf } from '../../support/write-request.ts'
 
@@ -88,6 +89,7 @@ function routesOf(rig: Rig, database: string, perSecond = 1e6): Ask {
     tasks: {
       tasks: new TaskQuery({ db: engine.db, database, settled: async () => {} }),
       usage: new UsageQuery({ db: engine.db, database, settled: async () => {} }),
+      nodes: nodeUsageOf(engine.db, database),
       charts: { mapping: [], series: async () => [] },
       now: () => Date.now(),
     },
@@ -281,6 +283,7 @@ test('who may not read, or not that tenant, is told why', { timeout: 60_000 }, a
     '/v1/overview',
     '/v1/metric_names',
     '/v1/metric_labels?name=shared',
+    '/v1/usage/nodes',
   ]) {
     for (const [token, tenant, status, reason] of [
       ['token-of-a', 'b', 403, /X-Scope-OrgID names the tenant \\"b\\", which the key \\"a\\" does not reach/],

@@ -7,7 +7,7 @@ import { DirectorySnapshot } from '../../../aggregator/directory/snapshot.ts'
 import { deliveredTime, priced, SLOT_MS, sharesOf } from '../../../aggregator/tasks/shares.ts'
 import { TaskBill } from '../../../aggregator/tasks/task-bill.ts'
 import type { TaskPrices } from '../../../aggregator/tasks/task-prices.ts'
-import { taskPrices } from '../../../aggregator/tasks/task-prices.ts'
+import { remembered, taskPrices } from '../../../aggregator/tasks/task-prices.ts'
 
 const T0 = Date.parse('2026-01-31T12:00:00Z')
 const at = (seconds: number): string => new Date(T0 + seconds * 1000).toISOString()
@@ -98,4 +98,30 @@ test('without a price, with one for other machines or times, or unmeasured, the 
   assert.deepEqual(amounts, [{ ...used, costMicro: 900, currency: 'EUR' }, told])
   const unmeasured = new TaskBill('a/1', { from: T0, to: T0 + 1 }, await pricesOf(price({}))).total([], ['gpu_seconds'])
   assert.equal(unmeasured.cost.micros === null && unmeasured.cost.reason, 'quantity_unknown')
+})
+
+test('remembered() prices are the prices, before, between and after changes', async () => {
+  const own = (
+    await pricesOf(
+      price({ valid_to: at(400) }),
+      price({ valid_from: at(100), valid_to: at(300), amount_micros: 7_200_001 }),
+      price({ valid_from: at(500), currency: 'USD' }),
+    )
+  )('gpu_seconds')!
+  const again = remembered(own)
+  // A detail names the time that was asked for first.
+  const plain = (held: ReturnType<typeof own.held>): object => ({ ...held, detail: '' })
+  const times = fc.tuple(fc.integer({ min: -4000, max: 1000 }), fc.integer({ min: 0, max: 900 }))
+  fc.assert(
+    fc.property(fc.array(fc.tuple(times, fc.integer({ min: 0, max: 9 }))), (questions) => {
+      for (const [[second, length], amount] of questions) {
+        const [from, to] = [T0 + second * 1000, T0 + (second + length) * 1000]
+        assert.deepEqual(plain(again.held(from, to)), plain(own.held(from, to)))
+        // What costs are asked for is cut where prices change.
+        if (own.changes.some((change) => change > from && change < to)) continue
+        assert.equal(again.costOf(amount * 1e8, from, to), own.costOf(amount * 1e8, from, to))
+      }
+    }),
+    { numRuns: 100 },
+  )
 })

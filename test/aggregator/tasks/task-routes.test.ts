@@ -10,6 +10,7 @@ import { TaskQuery } from '../../../aggregator/tasks/task-query.ts'
 import { addTaskRoutes } from '../../../aggregator/tasks/task-routes.ts'
 import { UsageQuery } from '../../../aggregator/tasks/usage-query.ts'
 import { engineOfFile } from '../../support/engine.ts'
+import { nodeUsageOf } from '../../support/node-usage.ts'
 import { calculationOf, RECORDED_HOST, recordedSeries, recordedTaskRecords } from '../../support/recorded-tasks.ts'
 import { put, quantitiesOf, startRecordStore, taskDetails, taskRow } from '../../support/task-rows.ts'
 
@@ -28,6 +29,7 @@ test('the store and its routes are there', async () => {
     {
       tasks: new TaskQuery(options),
       usage: new UsageQuery(options),
+      nodes: nodeUsageOf(engine.db, DATABASE),
       charts: { mapping: DEFAULT_MAPPING, series: async () => recordedSeries() },
       now: () => Date.now(),
     },

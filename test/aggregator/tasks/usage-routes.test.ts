@@ -9,6 +9,7 @@ import { TaskQuery } from '../../../aggregator/tasks/task-query.ts'
 import { addTaskRoutes } from '../../../aggregator/tasks/task-routes.ts'
 import { UsageQuery } from '../../../aggregator/tasks/usage-query.ts'
 import { engineOfFile } from '../../support/engine.ts'
+import { nodeUsageOf } from '../../support/node-usage.ts'
 import { put, startRecordStore, taskRow, usageRow } from '../../support/task-rows.ts'
 
 const engine = engineOfFile()
@@ -39,6 +40,7 @@ test('the store, its rows and routes are there', async () => {
     {
       tasks: new TaskQuery(options),
       usage: new UsageQuery(options),
+      nodes: nodeUsageOf(engine.db, DATABASE),
       charts: { mapping: [], series: async () => [] },
       now: () => NOW,
     },
