@@ -1,4 +1,5 @@
 /** Answers about tasks as the aggregator gives them, made up, for the page: each with what a test wants to be different. */
+import type { NodeUsageAnswer } from '../../aggregator/tasks/node-usage-answers.ts'
 import type {
   FigureAnswer,
   QuantitiesAnswer,
@@ -231,4 +232,34 @@ export function stubFullAttempt(task: TaskAnswer, gpus: number): TaskAttemptAnsw
       chart('gpu_power_watts', 'DCGM_FI_DEV_POWER_USAGE', 'watts', 1, gpu),
     ]),
   })
+}
+
+/** Of eight GPUs in a day: six hours of each were idle. */
+export function stubNodeUsage(now: number): NodeUsageAnswer {
+  const hours = (count: number): string => String(count * 3600)
+  return {
+    from: iso(now - 1440 * MINUTE),
+    to: iso(now),
+    as_of: iso(now),
+    group_by: ['node'],
+    data: [],
+    next_cursor: null,
+    totals: [
+      {
+        gpus: 8,
+        delivered_gpu_seconds: hours(192),
+        attributed_gpu_seconds: hours(144),
+        idle_gpu_seconds: hours(48),
+        unmeasured_gpu_seconds: '0',
+        idle_ratio: 0.25,
+        coverage: 1,
+        delivered_cost_micros: 480_000_000,
+        attributed_cost_micros: 360_000_000,
+        idle_cost_micros: 120_000_000,
+        currency: 'EUR',
+      },
+    ],
+    method: 'samples',
+    warnings: [],
+  }
 }

@@ -82,6 +82,18 @@ export function tasksParameters(asked: TasksQuestion, now: number): Record<strin
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''))
 }
 
+/** Longer ones are not asked for. */
+const NODE_USAGE_DAYS_MAX = 31
+
+/** Parameters of `GET /v1/usage/nodes` for the same time and node; undefined: they are of no time that it is asked for. @param now ms */
+export function nodeUsageParameters(asked: TasksQuestion, now: number): Record<string, string> | undefined {
+  const { from, to } = spanOf(asked, now)
+  const seconds = ((to === '' ? now : Date.parse(to)) - Date.parse(from)) / 1000
+  if (!(seconds > 0 && seconds <= NODE_USAGE_DAYS_MAX * 86_400)) return undefined
+  const given = { from, to, node: asked.node, limit: '1' }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''))
+}
+
 function spanOf({ period, first, last }: TasksQuestion, now: number): { from: string; to: string } {
   const { seconds } = PERIODS[period]
   if (period !== 'days') return { from: Number.isFinite(seconds) ? isoOf(now - seconds * 1000) : '', to: '' }

@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks'
 import type { TasksAnswer } from '../../tasks/task-answers.ts'
 import { Choice, TextChoice } from './filter-fields.tsx'
+import { IdleTime } from './idle-time.tsx'
 import { cut } from './name.tsx'
 import { Pages } from './pages.tsx'
 import type { Polled } from './polling.ts'
@@ -45,6 +46,7 @@ export function TasksView({ credentials, question, children }: TasksViewProps) {
             <h2 id="tasks-title">Tasks</h2>
             <span class="muted">{foundText(answer, question)}</span>
           </header>
+          <IdleTime credentials={credentials} question={question} />
           {answer.data.length === 0 ? <NoTasks question={question} /> : <TasksTable tasks={answer.data} />}
           <Pages
             first={

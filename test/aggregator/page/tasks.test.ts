@@ -8,7 +8,7 @@ import { startBrowser } from '../../support/browser.ts'
 import { standsOut } from '../../support/contrast.ts'
 import type { StubAggregator, StubAnswer } from '../../support/stub-aggregator.ts'
 import { startStubAggregator } from '../../support/stub-aggregator.ts'
-import { gpuUuid, stubAttempt, stubFullAttempt, stubTask, taskUuid } from '../../support/stub-tasks.ts'
+import { gpuUuid, stubAttempt, stubFullAttempt, stubNodeUsage, stubTask, taskUuid } from '../../support/stub-tasks.ts'
 
 /** Markup, a change of the direction of writing, and ten thousand letters. */
 const HOSTILE = `<img src=x onerror="window.hacked=1">\u202e\u05d0${'x'.repeat(10_000)}`
@@ -48,6 +48,7 @@ test('tasks are listed live, filtered and turned over by addresses that survive 
   const many = Array.from({ length: 200 }, (_, i) => stubTask(i, NOW))
   let running = true
   const found = await rig(t, ({ pathname, searchParams }) => {
+    if (pathname === '/v1/usage/nodes') return { body: stubNodeUsage(NOW) }
     if (pathname !== '/v1/tasks') return undefined
     if (searchParams.get('cursor') === 'second') return page([stubTask(300, NOW)])
     if (searchParams.get('state') === 'failed') return page([])
@@ -58,6 +59,9 @@ test('tasks are listed live, filtered and turned over by addresses that survive 
   const { tab, stub } = found
   await tab.until('all of them', `${rows} === 200`)
   const first = 'document.querySelector("table.tasks tbody tr").innerText'
+  await tab.shows('8 GPUs in this time: 192\u202fh, idle 48\u202fh (25\u202f%, 120.00 EUR).')
+  const ofNodes = stub.asked.filter(({ pathname }) => pathname === '/v1/usage/nodes')
+  assert.deepEqual([ofNodes.length, ofNodes[0]!.searchParams.get('node')], [1, null])
   assert.match(await tab.value<string>(first), /running.*—\s+—/s, 'what is not known is no zero')
   running = false
   await tab.until('the first has ended', `${first}.includes('completed')`)
