@@ -365,4 +365,12 @@ test('where samples have expired, figures of whole hours say nearly the same, an
   // 150 minutes, an hour of none, 150 minutes; a sample holds for 2.5 minutes.
   assert.equal(exact.totals[0]!.delivered_gpu_seconds, String(2 * (149 * 60 + 150)))
   assert.equal(answer.totals[0]!.delivered_gpu_seconds, exact.totals[0]!.delivered_gpu_seconds)
+  // Cut where it may be, also within a run of samples, a period is its parts.
+  const cut = new Date(start + 8 * SLOT_MS).toISOString()
+  const [before, then] = [filter.replace(/to=.*/, `to=${cut}`), filter.replace(/from=[^&]*/, `from=${cut}`)]
+  const parts = [await nodes(before, { 'x-scope-orgid': 'old' }), await nodes(then, { 'x-scope-orgid': 'old' })]
+  assert.deepEqual(
+    parts.map(({ totals }) => Number(totals[0]!.idle_gpu_seconds)),
+    [8 * 900, 2 * (149 * 60 + 150) - 8 * 900],
+  )
 })
