@@ -35,7 +35,10 @@ const STOP_LOOK_EVERY_MS = 20
 
 const REQUEST_ID = 'X-Request-Id'
 
-/** Names its request. A header that is set before the head is written has that take its slow way, so it is added to those that it is given. */
+/**
+ * Names its request, unless what it is given does: an answer that is passed on has its name from where it was made. A header that is set
+ * before the head is written has that take its slow way, so it is added to those that it is given.
+ */
 class NamedResponse extends ServerResponse {
   requestId = ''
 
@@ -44,11 +47,16 @@ class NamedResponse extends ServerResponse {
     ...rest: (string | OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined)[]
   ): this {
     const given = rest.at(-1)
-    if (typeof given === 'object' && !Array.isArray(given))
-      rest[rest.length - 1] = { ...given, [REQUEST_ID]: this.requestId }
-    else this.setHeader(REQUEST_ID, this.requestId)
+    if (typeof given !== 'object' || Array.isArray(given)) this.setHeader(REQUEST_ID, this.requestId)
+    else if (!isNamed(given)) rest[rest.length - 1] = { ...given, [REQUEST_ID]: this.requestId }
     return super.writeHead(status, ...(rest as [string, OutgoingHttpHeaders]))
   }
+}
+
+function isNamed(headers: OutgoingHttpHeaders): boolean {
+  for (const name in headers)
+    if (name.length === REQUEST_ID.length && name.toLowerCase() === REQUEST_ID.toLowerCase()) return true
+  return false
 }
 
 export interface HttpServiceOptions {
