@@ -133,6 +133,8 @@ function consume<T>(
   whole: () => T,
   budget: ByteBudget | undefined,
 ): Promise<T> {
+  // Of a body that is given up nothing is kept: the rest of it may take long to come, and its budget is free again.
+  let reading: { readonly take: (chunk: Buffer) => void; readonly whole: () => T } | undefined = { take, whole }
   return new Promise((resolve, reject) => {
     let taken = 0
     const giveBack = (): void => {
@@ -143,20 +145,21 @@ function consume<T>(
       request.pause()
       request.removeAllListeners('data')
       giveBack()
+      reading = undefined
       reject(error)
     }
     request.on('data', (chunk: Buffer) => {
       try {
         budget?.take(chunk.length)
         taken += chunk.length
-        take(chunk)
+        reading?.take(chunk)
       } catch (error) {
         fail(error)
       }
     })
     request.on('end', () => {
       giveBack()
-      resolve(whole())
+      if (reading !== undefined) resolve(reading.whole())
     })
     request.on('error', () => fail(new BodyError(undefined, 'The connection ended inside the body')))
     request.on('close', () => {
