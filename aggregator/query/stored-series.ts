@@ -47,7 +47,7 @@ export interface BucketRequest {
 /** A quantile over more samples than this in one bucket is refused rather than collected. */
 export const QUANTILE_VALUES_MAX = 2_000_000
 
-const EXACT = 'SETTINGS do_not_merge_across_partitions_select_final = 1, max_query_size = 10000000'
+const EXACT = 'SETTINGS do_not_merge_across_partitions_select_final = 1'
 
 export class StoredSeries {
   readonly #db: Database

@@ -34,6 +34,8 @@ export interface Database {
 const REQUEST_TIMEOUT_MS = 60_000
 const MAINTENANCE_TIMEOUT_MS = 3_600_000
 const QUERY_SECONDS_MAX = 30
+/** Ids of a million series may stand in a statement. A statement cannot set this itself: it is what reading it takes. */
+const STATEMENT_BYTES_MAX = 100_000_000
 
 export class ClickHouse implements Database {
   #client: ClickHouseClient | undefined
@@ -117,6 +119,7 @@ function newClient(endpoint: Endpoint, timeoutMs: number): ClickHouseClient {
       date_time_input_format: 'best_effort',
       output_format_json_quote_64bit_integers: 1,
       output_format_json_quote_denormals: 1,
+      max_query_size: String(STATEMENT_BYTES_MAX),
     },
   })
 }
