@@ -97,7 +97,8 @@ export function dividedByGpu(
     const parts = new Map([...costs].map(([currency, micros]) => [currency, apportion(micros, times)]))
     for (const [i, one] of out.entries()) {
       const own = new Map([...parts].map(([currency, micros]) => [currency, micros[i]!]))
-      if (amounts[i]! !== 0) one.set(slot, { amount: amounts[i]!, costs: own })
+      if (amounts[i]! !== 0 || [...own.values()].some((micros) => micros !== 0))
+        one.set(slot, { amount: amounts[i]!, costs: own })
     }
   }
   return out

@@ -69,6 +69,7 @@ export function remembered(prices: ResourcePrices): ResourcePrices {
   return {
     changes,
     costOf: (amount, from, to) => {
+      if (changes.some((change) => change > from && change < to)) return prices.costOf(amount, from, to)
       const period = since(from)
       const known = costs.get(period) ?? new Map<number, number>()
       costs.set(period, known)

@@ -232,3 +232,14 @@ test('dividedByGpu() gives each GPU what tasks had on it, and all of what was co
     { numRuns: 200 },
   )
 })
+
+test('dividedByGpu() keeps what was paid for nothing, or for less than there are GPUs', () => {
+  const held = [new Map([[T0, 5]]), new Map([[T0, 5]])]
+  for (const amount of [0, 1]) {
+    const parts = dividedByGpu(new Map([[T0, { amount, costs: new Map([['IDR', 16]]) }]]), held)
+    assert.equal(
+      parts.reduce((sum, part) => sum + (part.get(T0)?.costs.get('IDR') ?? 0), 0),
+      16,
+    )
+  }
+})
