@@ -42,7 +42,11 @@ export interface CountedQuestion extends Span {
 }
 
 const WINDOWS_MAX = 200_000
+/** Of all windows together. */
+const WINDOW_GPUS_MAX = 2_000_000
 const ROWS_MAX = 500_000
+/** Of a column of times, 2106; what is more would begin again in 1970. */
+const SECONDS_MAX = 4_294_967_295
 const FINAL = 'SETTINGS do_not_merge_across_partitions_select_final = 1, use_skip_indexes_if_final = 0'
 
 export class NodeCounts {
@@ -80,8 +84,12 @@ export class NodeCounts {
       parameters,
     )
     const windows: TaskWindow[] = []
-    for await (const { begun, until, ...row } of jsonRows<TaskWindow & { begun: number; until: number }>(rows))
+    let gpus = 0
+    for await (const { begun, until, ...row } of jsonRows<TaskWindow & { begun: number; until: number }>(rows)) {
+      gpus += row.gpus.length
+      if (gpus > WINDOW_GPUS_MAX) throw tooMany(`tasks that had more than ${WINDOW_GPUS_MAX} GPUs`)
       windows.push({ ...row, unseen: Number(row.unseen), from: begun, to: until })
+    }
     return windows
   }
 
@@ -105,8 +113,8 @@ export class NodeCounts {
       {
         ...parametersOf(question),
         tenant,
-        fromSeconds: question.from / 1000,
-        toSeconds: Math.min(question.to / 1000, 4_294_967_295),
+        fromSeconds: Math.min(question.from / 1000, SECONDS_MAX),
+        toSeconds: Math.min(question.to / 1000, SECONDS_MAX),
       },
     )
     const out: NodeCounted[] = []

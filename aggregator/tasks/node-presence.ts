@@ -35,17 +35,21 @@ export interface PresenceOptions {
   readonly seriesMax: number
   /** Most samples that one question reads; undefined: two hundred million. */
   readonly samplesMax?: number
+  /** Most spans that one question holds; undefined: a million. */
+  readonly spansMax?: number
 }
 
 /** Samples that one statement goes through: it sorts them in memory. */
 const STATEMENT_SAMPLES_MAX = 3_000_000
 /** Samples that one question goes through. */
 const SAMPLES_MAX = 200_000_000
+/** Times that a GPU came, of all together: without gaps each has one. */
+const SPANS_MAX = 1_000_000
 const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
 /** Before a span: what may hold at its start, of a sample an hour too. */
 const BEFORE_MS = 3 * HOUR_MS
-const EXACT = 'SETTINGS do_not_merge_across_partitions_select_final = 1, max_query_size = 10000000'
+const EXACT = 'SETTINGS do_not_merge_across_partitions_select_final = 1'
 /** Numbers by which DCGM says that there is none. @see window.ts */
 const BLANK = 'abs(x) >= 2147483632'
 
@@ -84,7 +88,8 @@ export class NodePresence {
     if (ids.length === 0 || span.to <= span.from) return found
     const days = await this.#daysOf(tenant, ids, span)
     const count = days.reduce((sum, { counts }) => sum + sumOf(counts), 0)
-    const max = this.#options.samplesMax ?? SAMPLES_MAX
+    const { samplesMax: max = SAMPLES_MAX, spansMax = SPANS_MAX } = this.#options
+    let held = 0
     if (count > max)
       throw new QueryTooLarge(
         `${count} samples of GPUs are more than ${max} for one question: ask for a shorter period, or for one node`,
@@ -94,6 +99,11 @@ export class NodePresence {
         const known = found.get(id) ?? []
         found.set(id, known)
         for (const one of clipped(spans, piece)) known.push(one)
+        held += spans.length
+        if (held > spansMax)
+          throw new QueryTooLarge(
+            `GPUs were away more than ${spansMax} times in that time: ask for a shorter period, or for one node`,
+          )
       }
     return new Map([...found].map(([id, spans]) => [id, unionOf(spans)]))
   }

@@ -40,6 +40,11 @@ export class Sums {
     this.#groups = groups
   }
 
+  /** Lines so far. */
+  get size(): number {
+    return this.#lines.size
+  }
+
   add(of: GpuPlace, slot: GpuSlot): void {
     const keys = this.#groups.map((group) => (group in of ? of[group as keyof GpuPlace] : periodOf(group, slot.slot)))
     const sum = sumIn(this.#lines, keys, slot.currency)
@@ -83,8 +88,9 @@ function sumIn(sums: Map<string, Sum>, keys: readonly string[], currency: string
 
 function sorted(sums: ReadonlyMap<string, Sum>): NodeUsageLine[] {
   return [...sums.values()]
-    .sort((a, b) => compareKeys([...a.keys, a.currency], [...b.keys, b.currency]))
-    .map((sum) => ({ ...sum, gpus: sum.gpus.size }))
+    .map((sum) => ({ sum, place: [...sum.keys, sum.currency] }))
+    .sort((a, b) => compareKeys(a.place, b.place))
+    .map(({ sum }) => ({ ...sum, gpus: sum.gpus.size }))
 }
 
 export function compareKeys(a: readonly string[], b: readonly string[]): number {

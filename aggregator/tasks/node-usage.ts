@@ -4,6 +4,7 @@
  */
 import { compareUtf8 } from '../../proto/wire/labels.ts'
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
+import { QueryTooLarge } from '../query/metric-query.ts'
 import { Turns } from '../query/turns.ts'
 import type { Counted, GpuSlot } from './gpu-time.ts'
 import { dividedByGpu, gpuSlots, timeBySlot } from './gpu-time.ts'
@@ -30,6 +31,8 @@ export interface NodeUsageOptions {
   /** How long samples are kept. */
   readonly pointsMs: number
   readonly now: () => number
+  /** Most slots of GPUs that one question goes through; undefined: forty million. */
+  readonly slotsMax?: number
 }
 
 export interface NodeUsageResult {
@@ -43,6 +46,10 @@ export interface NodeUsageResult {
 }
 
 const DAY_MS = 86_400_000
+/** Lines that one question adds up: each is a kilobyte of memory. */
+const LINES_MAX = 100_000
+/** Slots of GPUs that one question goes through, 3 µs each. */
+const SLOTS_MAX = 40_000_000
 /** GPUs of a node that no series is of. */
 const UNSEEN = ''
 
@@ -80,10 +87,18 @@ export class NodeUsage {
     const nodes = await placed(fleet, windows, counted, tenant, turns)
     const sums = new Sums(filter)
     const prices = pricesByMachine(directory, tenant)
+    const { slotsMax = SLOTS_MAX } = this.#options
+    let added = 0
     for (const node of nodes)
       for await (const { of, slots } of slotsOf(node, there, filter, prices, turns))
         for (const slot of slots) {
           sums.add(of, slot)
+          if (sums.size > LINES_MAX)
+            throw new QueryTooLarge(`more than ${LINES_MAX} lines: group by less, or by a longer period`)
+          if (++added > slotsMax)
+            throw new QueryTooLarge(
+              `more than ${slotsMax} quarters of an hour of GPUs: ask for a shorter period, or for one node`,
+            )
           if (turns.over) await turns.next()
         }
     return { ...sums.result(), asOf, hoursUntil: from < samplesFrom ? Math.min(to, samplesFrom) : undefined }
@@ -160,7 +175,8 @@ async function* slotsOf(
     clipped([window], { from, to }).map((cut) => ({ ...window, ...cut })),
   )
   const gpus = [...node.gpus.map(({ id, names }) => ({ id, names })), ...unknownGpus(node, windows)]
-  const held = gpus.map(({ names }) => windows.filter((window) => window.gpus.some((gpu) => names.has(gpu))))
+  const byGpu = windowsByGpu(windows)
+  const held = gpus.map(({ names }) => [...new Set([...names].flatMap((gpu) => byGpu.get(gpu) ?? []))])
   const parts: Map<number, Counted>[][] = []
   for (const tenant of new Set(node.counted.map((sum) => sum.tenant))) {
     const times: Map<number, number>[] = []
@@ -181,6 +197,17 @@ async function* slotsOf(
     const counted = together(parts.map((part) => part[i]!))
     yield { of, slots: gpuSlots({ there, held: held[i]!, counted, prices: pricesOf(machine) }) }
   }
+}
+
+function windowsByGpu(windows: readonly TaskWindow[]): Map<string, TaskWindow[]> {
+  const out = new Map<string, TaskWindow[]>()
+  for (const window of windows)
+    for (const gpu of new Set(window.gpus)) {
+      const known = out.get(gpu)
+      if (known === undefined) out.set(gpu, [window])
+      else known.push(window)
+    }
+  return out
 }
 
 /** GPUs that tasks had and no series is of now; the last stands for those that none ever was of. */

@@ -35,6 +35,8 @@ const KEYS: Readonly<Record<UsageGroup, string>> = {
   day: "formatDateTime(slot, '%Y-%m-%dT00:00:00Z', 'UTC')",
   month: "formatDateTime(slot, '%Y-%m-01T00:00:00Z', 'UTC')",
 }
+/** Of a column of times, 2106; what is more would begin again in 1970. */
+const SECONDS_MAX = 4_294_967_295
 /** All of a row's key follows from its slot's month. */
 const FINAL = 'SETTINGS do_not_merge_across_partitions_select_final = 1'
 
@@ -127,8 +129,8 @@ export class UsageQuery {
 function parametersOf(tenant: Tenant, { from, to, equal }: UsageFilter): Parameters {
   return {
     ...(tenant === undefined ? {} : { tenant }),
-    from: from / 1000,
-    to: Math.min(to / 1000, 4_294_967_295),
+    from: Math.min(from / 1000, SECONDS_MAX),
+    to: Math.min(to / 1000, SECONDS_MAX),
     ...Object.fromEntries(equal),
   }
 }

@@ -275,7 +275,23 @@ test('questions about nodes that cannot be understood name each parameter at fau
   assert.deepEqual((await nodes(`node=${encodeURIComponent("x' OR '1'='1")}`)).data, [])
 })
 
-const presenceWith = (samplesMax: number): NodePresence =>
+test('a time that no column holds is of nothing, and not of 1970', async () => {
+  const period = 'from=2110-01-01T00:00:00Z&to=2110-02-01T00:00:00Z'
+  for (const path of ['/v1/usage', '/v1/usage/nodes']) {
+    const response = await ask(period, {}, path)
+    const { data, totals } = (await response.json()) as UsageAnswer | NodeUsageAnswer
+    assert.deepEqual([response.status, data, totals], [200, [], []], path)
+  }
+})
+
+test('as many series as there may be are asked for at once', async () => {
+  const ids = Array.from({ length: 10_000 }, (_, i) => String(2n ** 127n + BigInt(i)))
+  const span = { from: SLOT, to: SLOT + SLOT_MS }
+  assert.equal((await presenceWith(1e6).samples(TENANT, ids, span)).size, 0)
+  assert.equal((await presenceWith(1e6).hours(TENANT, ids, span)).size, 0)
+})
+
+const presenceWith = (samplesMax: number, spansMax = 1000): NodePresence =>
   new NodePresence({
     db: engine.db,
     database: DATABASE,
@@ -283,6 +299,7 @@ const presenceWith = (samplesMax: number): NodePresence =>
     intervalMs: 10_000,
     seriesMax: 100,
     samplesMax,
+    spansMax,
   })
 
 test('ClickHouse finds a GPU to be there when a calculation does, with gaps, stale markers and slow series', async () => {
@@ -339,6 +356,7 @@ test('ClickHouse finds a GPU to be there when a calculation does, with gaps, sta
     { from: times[1500]!, to: times.at(-1)! + 150_000 },
   ]
   assert.deepEqual((await presence.samples('long', [one!.id], all)).get(one!.id), wanted)
+  await assert.rejects(presenceWith(1e6, 1).samples('long', [one!.id], all), /away more than 1 times/)
   assert.deepEqual(unionOf(halves.flatMap((half) => half.get(one!.id) ?? [])), wanted)
   await rollUp(rig.marks, rig.rollups, Date.now(), { graceMs: 0, lateMaxMs: 29 * DAY_MS })
   await assert.rejects(presenceWith(2999).samples('long', [one!.id], all), /3000 samples of GPUs are more than 2999/)
