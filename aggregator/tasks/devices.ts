@@ -131,10 +131,16 @@ function podName(namespace: string | undefined, pod: string | undefined): string
 function gpuGroups(series: readonly Measured[]): Measured[][] {
   const surest = [...series].sort((a, b) => b.gpu.length - a.gpu.length)
   const groups: { names: Set<string>; series: Measured[] }[] = []
+  const byName = new Map<string, (typeof groups)[number]>()
   for (const one of surest) {
-    const group = groups.find(({ names }) => names.has(one.gpu[0]!))
-    if (group === undefined) groups.push({ names: new Set(one.gpu), series: [one] })
-    else group.series.push(one)
+    const known = byName.get(one.gpu[0]!)
+    if (known !== undefined) {
+      known.series.push(one)
+      continue
+    }
+    const group = { names: new Set(one.gpu), series: [one] }
+    groups.push(group)
+    for (const name of group.names) if (!byName.has(name)) byName.set(name, group)
   }
   return groups
     .map((group) => ({ first: [...group.names].sort()[0]!, series: group.series }))

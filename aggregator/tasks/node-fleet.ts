@@ -69,9 +69,11 @@ function gpusOfNode(series: readonly OfGpu[], entry: NodeRecord | undefined): Fl
     { intervalMs: 0 },
   )
   const owners = new Map<string, OfGpu[]>(gpus.map(({ id }) => [id, []]))
+  const byName = new Map<string, string>()
+  for (const { id, names } of gpus) for (const name of names) if (!byName.has(name)) byName.set(name, id)
   for (const one of series) {
-    const owner = gpus.find(({ names }) => names.has(one.measured.gpu[0]!))
-    if (owner !== undefined) owners.get(owner.id)!.push(one)
+    const owner = byName.get(one.measured.gpu[0]!)
+    if (owner !== undefined) owners.get(owner)!.push(one)
   }
   return gpus.map(({ id, names }) => {
     const own = owners.get(id)!

@@ -87,6 +87,15 @@ test('fleetOf(): UUID and index are one GPU, and names are one machine where the
   ])
 })
 
+test('fleetOf(): many GPUs that say one name of a machine take no longer than those of many', () => {
+  const count = 20_000
+  const series = Array.from({ length: count }, (_, i) => dcgm(`${i}`, 'one', `GPU-${i}`, `${i}`))
+  const since = performance.now()
+  const [found] = fleetOf(series, UTILIZATION, new DirectorySnapshot(), TENANT, T0)
+  assert.equal(found!.gpus.length, count)
+  assert.ok(performance.now() - since < 3000, 'each GPU was looked for among all of them')
+})
+
 test('spansOfHours(): hours that follow each other are one span, a gap is none, and few samples hold for no longer than samples do', () => {
   const hour = (i: number, count: number, from = 0, to = 3_590_000) => ({
     first: T0 + i * HOUR_MS + from,
