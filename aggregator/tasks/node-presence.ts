@@ -78,7 +78,7 @@ export class NodePresence {
         day: new Date(Math.max(0, from - DAY_MS)).toISOString().slice(0, 10),
       },
     )
-    if (rows.length > seriesMax) throw new QueryTooLarge(`more than ${seriesMax} series of GPUs: ask for fewer nodes`)
+    if (rows.length > seriesMax) throw new QueryTooLarge(`more than ${seriesMax} series of GPUs: raise task_series_max`)
     return rows.map(({ id, name, labels }) => ({ id, name, labels: labelsOf(labels.map(decodeLabel)) }))
   }
 

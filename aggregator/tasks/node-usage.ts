@@ -15,6 +15,7 @@ import type { NodePresence, Presence } from './node-presence.ts'
 import type { NodeUsageFilter } from './node-usage-filter.ts'
 import type { GpuPlace, NodeUsageLine, NodeUsageSums } from './node-usage-sums.ts'
 import { Sums } from './node-usage-sums.ts'
+import { QuestionLine } from './question-line.ts'
 import { clipped, unionOf } from './spans.ts'
 import type { Machine, ResourcePrices } from './task-prices.ts'
 import { remembered, taskPrices } from './task-prices.ts'
@@ -55,13 +56,18 @@ const UNSEEN = ''
 
 export class NodeUsage {
   readonly #options: NodeUsageOptions
+  readonly #line = new QuestionLine()
 
   constructor(options: NodeUsageOptions) {
     this.#options = options
   }
 
   /** @throws QueryTooLarge where it is more than one question may ask; QueryUnavailable */
-  async find(tenant: string, filter: NodeUsageFilter): Promise<NodeUsageResult> {
+  find(tenant: string, filter: NodeUsageFilter): Promise<NodeUsageResult> {
+    return this.#line.run(tenant, () => this.#find(tenant, filter))
+  }
+
+  async #find(tenant: string, filter: NodeUsageFilter): Promise<NodeUsageResult> {
     const { presence, counts, settled, operator, pointsMs, now } = this.#options
     const directory = this.#options.directory()
     const asOf = now()

@@ -3,13 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Price } from '../../../aggregator/directory/price.ts'
 import { DirectorySnapshot } from '../../../aggregator/directory/snapshot.ts'
-import { QueryTooLarge } from '../../../aggregator/query/metric-query.ts'
-import type { Database } from '../../../aggregator/store/clickhouse.ts'
 import type { Calculation } from '../../../aggregator/tasks/calculation.ts'
 import { calculate } from '../../../aggregator/tasks/calculation.ts'
 import { DEFAULT_MAPPING } from '../../../aggregator/tasks/metric-mapping.ts'
 import type { NodeCounted, TaskWindow } from '../../../aggregator/tasks/node-counted.ts'
-import { NodeCounts } from '../../../aggregator/tasks/node-counted.ts'
 import { fleetOf } from '../../../aggregator/tasks/node-fleet.ts'
 import type { PresenceSeries } from '../../../aggregator/tasks/node-presence.ts'
 import { piecesOf, spansOfHours } from '../../../aggregator/tasks/node-presence.ts'
@@ -295,56 +292,3 @@ test('a price that changes within a quarter of an hour costs both parts what the
     [[6_000_000_000 / 1000, 400_000, 5_600_000]],
   )
 })
-
-test('a question of too many lines or too much time of GPUs is refused, before memory has no room for them', async () => {
-  const series = Array.from({ length: 3 }, (_, i) => dcgm(`${i}`, 'gpu-01', `GPU-${i}`, `${i}`))
-  const whole = { from: T0 - 399 * 24 * HOUR_MS, to: T0 }
-  const find = (groupBy: string, slotsMax?: number): Promise<NodeUsageResult> => {
-    const usage = new NodeUsage({
-      presence: {
-        mapping: UTILIZATION,
-        series: async () => series,
-        samples: async (_, ids, span) => new Map(ids.map((id) => [id, [span]])),
-        hours: async () => new Map(),
-      },
-      counts: { windows: async () => [], counted: async () => [] },
-      directory: () => new DirectorySnapshot(),
-      operator: TENANT,
-      settled: async () => {},
-      pointsMs: 1000 * 24 * HOUR_MS,
-      now: () => T0,
-      ...(slotsMax === undefined ? {} : { slotsMax }),
-    })
-    return usage.find(TENANT, { groups: readGroups(groupBy), ...whole, equal: {}, format: undefined })
-  }
-  const tooLarge = (message: RegExp) => (error: unknown) =>
-    error instanceof QueryTooLarge && message.test(error.message)
-  await assert.rejects(find('gpu,slot'), tooLarge(/more than 100000 lines/))
-  assert.equal((await find('slot')).lines.length, 399 * 96)
-  const slots = 3 * 399 * 96
-  await assert.rejects(find('node', slots - 1), tooLarge(/quarters of an hour of GPUs/))
-  assert.equal((await find('node', slots)).lines.length, 1)
-})
-
-test('tasks that had too many GPUs are not taken into memory', async () => {
-  const gpus = Array.from({ length: 1000 }, (_, i) => `GPU-${i}`)
-  const row = JSON.stringify({ tenant: TENANT, name: 'n', names: [], gpus, unseen: '0', begun: T0, until: T0 + 1 })
-  const windowsOf = (tasks: number): Promise<TaskWindow[]> => {
-    const db: Pick<Database, 'rows' | 'stream'> = {
-      rows: async <T>() => [{ count: `${tasks}` } as T],
-      stream: async function* () {
-        for (let i = 0; i < tasks; i++) yield Buffer.from(`${row}\n`)
-      },
-    }
-    const question = { tenant: TENANT, operator: false, names: undefined, from: T0, to: T0 + 1 }
-    return new NodeCounts(db as Database, 'd').windows(question)
-  }
-  assert.equal((await windowsOf(2)).length, 2)
-  await assert.rejects(windowsOf(2001), (error) => error instanceof QueryTooLarge && /2000000 GPUs/.test(error.message))
-})
-
-function readGroups(groupBy: string) {
-  const filter = readNodeUsageFilter(new URLSearchParams({ group_by: groupBy }), T0)
-  assert.ok(!('errors' in filter))
-  return filter.groups
-}
