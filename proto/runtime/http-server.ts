@@ -47,6 +47,7 @@ class NamedResponse extends ServerResponse {
     ...rest: (string | OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined)[]
   ): this {
     const given = rest.at(-1)
+    if (this.requestId === '') return super.writeHead(status, ...(rest as [string, OutgoingHttpHeaders])) // the runtime answers by itself
     if (typeof given !== 'object' || Array.isArray(given)) this.setHeader(REQUEST_ID, this.requestId)
     else if (!isNamed(given)) rest[rest.length - 1] = { ...given, [REQUEST_ID]: this.requestId }
     return super.writeHead(status, ...(rest as [string, OutgoingHttpHeaders]))

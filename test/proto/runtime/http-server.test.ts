@@ -66,3 +66,14 @@ test('X-Request-Id is there once, whether headers are given, set, or passed on',
     seen.add(ids[0]!)
   }
 })
+
+test('what the runtime answers by itself has no name that says nothing', async (t) => {
+  const http = new HttpService({ name: 'http', listen: '127.0.0.1:0', log: silentLogger, handler: () => {} })
+  await http.start()
+  t.after(() => http.stop(AbortSignal.abort()))
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    get(http.url, { headers: { Expect: 'more' } }, resolve).on('error', reject)
+  })
+  answer.resume()
+  assert.deepEqual([answer.statusCode, answer.headers['x-request-id']], [417, undefined])
+})
