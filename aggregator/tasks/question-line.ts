@@ -4,7 +4,8 @@
  */
 import { QueryUnavailable } from '../query/metric-query.ts'
 
-const AT_ONCE = 4
+/** Each may hold some hundred megabytes. */
+const AT_ONCE = 2
 /** Of one tenant. */
 const WAITING_MAX = 20
 

@@ -68,7 +68,7 @@ test('of a tenant one question is answered at once, of all a few; the others wai
       return tenant
     })
   const asked = ['a', 'a', 'fails', 'b', 'c', 'd', 'fails', 'a'].map((tenant) => ask(tenant).catch(() => 'failed'))
-  assert.deepEqual(running, ['a', 'fails', 'b', 'c'])
+  assert.deepEqual(running, ['a', 'fails'])
   for (let i = 2; i < 20; i++) asked.push(ask('a'))
   await assert.rejects(ask('a'), QueryUnavailable)
   let done = false
@@ -82,7 +82,7 @@ test('of a tenant one question is answered at once, of all a few; the others wai
   assert.deepEqual((await all).slice(0, 8), ['a', 'a', 'failed', 'b', 'c', 'd', 'failed', 'a'])
   assert.deepEqual(
     ['', 'a', 'fails', 'd'].map((tenant) => most.get(tenant)),
-    [4, 1, 1, 1],
+    [2, 1, 1, 1],
   )
 })
 
