@@ -88,7 +88,7 @@ export class NodePresence {
     if (ids.length === 0 || span.to <= span.from) return found
     const days = await this.#daysOf(tenant, ids, span)
     const count = days.reduce((sum, { counts }) => sum + sumOf(counts), 0)
-    const { samplesMax: max = SAMPLES_MAX, spansMax = SPANS_MAX } = this.#options
+    const { samplesMax: max = SAMPLES_MAX } = this.#options
     let held = 0
     if (count > max)
       throw new QueryTooLarge(
@@ -100,10 +100,7 @@ export class NodePresence {
         found.set(id, known)
         for (const one of clipped(spans, piece)) known.push(one)
         held += spans.length
-        if (held > spansMax)
-          throw new QueryTooLarge(
-            `GPUs were away more than ${spansMax} times in that time: ask for a shorter period, or for one node`,
-          )
+        this.#bound(held)
       }
     return new Map([...found].map(([id, spans]) => [id, unionOf(spans)]))
   }
@@ -112,6 +109,7 @@ export class NodePresence {
   async hours(tenant: string, ids: readonly string[], { from, to }: Span): Promise<Presence> {
     const { db, database, intervalMs } = this.#options
     const out: Presence = new Map()
+    let held = 0
     if (ids.length === 0 || to <= from) return out
     const rows = db.stream(
       `SELECT toString(series) AS id, arraySort(groupArray((toUnixTimestamp64Milli(first_ts), toUnixTimestamp64Milli(last_ts), count))) AS hours
@@ -121,9 +119,20 @@ export class NodePresence {
     )
     for await (const { id, hours } of jsonRows<{ id: string; hours: [string, string, number][] }>(rows)) {
       const figures = hours.map(([first, last, count]) => ({ first: Number(first), last: Number(last), count }))
-      out.set(id, clipped(spansOfHours(figures, intervalMs), { from, to }))
+      const spans = clipped(spansOfHours(figures, intervalMs), { from, to })
+      out.set(id, spans)
+      held += spans.length
+      this.#bound(held)
     }
     return out
+  }
+
+  #bound(spans: number): void {
+    const { spansMax = SPANS_MAX } = this.#options
+    if (spans > spansMax)
+      throw new QueryTooLarge(
+        `GPUs were away more than ${spansMax} times in that time: ask for a shorter period, or for one node`,
+      )
   }
 
   /** How many samples there are about, as far as roll-ups say so yet. */

@@ -12,6 +12,7 @@ import type { Calculation } from '../../../aggregator/tasks/calculation.ts'
 import { calculate } from '../../../aggregator/tasks/calculation.ts'
 import { gpusOf } from '../../../aggregator/tasks/devices.ts'
 import { DEFAULT_MAPPING } from '../../../aggregator/tasks/metric-mapping.ts'
+import type { PresenceSeries } from '../../../aggregator/tasks/node-presence.ts'
 import { NodePresence } from '../../../aggregator/tasks/node-presence.ts'
 import type { NodeUsageAnswer } from '../../../aggregator/tasks/node-usage-answers.ts'
 import type { Series } from '../../../aggregator/tasks/series-source.ts'
@@ -383,6 +384,11 @@ test('where samples have expired, figures of whole hours say nearly the same, an
   // 150 minutes, an hour of none, 150 minutes; a sample holds for 2.5 minutes.
   assert.equal(exact.totals[0]!.delivered_gpu_seconds, String(2 * (149 * 60 + 150)))
   assert.equal(answer.totals[0]!.delivered_gpu_seconds, exact.totals[0]!.delivered_gpu_seconds)
+  const [{ id }] = (await presenceWith(1e6).series('old', start)) as [PresenceSeries]
+  const hours = (spansMax: number) =>
+    presenceWith(1e6, spansMax).hours('old', [id], { from: start, to: start + DAY_MS })
+  assert.equal((await hours(2)).get(id)?.length, 2)
+  await assert.rejects(hours(1), /away more than 1 times/)
   // Cut where it may be, also within a run of samples, a period is its parts.
   const cut = new Date(start + 8 * SLOT_MS).toISOString()
   const [before, then] = [filter.replace(/to=.*/, `to=${cut}`), filter.replace(/from=[^&]*/, `from=${cut}`)]
