@@ -5,7 +5,9 @@
  * Counters of one level and period are one part of the query: a user's rows lie together in the table, a project's and a department's
  * are looked for among the tenant's rows of the period.
  */
+
 import type { Database, Parameters } from '../store/clickhouse.ts'
+import { dateTimeSeconds } from '../store/date-time.ts'
 import type { ColdCounter } from './decision.ts'
 import type { ExactSum } from './exact-sum.ts'
 import type { Level } from './quota.ts'
@@ -19,8 +21,6 @@ const COLUMNS: Readonly<Record<Level, string>> = {
   department: 'department',
   tenant: 'tenant',
 }
-/** A slot is a DateTime: seconds in 32 bits. */
-const SECONDS_MAX = 4_294_967_295
 
 interface Part {
   readonly level: Level
@@ -105,16 +105,12 @@ function partsOf(counters: readonly ColdCounter[]): Part[] {
   const parts = new Map<string, Part>()
   for (const counter of counters) {
     const { level, period, window } = counter
-    const from = seconds(period.from)
-    const to = window.kind === 'rolling' ? from : seconds(period.to)
+    const from = dateTimeSeconds(period.from)
+    const to = window.kind === 'rolling' ? from : dateTimeSeconds(period.to)
     const key = `${level} ${from} ${to}`
     const part = parts.get(key) ?? { level, from, to, counters: [] }
     part.counters.push(counter)
     parts.set(key, part)
   }
   return [...parts.values()]
-}
-
-function seconds(ms: number): number {
-  return Math.min(SECONDS_MAX, Math.max(0, Math.floor(ms / 1000)))
 }

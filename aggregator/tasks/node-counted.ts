@@ -4,6 +4,7 @@
  */
 import { QueryTooLarge } from '../query/metric-query.ts'
 import type { Database, Parameters } from '../store/clickhouse.ts'
+import { dateTimeSeconds } from '../store/date-time.ts'
 import { jsonRows } from '../store/json-rows.ts'
 import type { Span } from './step-function.ts'
 import { VOID_STATE } from './task-details.ts'
@@ -45,8 +46,6 @@ const WINDOWS_MAX = 200_000
 /** Of all windows together. */
 const WINDOW_GPUS_MAX = 2_000_000
 const ROWS_MAX = 500_000
-/** Of a column of times, 2106; what is more would begin again in 1970. */
-const SECONDS_MAX = 4_294_967_295
 const FINAL = 'SETTINGS do_not_merge_across_partitions_select_final = 1, use_skip_indexes_if_final = 0'
 
 export class NodeCounts {
@@ -113,8 +112,8 @@ export class NodeCounts {
       {
         ...parametersOf(question),
         tenant,
-        fromSeconds: Math.min(question.from / 1000, SECONDS_MAX),
-        toSeconds: Math.min(question.to / 1000, SECONDS_MAX),
+        fromSeconds: dateTimeSeconds(question.from),
+        toSeconds: dateTimeSeconds(question.to),
       },
     )
     const out: NodeCounted[] = []

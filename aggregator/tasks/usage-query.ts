@@ -1,5 +1,6 @@
 /** Sums of what was counted, by any grouping and period: exact, each row of the log once, and what is on its way in waited for. */
 import type { Database, Parameters } from '../store/clickhouse.ts'
+import { dateTimeSeconds } from '../store/date-time.ts'
 import type { UsageFilter, UsageGroup } from './usage-filter.ts'
 
 /** A sum; amounts are decimal numbers in the unit of the resource. */
@@ -35,8 +36,6 @@ const KEYS: Readonly<Record<UsageGroup, string>> = {
   day: "formatDateTime(slot, '%Y-%m-%dT00:00:00Z', 'UTC')",
   month: "formatDateTime(slot, '%Y-%m-01T00:00:00Z', 'UTC')",
 }
-/** Of a column of times, 2106; what is more would begin again in 1970. */
-const SECONDS_MAX = 4_294_967_295
 /** All of a row's key follows from its slot's month. */
 const FINAL = 'SETTINGS do_not_merge_across_partitions_select_final = 1'
 
@@ -129,8 +128,8 @@ export class UsageQuery {
 function parametersOf(tenant: Tenant, { from, to, equal }: UsageFilter): Parameters {
   return {
     ...(tenant === undefined ? {} : { tenant }),
-    from: Math.min(from / 1000, SECONDS_MAX),
-    to: Math.min(to / 1000, SECONDS_MAX),
+    from: dateTimeSeconds(from),
+    to: dateTimeSeconds(to),
     ...Object.fromEntries(equal),
   }
 }
