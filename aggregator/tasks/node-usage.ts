@@ -15,6 +15,7 @@ import type { NodePresence, Presence } from './node-presence.ts'
 import type { NodeUsageFilter } from './node-usage-filter.ts'
 import type { GpuPlace, NodeUsageLine, NodeUsageSums } from './node-usage-sums.ts'
 import { Sums } from './node-usage-sums.ts'
+import { sharedNames } from './nodes.ts'
 import { QuestionLine } from './question-line.ts'
 import { clipped, unionOf } from './spans.ts'
 import type { Machine, ResourcePrices } from './task-prices.ts'
@@ -113,9 +114,7 @@ export class NodeUsage {
 
 /** Of a machine that somebody names: all its names, in lower case. */
 function namesOfNode(directory: DirectorySnapshot, tenant: string, name: string, at: number): string[] {
-  const entry = directory.nodeOf(tenant, name, at)
-  const { node_id = null, host_name = null, kubernetes_node = null, instances = [] } = entry ?? {}
-  const all = [name, node_id, host_name, kubernetes_node, ...instances].filter((one) => one !== null)
+  const all = sharedNames(directory, tenant, name, at)
   return [...new Set(all.flatMap((one) => [one, withoutPort(one)]).map((one) => one.toLowerCase()))]
 }
 
@@ -232,26 +231,30 @@ function unseenTime(windows: readonly TaskWindow[]): Map<number, number> {
   return out
 }
 
-function countedBySlot(sums: readonly NodeCounted[]): Map<number, Counted> {
-  const out = new Map<number, { amount: number; costs: Map<string, number> }>()
-  for (const { slot, amount, currency, costMicro } of sums) {
-    const known = out.get(slot) ?? { amount: 0, costs: new Map<string, number>() }
-    known.amount += amount
-    if (currency !== '') known.costs.set(currency, (known.costs.get(currency) ?? 0) + costMicro)
-    out.set(slot, known)
-  }
+type SlotSums = Map<number, { amount: number; costs: Map<string, number> }>
+
+function addTo(
+  sums: SlotSums,
+  slot: number,
+  amount: number,
+  costs: Iterable<readonly [currency: string, micros: number]>,
+): void {
+  const known = sums.get(slot) ?? { amount: 0, costs: new Map<string, number>() }
+  known.amount += amount
+  for (const [currency, micros] of costs) known.costs.set(currency, (known.costs.get(currency) ?? 0) + micros)
+  sums.set(slot, known)
+}
+
+function countedBySlot(counted: readonly NodeCounted[]): Map<number, Counted> {
+  const out: SlotSums = new Map()
+  for (const { slot, amount, currency, costMicro } of counted)
+    addTo(out, slot, amount, currency === '' ? [] : [[currency, costMicro]])
   return out
 }
 
 function together(parts: readonly ReadonlyMap<number, Counted>[]): Map<number, Counted> {
-  const out = new Map<number, { amount: number; costs: Map<string, number> }>()
-  for (const part of parts)
-    for (const [slot, { amount, costs }] of part) {
-      const known = out.get(slot) ?? { amount: 0, costs: new Map<string, number>() }
-      known.amount += amount
-      for (const [currency, micros] of costs) known.costs.set(currency, (known.costs.get(currency) ?? 0) + micros)
-      out.set(slot, known)
-    }
+  const out: SlotSums = new Map()
+  for (const part of parts) for (const [slot, { amount, costs }] of part) addTo(out, slot, amount, costs)
   return out
 }
 
