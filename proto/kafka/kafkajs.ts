@@ -3,7 +3,10 @@
  *
  * - `idempotent: false`, always. Its idempotent producer loses what it acknowledged when a node dies under several sends at once: a
  *   sequence number is used again for other messages, which the broker takes for a repeat.
- * - Trying again: its own few attempts find a new leader; the pauses beyond (full jitter, bounded, without end) are ours.
+ * - Producing again, from the first attempt: where one node of several fails, its own next attempt asks only nodes that have not answered
+ *   yet. A partition that has moved to one that has is left out, and the whole is called sent. Ours sends all of it again, with pauses
+ *   (full jitter, bounded, without end).
+ * - Whether every partition was answered for: it leaves out one that it has not heard of yet, without a word.
  * - The size of requests: it knows no bound.
  * - Who leads a partition: a consumer asks every five seconds.
  * - Consuming again after a crash: whoever consumes decides on the pause.
@@ -59,8 +62,10 @@ const METADATA_MAX_AGE_MS = 180_000
 const CONSUMER_METADATA_MAX_AGE_MS = 5000
 const CONNECT_TIMEOUT_MS = 5000
 const BACKOFF_MIN_MS = 100
-/** Some elections' time; then ours. */
+/** Of everything but produce: some elections' time; then whoever asked tries again. */
 const OWN_RETRIES = { retries: 3, initialRetryTime: BACKOFF_MIN_MS, maxRetryTime: 1000 }
+/** A leader that moves costs about so many, and is nobody's business. */
+const ATTEMPTS_IN_SILENCE = 3
 const ACKS_OF_ALL = -1
 /** One line of a kind in so long: while a broker is away the client has much to say. */
 const LOG_EVERY_MS = 30_000
@@ -71,6 +76,8 @@ export class KafkaJs implements Kafka {
   readonly #client: Client
   readonly #producer: Producer
   readonly #often: RateLimitedLog
+  /** Where the partitioner has put messages that are under way. */
+  readonly #chosen = new WeakMap<kafkajs.Message, number>()
   #producing = false
   #admin: Promise<Admin> | undefined
   #problem: string | undefined
@@ -87,7 +94,17 @@ export class KafkaJs implements Kafka {
       idempotent: false,
       allowAutoTopicCreation: false, // ensureTopic() says why it cannot
       metadataMaxAge: METADATA_MAX_AGE_MS,
-      createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+      createPartitioner: () => {
+        const choose = kafkajs.Partitioners.DefaultPartitioner()
+        return (args) => {
+          const partition = choose(args)
+          if (!args.partitionMetadata.some(({ partitionId }) => partitionId === partition))
+            throw unknownPartition(args.topic, partition)
+          this.#chosen.set(args.message, partition)
+          return partition
+        }
+      },
+      retry: { retries: 0 },
     })
   }
 
@@ -152,12 +169,14 @@ export class KafkaJs implements Kafka {
       signal.throwIfAborted()
       try {
         await this.#connectProducer()
+        const topicMessages = byTopic(request)
         const written = await this.#producer.sendBatch({
           acks: ACKS_OF_ALL,
           timeout: this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
           compression: kafkajs.CompressionTypes[this.#options.compression === 'gzip' ? 'GZIP' : 'None'],
-          topicMessages: byTopic(request),
+          topicMessages,
         })
+        this.#mustBeWhole(topicMessages, written)
         this.#problem = undefined
         return written.map(({ topicName, partition, baseOffset }) => ({
           topic: topicName,
@@ -167,14 +186,27 @@ export class KafkaJs implements Kafka {
       } catch (error) {
         const ours = ourError(error, action, this.#login)
         if (!ours.retryable) throw ours
-        this.#problem = ours.message
-        this.#often.once(action, (held) =>
-          this.#options.log.warn({ error: ours.message, held }, 'kafka does not take messages, they are sent again'),
-        )
+        if (attempt >= ATTEMPTS_IN_SILENCE) {
+          this.#problem = ours.message
+          this.#often.once(action, (held) =>
+            this.#options.log.warn({ error: ours.message, held }, 'kafka does not take messages, they are sent again'),
+          )
+        }
         const pause = Math.min(this.#options.backoffMaxMs, BACKOFF_MIN_MS * 2 ** Math.min(attempt, 20))
         await sleep(this.#options.random() * pause, undefined, { signal })
       }
     }
+  }
+
+  /** Throws where a message's partition is not among those that brokers have answered for. */
+  #mustBeWhole(sent: readonly kafkajs.TopicMessages[], written: readonly kafkajs.RecordMetadata[]): void {
+    const answered = new Set(written.map(({ topicName, partition }) => `${topicName}/${partition}`))
+    for (const { topic, messages } of sent)
+      for (const message of messages) {
+        const partition = this.#chosen.get(message)
+        if (!answered.has(`${topic}/${partition}`))
+          throw new FleetmeterError('FM_KAFKA', `no broker has answered for partition ${partition} of "${topic}"`)
+      }
   }
 
   existing(topics: readonly string[]): Promise<string[]> {
@@ -276,6 +308,12 @@ export class KafkaJs implements Kafka {
       throw ourError(error, action, this.#login)
     }
   }
+}
+
+/** By its name kafkajs knows that it has to ask about the topic anew; its own class of this name takes no message by its types. */
+function unknownPartition(topic: string, partition: number): Error {
+  const error = new kafkajs.KafkaJSError(`partition ${partition} of "${topic}" is not known yet`)
+  return Object.assign(error, { name: 'KafkaJSMetadataNotLoaded' })
 }
 
 function byTopic(request: readonly OutgoingMessage[]): { topic: string; messages: kafkajs.Message[] }[] {

@@ -33,7 +33,8 @@ export function portCases(broker: () => KafkaBroker): void {
       t.after(() => reader.stop())
       const acknowledged: string[] = []
       let stop = false
-      const producers = [0, 1, 2, 3].map(async (who) => {
+      // Each send goes to several nodes: the more are under way, the more see the leader of a partition move in the midst.
+      const producers = Array.from({ length: 16 }, async (_, who) => {
         for (let n = 0; !stop; n++) {
           const ids = Array.from({ length: 20 }, (_, i) => `${who}/${n}/${i}`)
           await kafka.send(
@@ -53,13 +54,29 @@ export function portCases(broker: () => KafkaBroker): void {
       await until('they flow with it', () => acknowledged.length > back + 1000)
       stop = true
       await Promise.all(producers)
-      await until('all acknowledged are read', () => acknowledged.every((id) => seen.has(id)))
-      await reader.stop()
       const onTopic = new Set((await messagesOf(clientOf(t, broker()), topic)).map(({ value }) => textOf(value)))
       const lost = acknowledged.filter((id) => !onTopic.has(id))
       assert.deepEqual(lost, [])
+      await until('all acknowledged are read', () => acknowledged.every((id) => seen.has(id)))
+      await reader.stop()
       const repeats = [...seen.values()].reduce((sum, n) => sum + n - 1, 0)
       t.diagnostic(`${acknowledged.length} acknowledged, 0 lost, ${repeats} came again`)
+    })
+
+    test('a partition that was added just now is written to, though the producer has not heard of it', async (t) => {
+      const kafka = clientOf(t, broker())
+      const topic = unique('grown')
+      await madeTopic(kafka, topic)
+      await kafka.send([{ topic, key: null, value: Buffer.from('before'), partition: 3 }], NEVER)
+      await broker().tool(
+        'org.apache.kafka.tools.TopicCommand',
+        ['--bootstrap-server', broker().bootstrap.join(','), '--alter', '--topic', topic, '--partitions', '6'],
+        '',
+      )
+      const [place] = await kafka.send([{ topic, key: null, value: Buffer.from('after'), partition: 5 }], NEVER)
+      assert.deepEqual(place, { topic, partition: 5, offset: 0n })
+      const written = (await messagesOf(kafka, topic)).map(({ partition, value }) => `${partition} ${textOf(value)}`)
+      assert.deepEqual(written.sort(), ['3 before', '5 after'])
     })
 
     test('a node that hangs holds up what it leads until it is back, and nothing is lost', async (t) => {
