@@ -6,8 +6,13 @@
  * So a batch that waits holds up the partitions of its broker: pause the partition and return instead. What is not committed is
  * fetched again. While a batch is under way the group is told that we live; when it answers that others get the partitions, the
  * lease is lost and what kafkajs threw is thrown on, since that makes it join again.
+ *
+ * It is stopped from inside, by an error that ends its next fetch: it then finishes what is under way, leaves the group and closes its
+ * connections. To be told to stop while it divides the nodes of a cluster that has gained or lost one among its fetchers, it does not
+ * bear: the new fetchers find that it has stopped, and ask whether they may fetch for ever, without a pause for anybody else.
  */
 import type { Consumer, EachBatchPayload } from 'kafkajs'
+import kafkajs from 'kafkajs'
 import type { ConsumeOptions, Consumption, Lease, ReceivedBatch } from './port.ts'
 
 /** @param ended what an error that ended it is for us */
@@ -20,16 +25,22 @@ export async function consumeWith(
   const stopping = new AbortController()
   const timers = new Set<NodeJS.Timeout>()
   let running = true
-  const end = async (): Promise<void> => {
+  const finish = (): void => {
     running = false
     stopping.abort(new Error('consuming stops'))
     for (const timer of timers) clearTimeout(timer)
-    await consumer.disconnect()
   }
-  consumer.on('consumer.crash', ({ payload }) => {
-    if (!running) return
-    void end().catch(() => {}) // it has no connection any more
-    options.onEnd(ended(payload.error))
+  const left = new Promise<void>((resolve) => {
+    // It has left the group and has no connection any more, whoever has ended it.
+    consumer.on('consumer.crash', ({ payload }) => {
+      resolve()
+      if (!running) return
+      finish()
+      options.onEnd(ended(payload.error))
+    })
+  })
+  consumer.on('consumer.fetch_start', () => {
+    if (!running) throw new kafkajs.KafkaJSNonRetriableError('consuming stops')
   })
   consumer.on('consumer.group_join', ({ payload }) => options.onAssigned?.(payload.memberAssignment))
   try {
@@ -42,12 +53,14 @@ export async function consumeWith(
       eachBatch: (payload) => work(payload, consumer, options, { heartbeatMs, timers, stopping: stopping.signal }),
     })
   } catch (error) {
-    await end().catch(() => {}) // the reason is the error
+    finish()
+    await consumer.disconnect().catch(() => {}) // the reason is the error
     throw error
   }
   return {
     async stop() {
-      if (running) await end()
+      finish()
+      await left
     },
   }
 }

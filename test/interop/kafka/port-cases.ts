@@ -9,6 +9,9 @@ import { silentLogger } from '../../../proto/runtime/log.ts'
 import type { KafkaBroker } from '../../support/kafka-broker.ts'
 import { clientOf, madeTopic, messagesOf, NEVER, textOf, unique, until } from './clients.ts'
 
+/** A node that says nothing for six seconds is gone, and a consumer asks who is there every five. */
+const NODE_GONE_MS = 13_000
+
 export function portCases(broker: () => KafkaBroker): void {
   suite('port', () => {
     test('what is acknowledged while a node is killed and comes back is on the topic, and read once each in effect', async (t) => {
@@ -61,6 +64,39 @@ export function portCases(broker: () => KafkaBroker): void {
       await reader.stop()
       const repeats = [...seen.values()].reduce((sum, n) => sum + n - 1, 0)
       t.diagnostic(`${acknowledged.length} acknowledged, 0 lost, ${repeats} came again`)
+    })
+
+    test('a member that is told to stop while it divides the nodes of a changed cluster leaves, and the process lives', async (t) => {
+      const kafka = clientOf(t, broker())
+      const topic = unique('left')
+      const group = unique('left')
+      await madeTopic(kafka, topic)
+      let release = (): void => {}
+      const held = new Promise<void>((resolve) => (release = resolve))
+      let begun = false
+      const member = await clientOf(t, broker()).consume({
+        group,
+        topics: [topic],
+        concurrency: 4,
+        batchBytes: 1024 * 1024,
+        onBatch: async ({ messages }, lease) => {
+          begun = true
+          await held
+          await lease.commit(messages.at(-1)!.offset + 1n).catch(() => {}) // it is stopping
+        },
+        onEnd: () => {},
+      })
+      await kafka.send([{ topic, key: null, value: Buffer.from('x') }], NEVER)
+      await until('a batch is under way', () => begun)
+      await broker().kill(2)
+      await sleep(NODE_GONE_MS)
+      const stopped = member.stop()
+      await sleep(500)
+      release()
+      await stopped
+      await broker().up(2)
+      // Whoever comes next does not wait for a member that is no more.
+      assert.equal((await messagesOf(kafka, topic)).length, 1)
     })
 
     test('a partition that was added just now is written to, though the producer has not heard of it', async (t) => {
