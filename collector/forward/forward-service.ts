@@ -6,6 +6,7 @@
  *                   └──▶ series unknown ──▶ described by the thread and sent again; forgotten there: made again (rewind)
  *
  * Full (batches or bytes in flight): no batches are fetched, the shard falls behind, the journal grows.
+ * Nothing to do: a lane that all is stored of, and that was asked nothing, is looked at seldom.
  */
 
 import { messageOf } from '../../proto/runtime/errors.ts'
@@ -21,6 +22,8 @@ import type { Tick } from '../shard/shard-core.ts'
 import type { BatchLink } from './link.ts'
 
 const FLUSH_MS = 5000
+/** What a lane does by itself (a sign of life, windows, a disk that is well again) can wait so long. */
+const QUIET_MS = 2000
 const STOP_LOOK_EVERY_MS = 100
 
 export interface ForwardOptions {
@@ -41,6 +44,8 @@ export interface BatchSource {
   /** Grows whenever what was given out before means nothing any more. */
   readonly generation: number
   readonly snapshot: LaneState | undefined
+  /** Grows with everything that may give a tick something to do. */
+  readonly news: number
   /** @param since the generation that `stored` is about. @returns with the generation whose batches these are */
   tick(
     tick: Omit<Tick, 'now' | 'monotonic'>,
@@ -97,6 +102,8 @@ export class ForwardService implements Service {
   #emitsMore = false
   #rewinds = 0
   #wake: (() => void) | undefined
+  /** The last tick: when it was, ms of the clock that goes on, and what of the lane's news it saw. */
+  #ticked = { at: Number.NEGATIVE_INFINITY, news: -1 }
 
   constructor(thread: BatchSource, link: BatchLink, options: ForwardOptions) {
     this.name = `forward-${thread.name}`
@@ -128,7 +135,9 @@ export class ForwardService implements Service {
 
   async start(): Promise<void> {
     this.#generation = this.#thread.generation
-    this.#timer = setInterval(() => this.poke(), this.#options.intervalMs)
+    this.#timer = setInterval(() => {
+      if (!this.#isQuiet()) this.poke()
+    }, this.#options.intervalMs)
   }
 
   /** Sends what there is and waits for it to be stored, as long as the deadline allows and the aggregator answers. */
@@ -178,12 +187,20 @@ export class ForwardService implements Service {
       })
   }
 
+  #isQuiet(): boolean {
+    const { snapshot, generation, news } = this.#thread
+    const done = snapshot !== undefined && snapshot.cursor === snapshot.end && this.#stored.length === 0
+    const same = generation === this.#generation && news === this.#ticked.news
+    return done && same && this.#inFlight.size === 0 && performance.now() - this.#ticked.at < QUIET_MS
+  }
+
   get #hasRoom(): boolean {
     return this.#inFlight.size < this.#options.batchesMax && this.#bytesInFlight < this.#options.bytesMax
   }
 
   async #tick(): Promise<void> {
     this.#checkGeneration()
+    this.#ticked = { at: performance.now(), news: this.#thread.news }
     const stored = this.#stored
     const rewinds = this.#rewinds
     this.#stored = []

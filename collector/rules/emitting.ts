@@ -12,7 +12,7 @@ import type { GroupColumns } from './group-columns.ts'
 import type { Lane } from './lane.ts'
 import type { Part } from './part.ts'
 import { partOf } from './part.ts'
-import { Sorter } from './points.ts'
+import type { Sorter } from './points.ts'
 import type { Emission } from './shard-rules.ts'
 import type { Window } from './window.ts'
 
@@ -25,7 +25,7 @@ export class Emitting {
   readonly #urgent: boolean
   readonly #lanes: readonly Lane[]
   readonly #frames: readonly FoldFrame[]
-  readonly #sorter = new Sorter()
+  readonly #sorter: Sorter
   readonly #parts: Part[] = []
   readonly #windows: Emission['windows'][number][] = []
   /** Those that were begun, with what was taken from them. */
@@ -33,12 +33,18 @@ export class Emitting {
   /** What is left to do, one step after the other; each says how many points it was about. */
   readonly #steps: Iterator<number, void>
 
-  /** @param now as for `ShardRules.emit`. @param frames one a lane */
-  constructor(now: number, urgent: boolean, lanes: readonly Lane[], frames: readonly FoldFrame[]) {
+  /** @param when as for `ShardRules.emit`. @param frames one a lane */
+  constructor(
+    { now, urgent }: { readonly now: number; readonly urgent: boolean },
+    lanes: readonly Lane[],
+    frames: readonly FoldFrame[],
+    sorter: Sorter,
+  ) {
     this.#now = now
     this.#urgent = urgent
     this.#lanes = lanes
     this.#frames = frames
+    this.#sorter = sorter
     this.#steps = this.#all()
   }
 

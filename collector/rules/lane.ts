@@ -1,5 +1,6 @@
 /** The windows of the rules that have one interval and grace: which are open, which hold something new, and which are done with. */
 import type { LaneShape } from './memberships.ts'
+import type { PointMemory } from './point-columns.ts'
 import type { Points, Sorter } from './points.ts'
 import { Window } from './window.ts'
 
@@ -7,9 +8,10 @@ const MICROS = 1000
 /** A window that late points dribble into is given out again this often at most, ms: folding it costs the same for one point. */
 export const AMEND_EVERY_MS = 5000
 
-/** Points of all lanes together. */
+/** Of all lanes together. */
 export interface Budget {
   points: number
+  readonly memory: PointMemory
 }
 
 export class Lane {
@@ -21,6 +23,8 @@ export class Lane {
   readonly #windows = new Map<number, Window>()
   /** The window of the last point; undefined also when that was not put into one. */
   #current: Window | undefined
+  /** The window that was made last. */
+  #newest: Window | undefined
   /** Windows that end here or before do not change any more: they, or those before them, are forgotten. */
   #frozen: number = Number.NEGATIVE_INFINITY
   /** Windows that end here or before were given out by an earlier process, and what was given out is kept. */
@@ -64,11 +68,7 @@ export class Lane {
   /** What was closed at a time is not given out, whether it was before or not. @param time ms */
   close(time: number): void {
     this.#void = Math.max(this.#void, this.#closedAt(time))
-    for (const [end, window] of this.#windows) {
-      if (end > this.#void) continue
-      this.#budget.points -= window.count
-      this.#windows.delete(end)
-    }
+    for (const window of this.#windows.values()) if (window.end <= this.#void) this.#drop(window)
     this.#current = undefined
   }
 
@@ -175,8 +175,7 @@ export class Lane {
       if (final <= this.#closes(window.end) + this.shape.intervalMs) break
       const next = this.#windows.get(window.end + this.shape.intervalMs)
       if (isPending(window) || (next !== undefined && isPending(next))) break
-      this.#budget.points -= window.count
-      this.#windows.delete(window.end)
+      this.#drop(window)
       this.#frozen = window.end + this.shape.intervalMs
       this.#current = undefined
     }
@@ -195,9 +194,17 @@ export class Lane {
     const { intervalMs } = this.shape
     // Below the floor, only the window before the first complete one is of use.
     if (known !== undefined || at > this.#closes(end) * MICROS || end - intervalMs < this.floor) return known
-    const window = new Window(end)
+    const window = new Window(end, this.#budget.memory, this.#newest)
     this.#windows.set(end, window)
+    this.#newest = window
     return window
+  }
+
+  #drop(window: Window): void {
+    this.#budget.points -= window.count
+    this.#windows.delete(window.end)
+    if (this.#newest === window) this.#newest = undefined
+    window.close()
   }
 
   /** Windows are open on the left and closed on the right, as Prometheus' ranges. */

@@ -8,30 +8,32 @@
  * Taking a point is six writes at the end. Settling sorts: of several points of a series for one instant the latest arrival
  * stays. 28 bytes a point, at most twice that while they grow.
  */
-
-const CAPACITY_MIN = 64
+import type { PointColumns, PointMemory } from './point-columns.ts'
 
 export class Points {
   count = 0
   settled = 0
-  /** Which series, by the caller's reference. */
+  readonly #memory: PointMemory
+  #columns: PointColumns
+  // Those of the columns, for the hot path.
   ref: Uint32Array
   membership: Uint32Array
-  /** Time, ms before the window's end. */
   before: Uint32Array
-  /** Bits of the values, two words a point, low first, and the same memory as float64s. */
   words: Uint32Array
   values: Float64Array
-  /** Arrival, µs: the larger wins. */
   at: Float64Array
-  constructor(capacity: number) {
-    const n = Math.max(CAPACITY_MIN, capacity)
-    this.ref = new Uint32Array(n)
-    this.membership = new Uint32Array(n)
-    this.before = new Uint32Array(n)
-    this.words = new Uint32Array(2 * n)
-    this.values = new Float64Array(this.words.buffer)
-    this.at = new Float64Array(n)
+
+  /** @param memory gives the columns, and gets them back. @param capacity points that are expected */
+  constructor(memory: PointMemory, capacity: number) {
+    this.#memory = memory
+    this.#columns = memory.take(capacity)
+    const { ref, membership, before, words, values, at } = this.#columns
+    this.ref = ref
+    this.membership = membership
+    this.before = before
+    this.words = words
+    this.values = values
+    this.at = at
   }
 
   push(ref: number, membership: number, before: number, low: number, high: number, at: number): void {
@@ -50,40 +52,55 @@ export class Points {
   settle(sorter: Sorter): number {
     const { count, ref, before, membership, words, at } = this
     const order = sorter.sort(this)
-    const kept = new Points(count)
+    const settled = this.#memory.take(count)
+    let kept = 0
     for (let k = 0; k < count; k++) {
       const i = order[k]!
       const later = k + 1 < count ? order[k + 1]! : -1
       // The next one is of the same series and instant, and arrived later.
       if (later >= 0 && ref[later] === ref[i] && before[later] === before[i]) continue
-      kept.push(ref[i]!, membership[i]!, before[i]!, words[2 * i]!, words[2 * i + 1]!, at[i]!)
+      settled.ref[kept] = ref[i]!
+      settled.membership[kept] = membership[i]!
+      settled.before[kept] = before[i]!
+      settled.words[2 * kept] = words[2 * i]!
+      settled.words[2 * kept + 1] = words[2 * i + 1]!
+      settled.at[kept] = at[i]!
+      kept++
     }
-    this.ref = kept.ref
-    this.membership = kept.membership
-    this.before = kept.before
-    this.words = kept.words
-    this.values = kept.values
-    this.at = kept.at
-    this.count = kept.count
-    this.settled = kept.count
-    return count - kept.count
+    this.#use(settled)
+    this.count = kept
+    this.settled = kept
+    return count - kept
+  }
+
+  /** Gives its memory back. It is not to be used any more. */
+  close(): void {
+    this.#memory.give(this.#columns)
+    this.count = 0
   }
 
   #grow(): void {
+    const { count, ref, membership, before, words, at } = this
     // Once they were sorted, and so given out, only late points come.
-    const n = Math.ceil(this.ref.length * (this.settled === 0 ? 2 : 1.125))
-    const { ref, membership, before, words, at } = this
-    this.ref = new Uint32Array(n)
-    this.ref.set(ref)
-    this.membership = new Uint32Array(n)
-    this.membership.set(membership)
-    this.before = new Uint32Array(n)
-    this.before.set(before)
-    this.words = new Uint32Array(2 * n)
-    this.words.set(words)
-    this.values = new Float64Array(this.words.buffer)
-    this.at = new Float64Array(n)
-    this.at.set(at)
+    const larger = this.#memory.take(this.settled === 0 ? 2 * count : count + 1)
+    larger.ref.set(ref)
+    larger.membership.set(membership)
+    larger.before.set(before)
+    larger.words.set(words)
+    larger.at.set(at)
+    this.#use(larger)
+  }
+
+  #use(columns: PointColumns): void {
+    this.#memory.give(this.#columns)
+    this.#columns = columns
+    const { ref, membership, before, words, values, at } = columns
+    this.ref = ref
+    this.membership = membership
+    this.before = before
+    this.words = words
+    this.values = values
+    this.at = at
   }
 }
 

@@ -15,6 +15,8 @@ import type { Budget } from './lane.ts'
 import { AMEND_EVERY_MS, Lane } from './lane.ts'
 import { lanesOf, Memberships } from './memberships.ts'
 import type { Part } from './part.ts'
+import { PointMemory } from './point-columns.ts'
+import { Sorter } from './points.ts'
 import type { Rule } from './rule.ts'
 
 /** The point is in its windows. */
@@ -73,7 +75,8 @@ export class ShardRules {
   readonly #frames: readonly FoldFrame[]
   readonly #memberships: Memberships
   #emitting: { readonly now: number; readonly windows: Emitting } | undefined
-  readonly #budget: Budget = { points: 0 }
+  readonly #budget: Budget = { points: 0, memory: new PointMemory() }
+  readonly #sorter = new Sorter()
   #retainedAt = Number.NEGATIVE_INFINITY
   #pointsMax: number
 
@@ -224,7 +227,7 @@ export class ShardRules {
    * @returns undefined: not all is done, go on with another call
    */
   emit(now: number, urgent = false, work: number = Number.POSITIVE_INFINITY): Emission | undefined {
-    this.#emitting ??= { now, windows: new Emitting(now, urgent, this.#lanes, this.#frames) }
+    this.#emitting ??= { now, windows: new Emitting({ now, urgent }, this.#lanes, this.#frames, this.#sorter) }
     const { now: begun, windows } = this.#emitting
     if (!windows.step(urgent ? Number.POSITIVE_INFINITY : work)) return undefined
     this.#emitting = undefined

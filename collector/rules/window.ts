@@ -1,6 +1,7 @@
 /**
  * One window of a lane: its points, by series in pieces that are sorted and folded one at a time, so that nothing takes long.
  */
+import type { PointMemory } from './point-columns.ts'
 import { Points } from './points.ts'
 
 /** Neighbouring series, by their references, share a piece. */
@@ -21,11 +22,17 @@ export class Window {
   dropped: Uint32Array | undefined = undefined
   /** Points that are not settled. */
   fresh = 0
+  readonly #memory: PointMemory
+  /** Points of a piece, by its number, as far as another window tells. */
+  readonly #expected: ReadonlyMap<number, number>
   #piece: Points | undefined
   #number = -1
 
-  constructor(end: number) {
+  /** @param like a window that may have had as many points of each series */
+  constructor(end: number, memory: PointMemory, like: Window | undefined) {
     this.end = end
+    this.#memory = memory
+    this.#expected = new Map([...(like?.pieces ?? [])].map(([number, { count }]) => [number, count]))
   }
 
   push(ref: number, membership: number, before: number, low: number, high: number, at: number): void {
@@ -47,10 +54,16 @@ export class Window {
     this.dropped[source]! += points
   }
 
+  /** Gives its memory back. It is not to be used any more. */
+  close(): void {
+    for (const piece of this.pieces.values()) piece.close()
+    this.pieces.clear()
+  }
+
   #pieceOf(number: number): Points {
     let piece = this.pieces.get(number)
     if (piece === undefined) {
-      piece = new Points(this.#piece?.count ?? 0) // series come one after the other, and alike
+      piece = new Points(this.#memory, this.#expected.get(number) ?? 0)
       this.pieces.set(number, piece)
     }
     return piece

@@ -128,6 +128,7 @@ export class ShardThread implements Service {
   #state: string | undefined
   #bounds: WindowBounds | undefined
   #closing = false
+  #news = 0
   /** A thread has its own. */
   #packer = new BodyPacker()
   #taking = false
@@ -309,7 +310,13 @@ export class ShardThread implements Service {
     this.#options.clock.reached(snapshot.lastAt)
   }
 
+  /** Grows with everything that may give a tick something to do. */
+  get news(): number {
+    return this.#news
+  }
+
   #ask<K extends ShardTask['kind']>(task: ShardTask & { readonly kind: K }): Promise<ShardReply<K>> {
+    if (task.kind !== 'tick' && task.kind !== 'figures') this.#news++
     return this.#actor.ask(task) as Promise<ShardReply<K>> // each message has its own reply
   }
 }

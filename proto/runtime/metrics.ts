@@ -1,10 +1,11 @@
 /**
- * Metrics about ourselves; the only file that imports `prom-client`.
+ * Metrics about ourselves; with loop-lag.ts the only file that imports `prom-client`.
  *
  * Counting happens in plain numbers next to the work (also in threads). A scrape reads them: a counter here is a function
  * that says what the number is now, so that related ones are always of one moment.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { registerProcessMetrics } from './loop-lag.ts'
 
 /** Values of one metric by its labels. */
 export type Reading = { readonly labels?: Readonly<Record<string, string>>; readonly value: number }
@@ -19,7 +20,7 @@ export class Metrics {
   /** @param side `collector` or `aggregator`: names are `fleetmeter_<side>_<what>_<unit>` */
   constructor(side: string) {
     this.#prefix = `fleetmeter_${side}_`
-    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 10 })
+    registerProcessMetrics(this.#registry)
   }
 
   /** A number that only grows, read at each scrape. */

@@ -15,6 +15,8 @@ function forwardOf(batchesMax: number, emits: boolean) {
   const thread = {
     name: 'shard-0',
     generation: 0,
+    news: 0,
+    snapshot: undefined,
     tick: async (tick: Partial<Tick>) => {
       ticks.push(tick)
       const snapshot = { due: false, emitting: ticks.length < 10 }
@@ -46,4 +48,43 @@ test('a shard whose windows are not wanted at the moment is not asked again and 
   forward.poke()
   for (let turn = 0; turn < 1000; turn++) await Promise.resolve()
   assert.equal(ticks.length, 1)
+})
+
+test('a lane that has nothing to do is looked at seldom, and at once when it was asked something', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const snapshot = { due: false, cursor: 7, end: 7 }
+  let ticks = 0
+  const thread = {
+    name: 'shard-0',
+    generation: 0,
+    news: 0,
+    snapshot,
+    tick: async () => {
+      ticks++
+      return { batches: [], emission: undefined, snapshot, generation: 0 }
+    },
+  }
+  const link = { flush: async () => {}, problem: undefined }
+  const forward = new ForwardService(thread as unknown as ShardThread, link as unknown as Link, {
+    intervalMs: 10,
+    batchesMax: 1,
+    bytesMax: 1000,
+    faults: () => {},
+    log: silentLogger,
+  })
+  await forward.start()
+  t.after(() => forward.stop(AbortSignal.abort()))
+  const beats = async (count: number): Promise<number> => {
+    const before = ticks
+    for (let beat = 0; beat < count; beat++) {
+      t.mock.timers.tick(10)
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve()
+    }
+    return ticks - before
+  }
+  assert.equal(await beats(50), 1, 'the first beat, and no other') // all of it takes less than two seconds
+  thread.news++
+  assert.equal(await beats(50), 1)
+  snapshot.end = 8
+  assert.equal(await beats(50), 50, 'something is not stored yet')
 })
