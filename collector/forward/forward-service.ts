@@ -22,8 +22,8 @@ import type { Tick } from '../shard/shard-core.ts'
 import type { BatchLink } from './link.ts'
 
 const FLUSH_MS = 5000
-/** What a lane does by itself (a sign of life, windows, a disk that is well again) can wait so long. */
-const QUIET_MS = 2000
+/** What a lane does by itself (a sign of life, windows, a disk that is well again) it does by the second: less what timers are early. */
+const QUIET_MS = 900
 const STOP_LOOK_EVERY_MS = 100
 
 export interface ForwardOptions {

@@ -82,7 +82,7 @@ test('a lane that has nothing to do is looked at seldom, and at once when it was
     }
     return ticks - before
   }
-  assert.equal(await beats(50), 1, 'the first beat, and no other') // all of it takes less than two seconds
+  assert.equal(await beats(50), 1, 'the first beat, and no other') // all of it takes less than a second
   thread.news++
   assert.equal(await beats(50), 1)
   snapshot.end = 8
