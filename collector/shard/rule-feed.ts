@@ -95,11 +95,14 @@ export class RuleFeed {
 
   /** Puts a sample of the columns into its windows. @param source what counts it, once, when its window is given out */
   fold(item: number, at: number, source: number): void {
+    const membership = this.#membershipOf(this.#reception.scratch.series[item]!)
+    if (membership !== NO_MEMBERSHIP) this.#put(item, membership, at, source)
+  }
+
+  #put(item: number, membership: number, at: number, source: number): void {
     const { scratch, table, overflow } = this.#reception
-    const series = scratch.series[item]!
-    const membership = this.#membershipOf(series)
-    if (membership === NO_MEMBERSHIP) return
     const { times, words } = scratch
+    const series = scratch.series[item]!
     this.#rules.add(
       membership,
       series < OVERFLOW ? table.ref[series]! : overflow.refOf(series),
@@ -120,16 +123,17 @@ export class RuleFeed {
     at: number,
     source: number,
   ): { dropped: number; toldBy: number } {
-    const { series } = this.#reception.scratch
+    const { series, times } = this.#reception.scratch
     let dropped = 0
     let toldBy = 0
     for (let i = start; i < end; i++) {
       if (verdicts[i] !== ACCEPTED) continue
       const drop = drops !== undefined && drops[i] === 1
-      if (this.#membershipOf(series[i]!) !== NO_MEMBERSHIP) this.fold(i, at, drop ? source : UNCOUNTED)
+      const membership = this.#membershipOf(series[i]!)
+      if (membership !== NO_MEMBERSHIP) this.#put(i, membership, at, drop ? source : UNCOUNTED)
       if (!drop) continue
       dropped++
-      toldBy = Math.max(toldBy, this.toldBy(i, at))
+      toldBy = Math.max(toldBy, this.#rules.toldBy(membership, times[i]!, at))
     }
     return { dropped, toldBy }
   }
