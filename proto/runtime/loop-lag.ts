@@ -1,12 +1,12 @@
 /**
  * How late the event loop is, under the names that prom-client gives it and dashboards know. Its own monitor wakes the process a hundred
- * times a second, which is half of what an idle one takes, and counts the time between two looks as lateness: ours looks twenty times
- * a second, and leaves that time out.
+ * times a second, which is half of what the main thread of an idle one takes, and counts the time between two looks as lateness: ours
+ * looks ten times a second, and leaves that time out.
  */
 import type { Registry } from 'prom-client'
 import { collectDefaultMetrics, Gauge } from 'prom-client'
 
-const LOOK_MS = 50
+const LOOK_MS = 100
 /** Who scrapes less often than every few minutes is told of these. */
 const LOOKS_MAX = 4096
 /** What prom-client's own monitor is told, ms: it cannot be left out, and this is as good as never. */
