@@ -16,24 +16,18 @@ export class Points {
   readonly #memory: PointMemory
   #columns: PointColumns
   // Those of the columns, for the hot path.
-  ref: Uint32Array
-  membership: Uint32Array
-  before: Uint32Array
-  words: Uint32Array
-  values: Float64Array
-  at: Float64Array
+  ref!: Uint32Array
+  membership!: Uint32Array
+  before!: Uint32Array
+  words!: Uint32Array
+  values!: Float64Array
+  at!: Float64Array
 
   /** @param memory gives the columns, and gets them back. @param capacity points that are expected */
   constructor(memory: PointMemory, capacity: number) {
     this.#memory = memory
     this.#columns = memory.take(capacity)
-    const { ref, membership, before, words, values, at } = this.#columns
-    this.ref = ref
-    this.membership = membership
-    this.before = before
-    this.words = words
-    this.values = values
-    this.at = at
+    this.#show()
   }
 
   push(ref: number, membership: number, before: number, low: number, high: number, at: number): void {
@@ -94,7 +88,11 @@ export class Points {
   #use(columns: PointColumns): void {
     this.#memory.give(this.#columns)
     this.#columns = columns
-    const { ref, membership, before, words, values, at } = columns
+    this.#show()
+  }
+
+  #show(): void {
+    const { ref, membership, before, words, values, at } = this.#columns
     this.ref = ref
     this.membership = membership
     this.before = before

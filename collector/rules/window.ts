@@ -58,6 +58,7 @@ export class Window {
   close(): void {
     for (const piece of this.pieces.values()) piece.close()
     this.pieces.clear()
+    this.#piece = undefined
   }
 
   #pieceOf(number: number): Points {
