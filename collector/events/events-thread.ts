@@ -62,7 +62,6 @@ export class EventsThread implements Service, BatchSource {
   #snapshot: EventsSnapshot | undefined
   #state: string | undefined
   #closing = false
-  #news = 0
 
   constructor(options: EventsThreadOptions) {
     this.#options = options
@@ -83,6 +82,10 @@ export class EventsThread implements Service, BatchSource {
 
   get generation(): number {
     return this.#actor.generation
+  }
+
+  get news(): number {
+    return this.#actor.news
   }
 
   /** How much of the journal has been read at the start, of how much; both 0 before. */
@@ -175,16 +178,10 @@ export class EventsThread implements Service, BatchSource {
     return Promise.reject(new Error('a batch of events needs no descriptions'))
   }
 
-  /** Grows with everything that may give a tick something to do. */
-  get news(): number {
-    return this.#news
-  }
-
   #ask<K extends EventsTask['kind']>(
     task: EventsTask & { readonly kind: K },
     transferList: ArrayBuffer[] = [],
   ): Promise<EventsReply<K>> {
-    if (task.kind !== 'tick' && task.kind !== 'figures') this.#news++
     return this.#actor.ask(task, transferList) as Promise<EventsReply<K>> // each message has its own reply
   }
 }

@@ -11,6 +11,8 @@ import type { Logger } from '../../proto/runtime/log.ts'
 
 /** Tasks that may wait inside the thread: several let it go on without being woken for each. */
 const TASKS_IN_THREAD = 8
+/** Messages, by their kind, that come by the clock or only look. */
+const NO_NEWS: ReadonlySet<string> = new Set(['tick', 'figures'])
 
 export interface ActorOptions<T> {
   readonly name: string
@@ -29,6 +31,7 @@ export class ActorThread<T extends { readonly kind: string }> {
   #opening: Promise<Piscina> | undefined
   #generation = 0
   #failure: string | undefined
+  #news = 0
 
   constructor(options: ActorOptions<T>) {
     this.#options = options
@@ -37,6 +40,11 @@ export class ActorThread<T extends { readonly kind: string }> {
   /** Grows whenever the thread is a new one, or {@link renew} was called. */
   get generation(): number {
     return this.#generation
+  }
+
+  /** Grows with every message that may give a tick something to do. */
+  get news(): number {
+    return this.#news
   }
 
   /** Whether there is a thread at the moment. */
@@ -66,6 +74,7 @@ export class ActorThread<T extends { readonly kind: string }> {
 
   /** @throws FleetmeterError `FM_SHARD` when the thread fails */
   ask(task: T, transferList: ArrayBuffer[] = []): Promise<unknown> {
+    if (!NO_NEWS.has(task.kind)) this.#news++
     const pool = this.#pool
     if (pool !== undefined) return this.#run(pool, task, transferList)
     return this.#opened().then((opened) => this.#run(opened, task, transferList))

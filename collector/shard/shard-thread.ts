@@ -128,7 +128,6 @@ export class ShardThread implements Service {
   #state: string | undefined
   #bounds: WindowBounds | undefined
   #closing = false
-  #news = 0
   /** A thread has its own. */
   #packer = new BodyPacker()
   #taking = false
@@ -155,6 +154,10 @@ export class ShardThread implements Service {
   /** Grows whenever the thread is a new one, or its shard was opened anew. */
   get generation(): number {
     return this.#actor.generation
+  }
+
+  get news(): number {
+    return this.#actor.news
   }
 
   /** How much of the journal has been read at the start, of how much; both 0 before. */
@@ -310,13 +313,7 @@ export class ShardThread implements Service {
     this.#options.clock.reached(snapshot.lastAt)
   }
 
-  /** Grows with everything that may give a tick something to do. */
-  get news(): number {
-    return this.#news
-  }
-
   #ask<K extends ShardTask['kind']>(task: ShardTask & { readonly kind: K }): Promise<ShardReply<K>> {
-    if (task.kind !== 'tick' && task.kind !== 'figures') this.#news++
     return this.#actor.ask(task) as Promise<ShardReply<K>> // each message has its own reply
   }
 }
