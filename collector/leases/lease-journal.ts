@@ -4,7 +4,8 @@
  *     3.9f86d081.log = line*
  *     line           = crc32c(json) as 8 hex digits, a blank, json, a line feed
  *     first          {"version":1,"epoch":"3.9f86d081","boot":"…"}
- *     each other     {"tenant":"…","lease":17,"admission":{…}}
+ *     each other     {"tenant":"…","lease":17,"admission":{"index":4,…}}   decided
+ *                    {"tenant":"…","lease":17,"void":4}                    told to nobody: it came here too late
  *
  * All that comes while a write is under way goes into the next one, which is one write and one sync. A write that failed is cut away.
  * An end without its line feed was told to nobody; any other damage means that something may be missing.
@@ -28,9 +29,17 @@ export interface JournaledAdmission {
   readonly admission: Admission
 }
 
+/** Nobody was told of a decision, and nobody is to be. */
+export interface JournaledVoid {
+  readonly tenant: string
+  readonly lease: number
+  readonly void: number
+}
+
 /** Of an earlier start. */
 export interface EarlierJournal {
   readonly epoch: string
+  /** Without those that are void. */
   readonly admissions: readonly JournaledAdmission[]
   /** Nothing that anybody was told is missing. */
   readonly isWhole: boolean
@@ -72,7 +81,7 @@ export class LeaseJournals {
       writeFileAtomic(join(this.#directory, STARTS), `${startsOf(identity.epoch)}\n`)
       const file = await open(this.#path(identity.epoch), 'wx')
       const journal = new LeaseJournal(file)
-      await journal.append({ version: VERSION, epoch: identity.epoch, boot: identity.boot })
+      await journal.head(identity)
       syncDirectory(this.#directory)
       return journal
     } catch (error) {
@@ -122,7 +131,16 @@ export class LeaseJournal {
   }
 
   /** Resolves when it is on the disk. @throws FleetmeterError `FM_JOURNAL_IO`; then nobody is to be told of it */
-  append(entry: object): Promise<void> {
+  append(entry: JournaledAdmission | JournaledVoid): Promise<void> {
+    return this.#add(entry)
+  }
+
+  /** The first line. */
+  head(identity: Identity): Promise<void> {
+    return this.#add({ version: VERSION, epoch: identity.epoch, boot: identity.boot })
+  }
+
+  #add(entry: object): Promise<void> {
     const json = JSON.stringify(entry)
     return new Promise((done, failed) => {
       this.#waiting.push({ line: `${checksum(json)} ${json}\n`, done, failed })
@@ -183,8 +201,16 @@ export function readJournal(epoch: string, bytes: Uint8Array): EarlierJournal {
   const values = lines.map(readLine)
   const head = values[0] as { readonly version?: unknown; readonly epoch?: unknown } | undefined
   const isWhole = head?.version === VERSION && head.epoch === epoch && !values.includes(undefined)
-  const admissions = values.slice(1).filter((value) => value !== undefined) as JournaledAdmission[]
+  const entries = values.slice(1).filter((value) => value !== undefined) as (JournaledAdmission | JournaledVoid)[]
+  const voids = new Set(entries.map((entry) => ('void' in entry ? placeOf(entry, entry.void) : '')))
+  const admissions = entries.filter(
+    (entry) => 'admission' in entry && !voids.has(placeOf(entry, entry.admission.index)),
+  ) as JournaledAdmission[]
   return { epoch, admissions, isWhole }
+}
+
+function placeOf({ tenant, lease }: JournaledAdmission | JournaledVoid, index: number): string {
+  return `${tenant}\n${lease}\n${index}`
 }
 
 function readLine(line: string): unknown {

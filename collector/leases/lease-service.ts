@@ -58,7 +58,7 @@ export class CollectorLeases implements Service {
   readonly #often: RateLimitedLog
   readonly #desk: LeaseDesk
   /** What is on its way into the journal, by what is decided. */
-  readonly #writing = new Map<Local, Promise<void>>()
+  readonly #writing = new Map<Local, Promise<boolean>>()
   readonly #counts: LeaseCounts = { granted: 0, repeated: 0, checked: 0, passed: 0, void: 0, rounds: 0, failures: 0 }
   #journal: LeaseJournal | undefined
   #earlier = new Map<string, EarlierJournal>()
@@ -118,7 +118,7 @@ export class CollectorLeases implements Service {
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopping = true
     clearTimeout(this.#timer)
-    await Promise.allSettled(this.#writing.values())
+    await Promise.all(this.#writing.values())
     this.#desk.end()
     for (let i = 0; i < STOP_ROUNDS_MAX && this.#desk.sizes.slices > 0 && !deadline.aborted; i++) {
       if (i > 0) await sleep(STOP_PAUSE_MS)
@@ -175,36 +175,42 @@ export class CollectorLeases implements Service {
   }
 
   async #granted(local: Local): Promise<LocalOutcome> {
-    const { tenant, lease } = local.slice
-    // There is a journal before there is a slice.
-    const writing = this.#journal!.append({ tenant, lease, admission: local.admission } satisfies JournaledAdmission)
-    this.#writing.set(local, writing)
-    try {
-      await writing
-      this.#desk.durable(local)
-    } catch (error) {
-      this.#often.once('journal', (held) =>
-        this.#options.log.error({ error: messageOf(error), held }, 'leases cannot be used: an aggregator decides'),
-      )
-      return this.#void(local)
-    } finally {
-      this.#writing.delete(local)
+    const standing = this.#write(local)
+    this.#writing.set(local, standing)
+    const stands = await standing
+    this.#writing.delete(local)
+    if (stands) {
+      this.#counts.granted++
+      return { kind: 'granted', local, repeated: false }
     }
-    if (!this.#desk.stands(this.#now())) return this.#void(local)
-    this.#counts.granted++
-    return { kind: 'granted', local, repeated: false }
-  }
-
-  /** Nobody was told: it is as if it had not been decided. */
-  #void(local: Local): LocalOutcome {
-    this.#desk.undo(local)
     this.#counts.void++
     this.#counts.passed++
     return { kind: 'pass' }
   }
 
+  /** Into the journal. @returns whether it stands; else nobody was told, and it is as if it had not been decided, for the next start too */
+  async #write(local: Local): Promise<boolean> {
+    const { tenant, lease } = local.slice
+    const { admission } = local
+    const journal = this.#journal! // there is one before there is a slice
+    try {
+      await journal.append({ tenant, lease, admission })
+      if (this.#desk.stands(this.#now())) {
+        this.#desk.durable(local)
+        return true
+      }
+      await journal.append({ tenant, lease, void: admission.index })
+    } catch (error) {
+      this.#often.once('journal', (held) =>
+        this.#options.log.error({ error: messageOf(error), held }, 'leases cannot be used: an aggregator decides'),
+      )
+    }
+    this.#desk.undo(local)
+    return false
+  }
+
   async #repeated(local: Local): Promise<LocalOutcome> {
-    await this.#writing.get(local)?.catch(() => {}) // whoever asked first is told
+    await this.#writing.get(local) // whoever asked first is told
     await Promise.resolve()
     if (this.#desk.local(local.slice.tenant, local.admission.id) !== local) {
       this.#counts.passed++

@@ -81,8 +81,8 @@ export class Slice {
   }
 
   /**
-   * Nobody is told of it. What it took stays taken, until the slice is returned: it may be in the journal, and whoever reads that next
-   * takes it for granted.
+   * Nobody is told of it. What it took stays taken, until the slice is returned: where a disk fails it may be in the journal without
+   * the word that it is void, and whoever reads that next takes it for granted.
    */
   undo({ index }: Admission): void {
     this.#own.delete(index)

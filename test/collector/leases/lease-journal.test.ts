@@ -3,13 +3,14 @@ import assert from 'node:assert/strict'
 import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { JournaledAdmission } from '../../../collector/leases/lease-journal.ts'
 import { LeaseJournals, readJournal } from '../../../collector/leases/lease-journal.ts'
 import { temporaryDirectory } from '../../support/programs.ts'
 
 const EPOCH = '1.aaaaaaaa'
 const IDENTITY = { collector: 'c', epoch: EPOCH, boot: 'b' }
 
-function entry(index: number): object {
+function entry(index: number): JournaledAdmission {
   const amounts = [{ resource: 'tokens', amount: 1 }]
   const admission = { index, id: `r${index}`, amounts, task: null, from: 1, expires: 2, hash: 'h' }
   return { tenant: 't', lease: 7, admission }
@@ -33,6 +34,28 @@ test('what was appended is there after a kill, and starts are counted though fil
   assert.deepEqual([earlier!.epoch, earlier!.isWhole, earlier!.admissions.length], [EPOCH, true, 3])
   journals.remove(EPOCH)
   assert.deepEqual([journals.starts, journals.earlier(), readdirSync(directory)], [1, [], ['starts']])
+})
+
+test('what is void is not there; what has its number in another slice is', async () => {
+  const journals = new LeaseJournals(temporaryDirectory())
+  const journal = await journals.begin(IDENTITY)
+  for (const index of [1, 2, 3]) await journal.append(entry(index))
+  await journal.append({ ...entry(2), lease: 8 })
+  await journal.append({ tenant: 't', lease: 7, void: 2 })
+  await journal.close()
+  const [earlier] = journals.earlier()
+  const found = earlier!.admissions.map(({ lease, admission }) => [lease, admission.index])
+  assert.deepEqual(
+    [earlier!.isWhole, found],
+    [
+      true,
+      [
+        [7, 1],
+        [7, 3],
+        [8, 2],
+      ],
+    ],
+  )
 })
 
 test('a torn end was told to nobody; at whatever byte it is torn, the rest is there', async () => {

@@ -6,12 +6,14 @@ import type { LeaseServiceOptions } from '../../../collector/leases/lease-servic
 import { CollectorLeases } from '../../../collector/leases/lease-service.ts'
 import type { LeaseAnswer, LeaseRound } from '../../../proto/quotas/lease-round.ts'
 import type { AskedReservation } from '../../../proto/quotas/request.ts'
+import type { Clock } from '../../../proto/runtime/clock.ts'
 import { systemClock } from '../../../proto/runtime/clock.ts'
 import { silentLogger } from '../../../proto/runtime/log.ts'
-import { temporaryDirectory } from '../../support/programs.ts'
+import { eventually, temporaryDirectory } from '../../support/programs.ts'
 
 const EPOCH = '1.aaaaaaaa'
 const TASK = { taskId: 'x', attempt: 1 }
+const SAID = { userId: 'ada', project: '', department: '' }
 const ASKED = {
   said: ['ada', '', ''],
   amounts: [{ resource: 'tokens', amount: 1 }],
@@ -68,5 +70,34 @@ test('a retry and another id for the same task wait until an aggregator knows wh
     [[7, ['r1']]],
   )
   isAway = true
+  await leases.stop(AbortSignal.timeout(1000))
+})
+
+test('what came into the journal too late is passed on, and no later start takes it for granted', async () => {
+  const directory = temporaryDirectory()
+  const journals = new LeaseJournals(directory)
+  let isAsleep = false
+  const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + (isAsleep ? 10_000 : 0) }
+  const slice = { tenant: 't', lease: 7, said: SAID, owner: SAID, granted: [{ resource: 'tokens', amount: 9 }] }
+  const leases = new CollectorLeases({
+    collector: 'c',
+    boot: 'b',
+    journals,
+    ask: async () => ({ ...ANSWER, slices: [{ ...slice, reported: 0, recalled: false }], earlier: [] }),
+    clock,
+    log: silentLogger,
+  })
+  await leases.start()
+  await eventually('there is a slice', () => leases.sizes.slices === 1)
+  const granted = await leases.reserve('t', { ...asked('in time'), task: null })
+  assert.equal(granted.kind, 'granted')
+  const late = leases.reserve('t', { ...asked('late'), task: null })
+  const again = leases.reserve('t', { ...asked('late'), task: null })
+  isAsleep = true // while it is written
+  assert.deepEqual(await Promise.all([late, again]), [{ kind: 'pass' }, { kind: 'pass' }])
+  assert.deepEqual(
+    journals.earlier().map(({ isWhole, admissions }) => [isWhole, admissions.map(({ admission }) => admission.id)]),
+    [[true, ['in time']]],
+  )
   await leases.stop(AbortSignal.timeout(1000))
 })
