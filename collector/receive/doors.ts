@@ -62,18 +62,21 @@ type DoorOutcome = 'ok' | 'unauthorized' | 'forbidden' | 'bad_tenant' | 'limited
 
 /** Requests by door and outcome: `ok`, why it was not let in, or the code of a rejection or retry. */
 export class DoorRequests {
-  readonly #counts = new Map<string, number>()
+  readonly #counts = new Map<Door, Map<DoorOutcome, number>>()
 
   add(door: Door, outcome: DoorOutcome): void {
-    const key = `${door} ${outcome}`
-    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
+    let ofDoor = this.#counts.get(door)
+    if (ofDoor === undefined) {
+      ofDoor = new Map()
+      this.#counts.set(door, ofDoor)
+    }
+    ofDoor.set(outcome, (ofDoor.get(outcome) ?? 0) + 1)
   }
 
   readings(): { labels: { door: string; outcome: string }; value: number }[] {
-    return [...this.#counts].map(([key, value]) => {
-      const [door, outcome] = key.split(' ') as [string, string]
-      return { labels: { door, outcome }, value }
-    })
+    return [...this.#counts].flatMap(([door, ofDoor]) =>
+      [...ofDoor].map(([outcome, value]) => ({ labels: { door, outcome }, value })),
+    )
   }
 }
 
@@ -100,17 +103,15 @@ export function admitted(
     return undefined
   }
   const credential = caller.kind === 'known' ? caller.credential : access.open
-  const origin = { tenant: credential.tenant ?? context.tenant, address, credential: shownName(credential) }
   const permitted = permit(credential, 'write', tenantHeader(request))
   if ('status' in permitted) {
+    const origin = { tenant: credential.tenant ?? context.tenant, address, credential: shownName(credential) }
     count(context, door, origin, permitted.status === 403 ? 'forbidden' : 'bad_tenant')
     refuse(response, permitted.status, permitted.status === 403 ? 'FORBIDDEN' : 'BAD_REQUEST', permitted.reason)
     discardRest(request)
     return undefined
   }
-  const place = context.places.of(`${credential.id} ${address}`)
-  const { tenant } = permitted
-  return { ...place, tenant, grant: credential, origin: { ...origin, tenant } }
+  return context.places.of(credential, address, permitted.tenant)
 }
 
 /** As {@link admitted}, within the limits of the sender and its tenant: from here on the request is charged. */
@@ -126,7 +127,8 @@ export function entered(
   if (sender === undefined) return undefined
   const excess = context.limits.admit(sender)
   // A tenant that is not taken is told nothing: its samples would be of one tenant more.
-  const told = context.tenants.knows(sender.tenant) ? sender.origin : { ...sender.origin, tenant: context.tenant }
+  const { address, credential } = sender.origin
+  const told = context.tenants.knows(sender.tenant) ? sender.origin : { tenant: context.tenant, address, credential }
   if (excess !== undefined) {
     count(context, door, told, 'limited')
     answerLimited(response, excess, refuse)
@@ -208,22 +210,29 @@ function costOf({ items }: Taken): number {
 export class SenderPlaces {
   readonly #shards: readonly TakeService[]
   /** Those that sent last. */
-  readonly #known = new LRUCache<string, Pick<Sender, 'key' | 'shard'>>({ max: SENDERS_KNOWN_MAX })
+  readonly #known = new LRUCache<string, Sender>({ max: SENDERS_KNOWN_MAX })
 
   constructor(shards: readonly TakeService[]) {
     this.#shards = shards
   }
 
-  /** @param name credential and address */
-  of(name: string): Pick<Sender, 'key' | 'shard'> {
-    let known = this.#known.get(name)
-    if (known === undefined) {
-      const hash = createHash('sha256').update(name).digest()
-      const shard = this.#shards[hash.readUInt32LE() % this.#shards.length]!
-      known = { key: hash.toString('hex', 0, 8), shard }
-      this.#known.set(name, known)
+  /** The tenant chooses no place: it is the credential's, or one that it names. */
+  of(credential: Credential, address: string, tenant: string): Sender {
+    const place = `${credential.id} ${address}`
+    const name = `${place} ${tenant}`
+    const known = this.#known.get(name)
+    // What a credential may do can be other than it was.
+    if (known !== undefined && known.grant === credential) return known
+    const hash = createHash('sha256').update(place).digest()
+    const sender: Sender = {
+      key: hash.toString('hex', 0, 8),
+      tenant,
+      origin: { tenant, address, credential: shownName(credential) },
+      grant: credential,
+      shard: this.#shards[hash.readUInt32LE() % this.#shards.length]!,
     }
-    return known
+    this.#known.set(name, sender)
+    return sender
   }
 }
 

@@ -44,7 +44,6 @@ const NOTHING: ReadSamples = { received: 0, refused: [] }
 export class Senders {
   readonly #now: () => number
   readonly #sendersMax: number
-  /** In the order of their last request. */
   readonly #senders = new Map<string, SenderCounts>()
   #strangers = 0
 
@@ -67,23 +66,16 @@ export class Senders {
   /** All of them, but those that sent nothing for an hour: they are forgotten. */
   current(): readonly SenderCounts[] {
     const oldest = this.#now() - FORGOTTEN_MS
-    for (const [key, { lastSeen }] of this.#senders) {
-      if (lastSeen >= oldest) break
-      this.#forget(key)
-    }
+    for (const [key, { lastSeen }] of this.#senders) if (lastSeen < oldest) this.#forget(key)
     return [...this.#senders.values()]
   }
 
   #of(origin: Origin, door: Door): SenderCounts {
     const key = keyOf(origin, door)
     const known = this.#senders.get(key)
-    if (known !== undefined) {
-      this.#senders.delete(key)
-      this.#senders.set(key, known)
-      return known
-    }
-    if (origin.address !== OTHER && !this.#hasRoom(origin)) return this.#of({ ...origin, address: OTHER }, door)
+    if (known !== undefined) return known
     const { tenant, address, credential } = origin
+    if (address !== OTHER && !this.#hasRoom(origin)) return this.#of({ tenant, address: OTHER, credential }, door)
     const fresh: SenderCounts = {
       tenant,
       address,
@@ -102,9 +94,15 @@ export class Senders {
   #hasRoom(origin: Origin): boolean {
     if (isStranger(origin) && this.#strangers >= STRANGERS_MAX) return false
     if (this.#senders.size < this.#sendersMax) return true
-    const [key, { lastSeen }] = this.#senders.entries().next().value as [string, SenderCounts] // it is full
-    if (lastSeen > this.#now() - QUIET_MS) return false
-    this.#forget(key)
+    let oldest: string | undefined
+    let at = Number.POSITIVE_INFINITY
+    for (const [key, { lastSeen }] of this.#senders) {
+      if (lastSeen >= at) continue
+      oldest = key
+      at = lastSeen
+    }
+    if (oldest === undefined || at > this.#now() - QUIET_MS) return false
+    this.#forget(oldest)
     return true
   }
 
@@ -119,6 +117,7 @@ function isStranger({ credential }: Origin): boolean {
   return credential === 'invalid' || credential === 'missing'
 }
 
+/** Only the credential may have blanks. */
 function keyOf({ tenant, credential, address }: Origin, door: Door): string {
-  return JSON.stringify([tenant, credential, address, door])
+  return `${tenant} ${credential} ${address} ${door}`
 }

@@ -195,7 +195,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   #begin(): void {
     this.#bodyStart = this.#scratch.count
     this.#bodyExtraBytes = this.#extras.bytes
-    this.#saidMetadata.clear()
+    if (this.#saidMetadata.size > 0) this.#saidMetadata.clear() // clearing makes a new table of nothing too
     this.#itemsEnd = this.#scratch.count + this.#extras.count + this.#applied.samplesPerBodyMax
     this.table.keys.begin()
   }

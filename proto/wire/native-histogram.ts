@@ -318,22 +318,23 @@ function assemble(f: Fields): NativeHistogram {
     negativeSpans,
     customValues,
   }
+  // The spread stands last: with properties behind it V8 puts objects where only a full collection finds them.
   if (f.countFloat !== undefined)
     return {
-      ...shape,
       float: true,
       count: f.countFloat,
       zeroCount: f.zeroCountFloat ?? 0,
       positive: f.positiveCounts,
       negative: f.negativeCounts,
+      ...shape,
     }
   return {
-    ...shape,
     float: false,
     count: f.countInt ?? 0n,
     zeroCount: f.zeroCountInt ?? 0n,
     positive: running(f.positiveDeltas),
     negative: running(f.negativeDeltas),
+    ...shape,
   }
 }
 
