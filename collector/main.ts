@@ -174,8 +174,8 @@ async function build(): Promise<Program | { print: string }> {
   }
   const takes = threads
     .slice(0, shards)
-    .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.poke()))
-  const eventsTake = new TakeService<IncomingEvents, Answered>(eventsThread, bounds, clock, () => eventsForward.poke())
+    .map((thread, i) => new TakeService(thread, bounds, clock, () => forwards[i]!.due()))
+  const eventsTake = new TakeService<IncomingEvents, Answered>(eventsThread, bounds, clock, () => eventsForward.due())
   const host = own.host
     ? new HostSampler(takes[0]!, new Pace(own.hostIntervalMs, own.hostFastIntervalMs, clock), {
         instance,

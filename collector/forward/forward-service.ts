@@ -165,7 +165,12 @@ export class ForwardService implements Service {
     return this.#link.problem === undefined ? { ready: true } : { ready: true, detail: this.#link.problem }
   }
 
-  /** There may be something to send. */
+  /** There is enough for a batch. Without room for it, an answer or the timer is what brings it on its way. */
+  due(): void {
+    if (this.#hasRoom) this.poke()
+  }
+
+  /** There may be something to do. */
   poke(): void {
     if (this.#stopping) return
     if (this.#ticking !== undefined) {
@@ -228,9 +233,12 @@ export class ForwardService implements Service {
     if (snapshot.due && !this.#hasRoom) void this.#askToStore()
   }
 
-  /** All that may be under way is, and more waits: an aggregator that waits for more would wait in vain. */
+  /**
+   * All that may be under way is, and more waits: an aggregator that waits for more would wait in vain. One that does not answer is not
+   * asked: it is the link that tries again, and paces that.
+   */
   async #askToStore(): Promise<void> {
-    if (this.#asking) return
+    if (this.#asking || this.#link.problem !== undefined) return
     this.#asking = true
     await this.#link.flush(AbortSignal.timeout(FLUSH_MS))
     this.#asking = false

@@ -50,6 +50,45 @@ test('a shard whose windows are not wanted at the moment is not asked again and 
   assert.equal(ticks.length, 1)
 })
 
+test('a full lane is ticked by its timer, not by all that comes; one that answers is asked to store, one that does not is not', async (t) => {
+  for (const [problem, asked] of [
+    [undefined, 5],
+    ['connect ECONNREFUSED', 0],
+  ] as const) {
+    let [ticks, flushes] = [0, 0]
+    const batch = { from: 0, to: 1, samples: 1, bytes: new Uint8Array(1) }
+    const snapshot = { due: true, cursor: 0, end: 7 }
+    const thread = {
+      name: 'shard-0',
+      generation: 0,
+      news: 0,
+      snapshot,
+      tick: async () => ({ batches: ++ticks === 1 ? [batch] : [], emission: undefined, snapshot, generation: 0 }),
+    }
+    const link = { send: () => new Promise(() => {}), flush: async () => void flushes++, problem }
+    const forward = new ForwardService(thread as unknown as ShardThread, link as unknown as Link, {
+      intervalMs: 3_600_000,
+      batchesMax: 1,
+      bytesMax: 1000,
+      faults: () => {},
+      log: silentLogger,
+    })
+    t.after(() => forward.stop(AbortSignal.abort()))
+    forward.due()
+    await eventually('its one batch is under way', async () => ticks === 1)
+    for (let body = 0; body < 100; body++) {
+      forward.due()
+      await Promise.resolve()
+    }
+    assert.equal(ticks, 1)
+    for (let beat = 0; beat < 4; beat++) {
+      forward.poke()
+      await new Promise(setImmediate)
+    }
+    assert.deepEqual([ticks, flushes], [5, asked])
+  }
+})
+
 test('a lane that has nothing to do is looked at seldom, and at once when it was asked something', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] })
   const snapshot = { due: false, cursor: 7, end: 7 }
