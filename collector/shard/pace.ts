@@ -1,7 +1,8 @@
 /**
  * How fast a shard's thread works, from what it did last: how many bytes of bodies it takes in a time.
  *
- * Only writes that others waited behind count: one that a single small body filled says nothing of what a full one costs.
+ * A write that was not full says nothing of what a full one costs: the first bodies of a process take their time, and few wait then.
+ * It counts where it was faster than what is known: without that, who once was slow would never fill a write again.
  */
 
 /** Of the newest write in the average: a change is half seen after three of them, some tenths of a second under load. */
@@ -10,13 +11,19 @@ const WEIGHT = 0.2
 export class Pace {
   #bytesPerMs: number | undefined
 
-  /** A write is done. @param ms how long the thread worked on it; that the main thread was busy meanwhile is no reason to take less */
-  worked(bytes: number, ms: number): void {
+  /**
+   * A write is done.
+   * @param ms how long the thread worked on it; that the main thread was busy meanwhile is no reason to take less
+   * @param isFull more waited than it could hold
+   */
+  worked(bytes: number, ms: number, isFull: boolean): void {
     const rate = bytes / Math.max(ms, 0.1)
-    this.#bytesPerMs = this.#bytesPerMs === undefined ? rate : this.#bytesPerMs + WEIGHT * (rate - this.#bytesPerMs)
+    const before = this.#bytesPerMs
+    if (before === undefined) this.#bytesPerMs = isFull ? rate : undefined
+    else if (isFull || rate > before) this.#bytesPerMs = before + WEIGHT * (rate - before)
   }
 
-  /** Bytes that take about this long; no bound before anybody had to wait. */
+  /** Bytes that take about this long; no bound before a write was full. */
   bytesIn(ms: number): number {
     return this.#bytesPerMs === undefined ? Number.POSITIVE_INFINITY : this.#bytesPerMs * ms
   }

@@ -140,6 +140,7 @@ export class TakeService<B extends Sent = IncomingBody, T = Taken> implements Ma
   }
 
   async handle(waiting: readonly Waiting<B, T>[]): Promise<void> {
+    const isFull = this.mailbox.size > 0
     for (const { incoming, bytes } of waiting) {
       this.#bodies.give(incoming.sender, 1)
       this.#bytes.give(incoming.sender, bytes)
@@ -149,7 +150,7 @@ export class TakeService<B extends Sent = IncomingBody, T = Taken> implements Ma
     this.#lastWrite = this.#clock.monotonic()
     try {
       const { outcomes, due, ms } = await this.#thread.take(waiting.map((w) => w.incoming))
-      if (this.mailbox.size > 0) this.#pace.worked(bytesOf(waiting), ms)
+      this.#pace.worked(bytesOf(waiting), ms, isFull)
       for (const [i, w] of waiting.entries()) w.answer(outcomes[i]!)
       if (due) this.#due()
     } catch (error) {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { Pace } from '../../../collector/shard/pace.ts'
 import type { IncomingBody, Taken } from '../../../collector/shard/reception.ts'
 import type { WaitingBounds } from '../../../collector/shard/take-service.ts'
 import { TakeService } from '../../../collector/shard/take-service.ts'
@@ -80,11 +81,15 @@ async function paced(t: TestContext): Promise<{ take: TakeService; clock: { ms: 
     await supervisor.stop()
     clearInterval(letGo)
   })
+  // A first one that is slow, and says nothing: nobody waits behind it.
   void take.take(body('first', 1000))
   while (gates.length === 0) await new Promise(setImmediate)
-  void take.take(body('second', 1000)) // somebody waits: the write counts for the pace
-  release()
-  while (gates.length === 0) await new Promise(setImmediate)
+  clock.ms += 500
+  for (let i = 0; i < 3; i++) void take.take(body(`full ${i}`, 1_000_000)) // more than a write holds
+  for (let write = 0; write < 3; write++) {
+    release()
+    while (gates.length === 0) await new Promise(setImmediate)
+  }
   return { take, clock, release }
 }
 
@@ -135,6 +140,19 @@ test('TakeService: what would wait longer than it may is refused, before its bod
   const others = Array.from({ length: 100 }, (_, i) => take.take(body(`sender ${i}`, 1000)))
   const late = await refused(others)
   assert.ok(late >= 48 && late <= 50, `${late} of a hundred others came too late`)
+})
+
+test('Pace: a write that was not full counts only where it is faster than what is known', () => {
+  const pace = new Pace()
+  pace.worked(1000, 100, false)
+  assert.equal(pace.bytesIn(1), Number.POSITIVE_INFINITY)
+  pace.worked(1000, 1, true)
+  pace.worked(10, 1, false)
+  assert.equal(pace.bytesIn(1), 1000)
+  pace.worked(2000, 1, false)
+  assert.equal(pace.bytesIn(1), 1200)
+  pace.worked(200, 1, true)
+  assert.equal(pace.bytesIn(1), 1000)
 })
 
 test('TakeService: while the oldest waits for too long, nobody adds to what he has waiting; others still may', async (t) => {
