@@ -139,7 +139,7 @@ export class Owner implements Service {
       while (!store.hasRoom(0) && !this.#dropped) await new Promise((resolve) => setTimeout(resolve, ROOM_LOOK_MS))
       for (const record of records) {
         this.#apply(
-          { ...record, value: JSON.parse(record.body) as unknown },
+          { value: JSON.parse(record.body) as unknown, ...record },
           record.n > appliedUpTo,
           record.n > storedUpTo,
         )
@@ -196,7 +196,7 @@ export class Owner implements Service {
       this.#options.faults('owner.append.after')
       for (let i = 0; i < valued.length; i++) {
         const { record, value, json } = valued[i]!
-        this.#apply({ ...record, n: first + i, value }, true, true, json)
+        this.#apply({ n: first + i, value, ...record }, true, true, json) // spread last, as everywhere that is hot
       }
       return first
     })

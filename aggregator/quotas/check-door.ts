@@ -69,7 +69,7 @@ function asRefusal(error: unknown): unknown {
 
 function send(response: ServerResponse, { status, headers, body }: QuotaReply): void {
   const length = Buffer.byteLength(body)
-  response.writeHead(status, { ...headers, 'Content-Length': length })
+  response.writeHead(status, { 'Content-Length': length, ...headers })
   // What is ASCII is written without being encoded.
   response.end(body, length === body.length ? 'latin1' : 'utf8')
 }

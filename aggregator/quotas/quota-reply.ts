@@ -61,7 +61,8 @@ export function refusedReply(
 ): QuotaReply {
   const { detail, ...more } = refusalAnswer(decision.by, amounts)
   const after = retryAfter(decision.by, amounts, now)
-  const headers = { ...rateLimitHeaders(figures, now), ...(after === undefined ? {} : { 'Retry-After': after }) }
+  const limits = rateLimitHeaders(figures, now)
+  const headers = after === undefined ? limits : { 'Retry-After': after, ...limits }
   // Where nobody knows whether it would fit, it may be asked again at once: that is no matter of its limit.
   const isOver = !isDegraded(decision) || decision.by.some(({ counted }) => counted !== undefined)
   const [status, code] = isOver ? ([429, 'QUOTA_EXCEEDED'] as const) : ([503, 'SERVICE_UNAVAILABLE'] as const)
@@ -90,7 +91,7 @@ export function problemReply(
 ): QuotaReply {
   return {
     status: given.status,
-    headers: { ...headers, 'Content-Type': 'application/problem+json' },
+    headers: { 'Content-Type': 'application/problem+json', ...headers },
     body: JSON.stringify({ ...problemOf(given), ...more }),
   }
 }

@@ -72,14 +72,12 @@ function stateOf({ end, endedAt, startedAt, generationAt }: Attempt, loads: read
 
 /** The union: of two that know, the first in the order of signals. */
 export function factsOf(signals: readonly TaskSignal[]): TaskFacts {
-  let facts: TaskFacts = {}
-  for (const signal of signals) facts = { ...signal.facts, ...facts }
+  const facts: TaskFacts = Object.assign({}, ...signals.map((signal) => signal.facts).reverse())
   return inOrder(facts)
 }
 
 function tagsOf(signals: readonly TaskSignal[]): Record<string, string> {
-  let tags: Record<string, string> = {}
-  for (const signal of signals) tags = { ...signal.tags, ...tags }
+  const tags: Record<string, string> = Object.assign({}, ...signals.map((signal) => signal.tags).reverse())
   return inOrder(tags)
 }
 
