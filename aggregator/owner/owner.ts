@@ -196,7 +196,7 @@ export class Owner implements Service {
       this.#options.faults('owner.append.after')
       for (let i = 0; i < valued.length; i++) {
         const { record, value, json } = valued[i]!
-        this.#apply({ n: first + i, value, ...record }, true, true, json) // spread last, as everywhere that is hot
+        this.#apply({ n: first + i, value, ...record }, true, true, json)
       }
       return first
     })

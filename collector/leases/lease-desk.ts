@@ -3,7 +3,7 @@
  * the journal.
  *
  *     asked ─▶ within the term, and it fits a slice? ─▶ taken ─▶ journal, synced ─▶ still within the term? ─▶ granted
- *                        └─▶ no: an aggregator decides                └─▶ no: void, which is journalled too; an aggregator decides
+ *                        └─▶ no: an aggregator decides                           └─▶ no: void, journalled as well; an aggregator decides
  *
  * The term counts from the moment in which the round was sent whose answer told what is held, by the monotonic clock and by that on the
  * wall: a process that was stopped, a machine that slept and a clock that was set back all find that it is over.

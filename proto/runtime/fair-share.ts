@@ -53,8 +53,9 @@ export class FairShare {
   }
 
   take(holder: string, amount: number): void {
+    if (amount === 0) return
     const held = this.#heldBy(holder)
-    if (held === 0 && amount > 0) this.#holders++
+    if (held === 0) this.#holders++
     this.#held.set(holder, held + amount)
     this.#total += amount
     if (this.#held.size > 2 * this.#holders + IDLE_MAX) this.#forgetIdle()
@@ -62,8 +63,9 @@ export class FairShare {
 
   /** Gives back what was taken. */
   give(holder: string, amount: number): void {
+    if (amount === 0) return
     const left = this.#heldBy(holder) - amount
-    if (left === 0 && amount > 0) this.#holders--
+    if (left === 0) this.#holders--
     this.#held.set(holder, left)
     this.#total -= amount
   }

@@ -57,3 +57,16 @@ test('FairShare: one who holds nothing is never refused for what others hold, an
     ),
   )
 })
+
+test('FairShare: who holds nothing is not remembered for ever', () => {
+  const shares = new FairShare(1e6, 1)
+  for (let i = 0; i < 10_000; i++) {
+    shares.take(`sender ${i}`, i % 3)
+    shares.give(`sender ${i}`, i % 3)
+    shares.give(`nothing ${i}`, 0)
+  }
+  assert.ok(shares.remembered <= 1002, `${shares.remembered} are remembered`)
+  for (let i = 0; i < 5000; i++) shares.take(`holder ${i}`, 1)
+  assert.equal(shares.share('one more'), 1e6 / 5002)
+  assert.ok(shares.remembered >= 5000 && shares.remembered <= 11_001, `${shares.remembered} are remembered`)
+})
