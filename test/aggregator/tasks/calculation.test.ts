@@ -1,8 +1,9 @@
 /** What is taken for a task of the series around it: which node, pod and GPUs, by which exporter, and what of it is its own. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { aggregatorSection } from '../../../aggregator/config.ts'
 import type { Calculation } from '../../../aggregator/tasks/calculation.ts'
-import { calculate } from '../../../aggregator/tasks/calculation.ts'
+import { calculate, readSpanOf } from '../../../aggregator/tasks/calculation.ts'
 import { DEFAULT_MAPPING, readMetricMapping } from '../../../aggregator/tasks/metric-mapping.ts'
 import type { Series } from '../../../aggregator/tasks/series-source.ts'
 import type { TaskFacts } from '../../../aggregator/tasks/signal.ts'
@@ -210,4 +211,14 @@ test('a mapping of one’s own is read, and all that is wrong with one is named'
       (a, b) => result.problems.findIndex((p) => p.startsWith(a)) - result.problems.findIndex((p) => p.startsWith(b)),
     ),
   )
+})
+
+test('by default memory has all that figures of a task of two minutes need, in every second of a quarter of an hour', () => {
+  const { hotMinutes, taskIntervalMs } = aggregatorSection.settings
+  for (let second = 0; second < 900; second++) {
+    const began = T0 + second * 1000
+    const { from } = readSpanOf({ from: began, to: began + 120_000 }, taskIntervalMs.fallback)
+    const calculated = began + 120_000 + 2 * taskIntervalMs.fallback
+    assert.ok(from >= calculated - hotMinutes.fallback * 60_000, `second ${second}`)
+  }
 })
