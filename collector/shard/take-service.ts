@@ -47,6 +47,9 @@ interface Taker<B, T> {
 const WRITE_EVERY_MS = 4
 const BODIES_AT_ONCE = 256
 const BYTES_AT_ONCE = 1024 * 1024 // some 30 ms: larger writes cost hardly less, and what comes behind waits for them
+/** A write that was not full tells what others cost where it held so many bodies, and took this part of the longest wait. */
+const BODIES_TELL = 8
+const WAIT_TELLS = 0.1
 
 export interface WaitingBounds {
   readonly bodies: number
@@ -150,7 +153,8 @@ export class TakeService<B extends Sent = IncomingBody, T = Taken> implements Ma
     this.#lastWrite = this.#clock.monotonic()
     try {
       const { outcomes, due, ms } = await this.#thread.take(waiting.map((w) => w.incoming))
-      this.#pace.worked(bytesOf(waiting), ms, isFull)
+      const isLong = waiting.length >= BODIES_TELL && ms >= WAIT_TELLS * this.#waitMaxMs
+      this.#pace.worked(bytesOf(waiting), ms, isFull || isLong)
       for (const [i, w] of waiting.entries()) w.answer(outcomes[i]!)
       if (due) this.#due()
     } catch (error) {

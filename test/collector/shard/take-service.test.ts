@@ -58,8 +58,11 @@ async function blocked(
   return { take, release }
 }
 
-/** A service whose thread takes a millisecond of its clock for each 100 bytes, of which one write is done. */
-async function paced(t: TestContext): Promise<{ take: TakeService; clock: { ms: number }; release: () => void }> {
+/** A service whose thread takes a millisecond of its clock for each 100 bytes; after a slow first body, full writes are done. */
+async function paced(
+  t: TestContext,
+  full = 3,
+): Promise<{ take: TakeService; clock: { ms: number }; release: () => void; turn: () => Promise<void> }> {
   const clock = { ms: 0 }
   const gates: (() => void)[] = []
   const thread = {
@@ -83,14 +86,17 @@ async function paced(t: TestContext): Promise<{ take: TakeService; clock: { ms: 
   })
   // A first one that is slow, and says nothing: nobody waits behind it.
   void take.take(body('first', 1000))
-  while (gates.length === 0) await new Promise(setImmediate)
-  clock.ms += 500
-  for (let i = 0; i < 3; i++) void take.take(body(`full ${i}`, 1_000_000)) // more than a write holds
-  for (let write = 0; write < 3; write++) {
-    release()
+  const turn = async (): Promise<void> => {
     while (gates.length === 0) await new Promise(setImmediate)
   }
-  return { take, clock, release }
+  await turn()
+  clock.ms += 500
+  for (let i = 0; i < full; i++) void take.take(body(`full ${i}`, 1_000_000)) // more than a write holds
+  for (let write = 0; write < full; write++) {
+    release()
+    await turn()
+  }
+  return { take, clock, release, turn }
 }
 
 async function refused(outcomes: readonly Promise<Outcome<Taken>>[]): Promise<number> {
@@ -142,7 +148,7 @@ test('TakeService: what would wait longer than it may is refused, before its bod
   assert.ok(late >= 48 && late <= 50, `${late} of a hundred others came too late`)
 })
 
-test('Pace: a write that was not full counts only where it is faster than what is known', () => {
+test('Pace: a write that tells nothing counts only where it is faster than what is known', () => {
   const pace = new Pace()
   pace.worked(1000, 100, false)
   assert.equal(pace.bytesIn(1), Number.POSITIVE_INFINITY)
@@ -153,6 +159,19 @@ test('Pace: a write that was not full counts only where it is faster than what i
   assert.equal(pace.bytesIn(1), 1200)
   pace.worked(200, 1, true)
   assert.equal(pace.bytesIn(1), 1000)
+})
+
+test('TakeService: a write of several bodies that took long tells what others cost, though it was not full', async (t) => {
+  const { take, clock, release, turn } = await paced(t, 0)
+  for (let i = 0; i < 8; i++) void take.take(body(`sender ${i}`, 10_000))
+  assert.equal(take.refuses('one more', 1_000_000), undefined)
+  release()
+  await turn() // the eight: 800 ms
+  release()
+  await new Promise(setImmediate)
+  assert.equal(clock.ms, 500 + 10 + 800)
+  void take.take(body('waits', 90_000))
+  assert.match(String((take.refuses('waits', 20_000) as { reason: string }).reason), /would wait for over 1000 ms/)
 })
 
 test('TakeService: while the oldest waits for too long, nobody adds to what he has waiting; others still may', async (t) => {
