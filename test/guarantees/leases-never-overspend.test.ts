@@ -132,6 +132,7 @@ test('slices at two collectors', { timeout: 180_000 }, async (t) => {
       await rig.startCollector('two')
       quiet = true
       await Promise.all(filling)
+      await clients.allGranted(LIMIT, 'aggregator')
       t.diagnostic(`${clients.granted.size} granted, ${clients.local.size} of them by collectors`)
       assert.equal(clients.granted.size, LIMIT)
       await settled(rig, clients, 0)

@@ -103,7 +103,7 @@ test('exactly what fits is granted, at a collector and two aggregators, whoever 
   assert.equal(Number(inDoubt!.held) + Number(inDoubt!.leased), LIMIT)
   second.running.process.kill('SIGCONT')
 
-  await eventually('all that fits is granted', () => clients.granted.size >= LIMIT)
+  await clients.allGranted(LIMIT, 'first')
   await sleep(1500) // more would be granted now
   clients.isOver = true
   await Promise.all(asking)

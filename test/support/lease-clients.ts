@@ -55,6 +55,8 @@ export class Clients {
   readonly local: Map<string, string> = new Map()
   /** How often it was refused, by where. */
   readonly refused: Map<string, number> = new Map()
+  /** Refused after an attempt that had no answer: that one may wait at a stopped program, and be granted when what was lent is back. */
+  readonly #doubtful = new Set<string>()
   readonly user: string
   /** Nobody waits for answers any more. */
   isOver = false
@@ -70,6 +72,7 @@ export class Clients {
   /** Asks with the same id until there is an answer. @returns whether it was granted */
   async one(at: string): Promise<boolean> {
     const id = `${this.user}-${at}-${this.#serial++}`
+    let isDoubtful = false
     while (!this.isOver) {
       const { status, body } = await reserve(this.#urlOf(at), this.user, id, 5000)
       if (status === 201 || status === 200) {
@@ -79,12 +82,25 @@ export class Clients {
       }
       if (status === 429) {
         this.refused.set(at, (this.refused.get(at) ?? 0) + 1)
+        if (isDoubtful) this.#doubtful.add(id)
         return false
       }
       assert.ok(status === 0 || status === 503, `${status} ${JSON.stringify(body)}`)
+      isDoubtful ||= status === 0
       await sleep(50)
     }
     return false
+  }
+
+  /** Waits until so many are granted, with those that were refused at last and granted by an attempt before it. */
+  async allGranted(count: number, at: string): Promise<void> {
+    await eventually('all that fits is granted', async () => {
+      for (const id of this.#doubtful) {
+        const { status } = await ask(this.#urlOf(at), `/v1/quota/reservations/${id}`)
+        if (status === 200) this.granted.add(id)
+      }
+      return this.granted.size >= count
+    })
   }
 
   /** Until so many were granted by the collector itself. */
