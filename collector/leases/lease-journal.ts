@@ -22,6 +22,13 @@ import { FleetmeterError } from '../../proto/runtime/errors.ts'
 import { crc32c } from '../../proto/wire/crc32c.ts'
 import type { Identity } from './lease-desk.ts'
 
+/** The first line. */
+interface Head {
+  readonly version: number
+  readonly epoch: string
+  readonly boot: string
+}
+
 /** In the order in which they were decided. */
 export interface JournaledAdmission {
   readonly tenant: string
@@ -81,7 +88,7 @@ export class LeaseJournals {
       writeFileAtomic(join(this.#directory, STARTS), `${startsOf(identity.epoch)}\n`)
       const file = await open(this.#path(identity.epoch), 'wx')
       const journal = new LeaseJournal(file)
-      await journal.head(identity)
+      await journal.append({ version: VERSION, epoch: identity.epoch, boot: identity.boot })
       syncDirectory(this.#directory)
       return journal
     } catch (error) {
@@ -131,16 +138,7 @@ export class LeaseJournal {
   }
 
   /** Resolves when it is on the disk. @throws FleetmeterError `FM_JOURNAL_IO`; then nobody is to be told of it */
-  append(entry: JournaledAdmission | JournaledVoid): Promise<void> {
-    return this.#add(entry)
-  }
-
-  /** The first line. */
-  head(identity: Identity): Promise<void> {
-    return this.#add({ version: VERSION, epoch: identity.epoch, boot: identity.boot })
-  }
-
-  #add(entry: object): Promise<void> {
+  append(entry: Head | JournaledAdmission | JournaledVoid): Promise<void> {
     const json = JSON.stringify(entry)
     return new Promise((done, failed) => {
       this.#waiting.push({ line: `${checksum(json)} ${json}\n`, done, failed })
@@ -199,13 +197,13 @@ export function readJournal(epoch: string, bytes: Uint8Array): EarlierJournal {
   const lines = Buffer.from(bytes).toString('utf8').split('\n')
   lines.pop() // torn, or nothing: a write that was cut short ends without a line feed
   const values = lines.map(readLine)
-  const head = values[0] as { readonly version?: unknown; readonly epoch?: unknown } | undefined
+  const head = values[0] as Partial<Head> | undefined
   const isWhole = head?.version === VERSION && head.epoch === epoch && !values.includes(undefined)
   const entries = values.slice(1).filter((value) => value !== undefined) as (JournaledAdmission | JournaledVoid)[]
-  const voids = new Set(entries.map((entry) => ('void' in entry ? placeOf(entry, entry.void) : '')))
-  const admissions = entries.filter(
-    (entry) => 'admission' in entry && !voids.has(placeOf(entry, entry.admission.index)),
-  ) as JournaledAdmission[]
+  const voids = new Set(entries.flatMap((entry) => ('void' in entry ? [placeOf(entry, entry.void)] : [])))
+  const admissions = entries.flatMap((entry) =>
+    'admission' in entry && !voids.has(placeOf(entry, entry.admission.index)) ? [entry] : [],
+  )
   return { epoch, admissions, isWhole }
 }
 

@@ -126,23 +126,26 @@ export function entered(
   const sender = admitted(context, door, open, request, response, refuse)
   if (sender === undefined) return undefined
   const excess = context.limits.admit(sender)
-  // A tenant that is not taken is told nothing: its samples would be of one tenant more.
-  const { address, credential } = sender.origin
-  const told = context.tenants.knows(sender.tenant) ? sender.origin : { tenant: context.tenant, address, credential }
   if (excess !== undefined) {
-    count(context, door, told, 'limited')
+    count(context, door, toldOf(context, sender), 'limited')
     answerLimited(response, excess, refuse)
     discardRest(request)
     return undefined
   }
   if (!context.tenants.admit(sender.tenant)) {
-    count(context, door, told, 'busy')
+    count(context, door, toldOf(context, sender), 'busy')
     const reason = `"${sender.tenant}" would be one tenant more than this collector takes: raise collector.tenants_max`
     refuse(response, 503, 'SERVICE_UNAVAILABLE', reason, { 'Retry-After': '60' })
     discardRest(request)
     return undefined
   }
   return sender
+}
+
+/** Who is told of a refusal. A tenant that is not taken is told nothing: its samples would be of one tenant more. */
+function toldOf({ tenants, tenant }: DoorContext, { origin }: Sender): Origin {
+  const { address, credential } = origin
+  return tenants.knows(origin.tenant) ? origin : { tenant, address, credential }
 }
 
 /** Reads the body, has its sender's shard take it, and charges and counts what it held. */

@@ -67,9 +67,13 @@ test('node_exporter has what we sample, by the same names and labels, with the s
   const read = async (): Promise<Map<string, number>> =>
     new Map((await system.round(() => {})).map((figure) => [seriesOf(figure), figure.value]))
   await read()
-  const before = await read()
-  const theirs = await scrape(`http://${address}`)
-  const after = await read()
+  const readings = async (): Promise<Readings> => ({
+    before: await read(),
+    theirs: await scrape(`http://${address}`),
+    after: await read(),
+  })
+  let round = await readings()
+  const { before, theirs, after } = round
   t.after(() => system.fileSystems.stop())
 
   assert.ok(before.size > 100, `${before.size} series`)
@@ -86,9 +90,7 @@ test('node_exporter has what we sample, by the same names and labels, with the s
   t.diagnostic(`${comparable.length} series compared`)
 
   // Something may go up and down between two readings: not in each of several rounds.
-  let round = { before, theirs, after }
-  for (let i = 1; i < ROUNDS && differing(comparable, round).length > 0; i++)
-    round = { before: await read(), theirs: await scrape(`http://${address}`), after: await read() }
+  for (let i = 1; i < ROUNDS && differing(comparable, round).length > 0; i++) round = await readings()
   assert.deepEqual(differing(comparable, round), [])
 })
 

@@ -1,12 +1,19 @@
 /** What a forward asks of its shard, and when: the shard and the link are stand-ins. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { ForwardOptions } from '../../../collector/forward/forward-service.ts'
 import { ForwardService } from '../../../collector/forward/forward-service.ts'
 import type { Link } from '../../../collector/forward/link.ts'
 import type { Tick } from '../../../collector/shard/shard-core.ts'
 import type { ShardThread } from '../../../collector/shard/shard-thread.ts'
 import { silentLogger } from '../../../proto/runtime/log.ts'
 import { eventually } from '../../support/programs.ts'
+
+/** By a timer that does not run out, with room for one batch. */
+function forwarding(thread: object, link: object, options: Partial<ForwardOptions> = {}): ForwardService {
+  const usual = { intervalMs: 3_600_000, batchesMax: 1, bytesMax: 1000, faults: () => {}, log: silentLogger }
+  return new ForwardService(thread as unknown as ShardThread, link as unknown as Link, { ...usual, ...options })
+}
 
 /** Its one batch is under way on a link that never answers; its windows take ten steps. */
 function forwardOf(batchesMax: number, emits: boolean) {
@@ -24,15 +31,7 @@ function forwardOf(batchesMax: number, emits: boolean) {
     },
   }
   const link = { send: () => new Promise(() => {}) }
-  const forward = new ForwardService(thread as unknown as ShardThread, link as unknown as Link, {
-    intervalMs: 3_600_000,
-    batchesMax,
-    bytesMax: 1000,
-    emitted: async () => 0,
-    emits: () => emits,
-    faults: () => {},
-    log: silentLogger,
-  })
+  const forward = forwarding(thread, link, { batchesMax, emitted: async () => 0, emits: () => emits })
   return { forward, ticks }
 }
 
@@ -66,13 +65,7 @@ test('a full lane is ticked by its timer, not by all that comes; one that answer
       tick: async () => ({ batches: ++ticks === 1 ? [batch] : [], emission: undefined, snapshot, generation: 0 }),
     }
     const link = { send: () => new Promise(() => {}), flush: async () => void flushes++, problem }
-    const forward = new ForwardService(thread as unknown as ShardThread, link as unknown as Link, {
-      intervalMs: 3_600_000,
-      batchesMax: 1,
-      bytesMax: 1000,
-      faults: () => {},
-      log: silentLogger,
-    })
+    const forward = forwarding(thread, link)
     t.after(() => forward.stop(AbortSignal.abort()))
     forward.due()
     await eventually('its one batch is under way', async () => ticks === 1)
@@ -104,13 +97,7 @@ test('a lane that has nothing to do is looked at seldom, and at once when it was
     },
   }
   const link = { flush: async () => {}, problem: undefined }
-  const forward = new ForwardService(thread as unknown as ShardThread, link as unknown as Link, {
-    intervalMs: 10,
-    batchesMax: 1,
-    bytesMax: 1000,
-    faults: () => {},
-    log: silentLogger,
-  })
+  const forward = forwarding(thread, link, { intervalMs: 10 })
   await forward.start()
   t.after(() => forward.stop(AbortSignal.abort()))
   const beats = async (count: number): Promise<number> => {
