@@ -6,7 +6,6 @@
  * what waits: the flood of one leaves room for the others. How much may wait is bounded by memory, and by time: what would be
  * answered late is refused at once, before its body is read, so that what is taken is answered soon however much is offered.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import { FairShare } from '../../proto/runtime/fair-share.ts'
@@ -40,11 +39,14 @@ interface Taker<B, T> {
   ): Promise<{ readonly outcomes: readonly Outcome<T>[]; readonly due: boolean; readonly ms: number }>
 }
 
+/** Arrivals have a resolution of 1 ms and are never equal: more writes a second than that would run ahead of the clock. */
+const WRITE_EVERY_MS = 1
 /**
- * Arrivals have a resolution of 1 ms and are never equal: more writes a second than that would run ahead of the clock. Each costs as
- * much as taking several heartbeats, so where many come they wait for each other a little longer.
+ * A write costs as much as taking several heartbeats, so where little waits it waits for more. Where much does, the pause would cost: both
+ * threads find their caches cold after it.
  */
-const WRITE_EVERY_MS = 4
+const LITTLE_EVERY_MS = 4
+const LITTLE_BYTES = 32 * 1024
 const BODIES_AT_ONCE = 256
 const BYTES_AT_ONCE = 1024 * 1024 // some 30 ms: larger writes cost hardly less, and what comes behind waits for them
 /** A write that was not full tells what others cost where it held so many bodies, and took this part of the longest wait. */
@@ -142,14 +144,17 @@ export class TakeService<B extends Sent = IncomingBody, T = Taken> implements Ma
     })
   }
 
+  pauseMs(): number {
+    const every = this.mailbox.weight < LITTLE_BYTES ? LITTLE_EVERY_MS : WRITE_EVERY_MS
+    return Math.ceil(this.#lastWrite + every - this.#clock.monotonic())
+  }
+
   async handle(waiting: readonly Waiting<B, T>[]): Promise<void> {
     const isFull = this.mailbox.size > 0
     for (const { incoming, bytes } of waiting) {
       this.#bodies.give(incoming.sender, 1)
       this.#bytes.give(incoming.sender, bytes)
     }
-    const pause = this.#lastWrite + WRITE_EVERY_MS - this.#clock.monotonic()
-    if (pause > 0) await sleep(Math.ceil(pause))
     this.#lastWrite = this.#clock.monotonic()
     try {
       const { outcomes, due, ms } = await this.#thread.take(waiting.map((w) => w.incoming))

@@ -62,16 +62,21 @@ export class Mailbox<M> {
     return true
   }
 
-  /**
-   * Waits until there is something, then takes as much as the bounds allow, at least one message.
-   * @returns an empty list once the mailbox is closed and empty
-   */
-  async take(maxMessages = 1, maxWeight: number = Number.POSITIVE_INFINITY): Promise<M[]> {
+  /** Waits until there is something, or the mailbox is closed. For whoever takes: one at a time. */
+  async filled(): Promise<void> {
     while (this.size === 0 && !this.#closed) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
+  }
+
+  /**
+   * Waits until there is something, then takes as much as the bounds allow, at least one message.
+   * @returns an empty list once the mailbox is closed and empty
+   */
+  async take(maxMessages = 1, maxWeight: number = Number.POSITIVE_INFINITY): Promise<M[]> {
+    await this.filled()
     const taken: M[] = []
     let weight = 0
     while (this.size > 0 && taken.length < maxMessages) {

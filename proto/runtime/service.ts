@@ -28,6 +28,8 @@ export interface MailboxService<M> extends Service {
   readonly mailbox: Mailbox<M>
   /** Most messages and bytes handed over at once. */
   readonly batch: { readonly messages: number; readonly weight: number }
+  /** How long the messages that are there wait for others to come, ms: they are handed over together. None where it is absent. */
+  pauseMs?(): number
   /** One call at a time. A rejection is a crash and goes to the supervisor; the messages are not tried again. */
   handle(messages: readonly M[]): Promise<void>
 }

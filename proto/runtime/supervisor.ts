@@ -121,6 +121,9 @@ export class Supervisor {
     let failures = 0
     let lastFailure = 0
     for (;;) {
+      await service.mailbox.filled()
+      const pause = service.pauseMs?.() ?? 0
+      if (pause > 0) await sleep(pause)
       const messages = await service.mailbox.take(service.batch.messages, service.batch.weight)
       if (messages.length === 0) return
       try {
