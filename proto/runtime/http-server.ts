@@ -25,6 +25,7 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 const HEADERS_TIMEOUT_MS = 20_000
 const REQUEST_TIMEOUT_MS = 60_000 // a body that trickles in longer than this is cut off
 const HEADER_BYTES_MAX = 64 * 1024 // a query's label filter stands in the request line
+const READ_BYTES_MAX = 128 * 1024 // twice what comes at once: with less, reading is stopped and begun again for every large body
 const KEEP_ALIVE_MS = 65_000 // longer than the idle times of usual proxies, so that the peer closes first
 
 /** How often it is looked whether a connection could be accepted. */
@@ -103,6 +104,7 @@ export class HttpService implements Service {
         requestTimeout: REQUEST_TIMEOUT_MS,
         keepAliveTimeout: KEEP_ALIVE_MS,
         maxHeaderSize: HEADER_BYTES_MAX,
+        highWaterMark: READ_BYTES_MAX,
         ServerResponse: NamedResponse,
         requireHostHeader: false, // nothing here depends on it, and the refusal would have no body
       },
