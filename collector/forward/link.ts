@@ -13,6 +13,7 @@ import type { IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:http'
 import { Agent as SecureAgent, request as secureRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { urlToHttpOptions } from 'node:url'
 import { messageOf } from '../../proto/runtime/errors.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 
@@ -60,6 +61,8 @@ export class Link implements BatchLink {
   readonly #options: LinkOptions
   readonly #agent = new Agent({ keepAlive: true })
   readonly #secureAgent = new SecureAgent({ keepAlive: true })
+  /** As a request takes them: reading a URL costs as much as the rest of making one. */
+  readonly #addresses
   #target = 0
   #failures = 0
   #problem: string | undefined
@@ -73,6 +76,7 @@ export class Link implements BatchLink {
 
   constructor(options: LinkOptions) {
     this.#options = options
+    this.#addresses = options.urls.map((url) => urlToHttpOptions(new URL(url)))
   }
 
   /** Why batches do not get through; undefined while they do. */
@@ -195,10 +199,12 @@ export class Link implements BatchLink {
     signal: AbortSignal,
   ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const url = new URL(path, this.url)
-      const secure = url.protocol === 'https:'
-      const outgoing = (secure ? secureRequest : request)(url, {
+      const address = this.#addresses[this.#target]!
+      const secure = address.protocol === 'https:'
+      const outgoing = (secure ? secureRequest : request)({
+        ...address,
         method,
+        path,
         agent: secure ? this.#secureAgent : this.#agent,
         signal,
         timeout: this.#options.timeoutMs,

@@ -1,9 +1,10 @@
 /**
- * Bytes of the journal. Little-endian, version 2.
+ * Bytes of the journal. Little-endian, version 3; version 2 had only the first kind of record.
  *
  *     segment = head record*
  *     head    = "FMJ" version:u8 length:u32 crc32c(version, payload):u32 payload(sequence:varint first:varint horizon:varint writer:string)
  *     record  = 0xF1 0xE7 length:u32 crc32c(payload):u32 payload
+ *             | 0xF1 0xE8 length:u32 crc32(payload):u32 payload      written where the runtime computes that, which costs a quarter
  *     payload = position:varint count:varint kinds at:varint door:u8 tenant:string verdict:block body
  *     kinds   = flags:u8, then with flag 1 how many of each kind but samples, a varint each; with flag 2 dropped:block,
  *               with flag 4 overflow:block, as the verdict is
@@ -16,12 +17,16 @@ import { EXTRA_KINDS } from '../../proto/wire/batch-extras.ts'
 import { ByteReader, ByteWriter } from '../../proto/wire/bytes.ts'
 import { crc32c } from '../../proto/wire/crc32c.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
+import { crc32, crc32IsNative } from './crc32.ts'
 
-export const SEGMENT_VERSION = 2
+export const SEGMENT_VERSION = 3
+const SEGMENT_VERSION_OLDEST = 2
 export const RECORD_HEAD_BYTES = 10
 const SEGMENT_MAGIC: readonly number[] = [0x46, 0x4d, 0x4a]
 const RECORD_MAGIC_0 = 0xf1
-const RECORD_MAGIC_1 = 0xe7
+const RECORD_CRC32C = 0xe7
+const RECORD_CRC32 = 0xe8
+const RECORD_WRITTEN = crc32IsNative ? RECORD_CRC32 : RECORD_CRC32C
 const SEGMENT_HEAD_BYTES = 12
 
 const EXTRAS = 1
@@ -115,8 +120,11 @@ export function decodeSegmentHead(bytes: Uint8Array): { head: SegmentHead; end: 
   const payload = reader.bytes(length)
   if (headChecksum(version, payload) !== checksum)
     throw new WireError('checksum', 'the segment head does not match its checksum')
-  if (version !== SEGMENT_VERSION)
-    throw new WireError('unsupported', `segment version ${version} is not known, ${SEGMENT_VERSION} is`)
+  if (version < SEGMENT_VERSION_OLDEST || version > SEGMENT_VERSION)
+    throw new WireError(
+      'unsupported',
+      `segment version ${version} is not known, ${SEGMENT_VERSION_OLDEST} to ${SEGMENT_VERSION} are`,
+    )
   const fields = new ByteReader(payload)
   return {
     head: { sequence: fields.varint(), first: fields.varint(), horizon: fields.varint(), writer: fields.string() },
@@ -136,7 +144,7 @@ function headChecksum(version: number, payload: Uint8Array): number {
 export function encodeRecordHead(record: JournalRecord, out: ByteWriter = new ByteWriter()): Uint8Array {
   const start = out.pos
   out.u8(RECORD_MAGIC_0)
-  out.u8(RECORD_MAGIC_1)
+  out.u8(RECORD_WRITTEN)
   out.u32(0)
   out.u32(0)
   out.varint(record.position)
@@ -153,15 +161,20 @@ export function encodeRecordHead(record: JournalRecord, out: ByteWriter = new By
   out.block(record.verdict)
   const payload = start + RECORD_HEAD_BYTES
   out.patchU32(start + 2, out.pos - payload + record.body.length)
-  const head = crc32c(out.buf, payload, out.pos)
-  out.patchU32(start + 6, crc32c(record.body, 0, record.body.length, head))
+  const checksum = crc32IsNative ? crc32 : crc32c
+  const head = checksum(out.buf, payload, out.pos)
+  out.patchU32(start + 6, checksum(record.body, 0, record.body.length, head))
   return out.buf.subarray(start, out.pos)
+}
+
+/** Whether the first bytes of a record stand there. */
+export function beginsRecord(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === RECORD_MAGIC_0 && (bytes[at + 1] === RECORD_CRC32 || bytes[at + 1] === RECORD_CRC32C)
 }
 
 /** Length of the payload that follows at `at`, or undefined when no record begins there. */
 export function recordLength(bytes: Uint8Array, at: number): number | undefined {
-  if (bytes[at] !== RECORD_MAGIC_0 || bytes[at + 1] !== RECORD_MAGIC_1 || at + RECORD_HEAD_BYTES > bytes.length)
-    return undefined
+  if (!beginsRecord(bytes, at) || at + RECORD_HEAD_BYTES > bytes.length) return undefined
   const length = new ByteReader(bytes, at + 2).u32()
   return length <= RECORD_BYTES_MAX ? length : undefined
 }
@@ -172,7 +185,7 @@ export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRe
   if (length === undefined) return undefined
   const start = at + RECORD_HEAD_BYTES
   const end = start + length
-  if (end > bytes.length || crc32c(bytes, start, end) !== recordChecksum(bytes, at)) return undefined
+  if (end > bytes.length || !matches(bytes, at, end)) return undefined
   try {
     const r = new ByteReader(bytes, start, end)
     const position = r.varint()
@@ -195,7 +208,13 @@ export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRe
   }
 }
 
-/** The checksum that a record states, of the payload behind it. The head must be there. */
+/** Whether the payload of the record at `at`, which ends at `end`, is that of its checksum. The head must be there. */
+export function matches(bytes: Uint8Array, at: number, end: number): boolean {
+  const checksum = bytes[at + 1] === RECORD_CRC32 ? crc32 : crc32c
+  return checksum(bytes, at + RECORD_HEAD_BYTES, end) === recordChecksum(bytes, at)
+}
+
+/** The checksum that a record states, of either kind. The head must be there. */
 export function recordChecksum(bytes: Uint8Array, at: number): number {
   return new ByteReader(bytes, at + 6).u32()
 }

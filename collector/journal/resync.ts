@@ -7,8 +7,18 @@
  * So the bytes are not simply searched: where the damaged record still says how long it is, which position follows it, or
  * what its checksum is, that decides.
  */
+
 import { crc32c } from '../../proto/wire/crc32c.ts'
-import { decodeRecord, peekRange, RECORD_BYTES_MAX, RECORD_HEAD_BYTES, recordChecksum, recordLength } from './record.ts'
+import { crc32 } from './crc32.ts'
+import {
+  decodeRecord,
+  matches,
+  peekRange,
+  RECORD_BYTES_MAX,
+  RECORD_HEAD_BYTES,
+  recordChecksum,
+  recordLength,
+} from './record.ts'
 
 /**
  * The offset of the next sound record behind the damage at `at`, or the end of the bytes.
@@ -29,16 +39,19 @@ export function nextSound(bytes: Uint8Array, at: number, expected: number | unde
   return exact ?? first ?? bytes.length
 }
 
-/** Where a record ends of which only the first bytes are damaged: its checksum tells; undefined when more is. */
+/** Where a record ends of which only the first bytes are damaged, and so of either kind: its checksum tells; undefined when more is. */
 function wholeUpTo(bytes: Uint8Array, at: number): number | undefined {
   const start = at + RECORD_HEAD_BYTES
   if (start > bytes.length) return undefined
   const checksum = recordChecksum(bytes, at)
   const last = Math.min(bytes.length, start + RECORD_BYTES_MAX)
-  let crc = 0
+  let one = 0
+  let other = 0
   for (let end = start; end < last; ) {
-    crc = crc32c(bytes, end, ++end, crc)
-    if (crc === checksum && (end === bytes.length || decodeRecord(bytes, end) !== undefined)) return end
+    one = crc32c(bytes, end, end + 1, one)
+    other = crc32(bytes, end, ++end, other)
+    if ((one === checksum || other === checksum) && (end === bytes.length || decodeRecord(bytes, end) !== undefined))
+      return end
   }
   return undefined
 }
@@ -66,5 +79,5 @@ export function isCutOff(bytes: Uint8Array, at: number): boolean {
   const length = recordLength(bytes, at)
   if (length === undefined || at + RECORD_HEAD_BYTES + length <= bytes.length) return false
   // All of it is there, only its length is wrong: that was acknowledged.
-  return crc32c(bytes, at + RECORD_HEAD_BYTES) !== recordChecksum(bytes, at)
+  return !matches(bytes, at, bytes.length)
 }

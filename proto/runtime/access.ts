@@ -12,6 +12,7 @@
 import crypto, { randomBytes } from 'node:crypto'
 import { BlockList, isIPv6 } from 'node:net'
 import { join } from 'node:path'
+import { LRUCache } from 'lru-cache'
 import { readOrCreate } from './atomic-file.ts'
 import { FleetmeterError } from './errors.ts'
 import type { Key, Right } from './keys.ts'
@@ -143,9 +144,13 @@ const digest: (secret: string) => string =
     ? (secret) => crypto.hash('sha256', secret, 'hex')
     : (secret) => crypto.createHash('sha256').update(secret).digest('hex')
 
+const ADDRESSES_KNOWN_MAX = 1024
+
 /** Networks in CIDR notation. */
 export class Networks {
   #list = new BlockList()
+  /** Of those that were asked for last: to read an address takes as long as all else of letting in. */
+  readonly #known = new LRUCache<string, boolean>({ max: ADDRESSES_KNOWN_MAX })
 
   /** @throws FleetmeterError `FM_CONFIG` naming the entry that is not a network */
   constructor(cidrs: readonly string[], setting: string) {
@@ -163,10 +168,16 @@ export class Networks {
   /** From now on these are the other ones. */
   become(other: Networks): void {
     this.#list = other.#list
+    this.#known.clear()
   }
 
   has(address: string | undefined): boolean {
-    return address !== undefined && this.#list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+    if (address === undefined) return false
+    const known = this.#known.get(address)
+    if (known !== undefined) return known
+    const isIn = this.#list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+    this.#known.set(address, isIn)
+    return isIn
   }
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { nodeFiles } from '../../collector/journal/files.ts'
 import { Journal } from '../../collector/journal/journal.ts'
 import type { JournalRecord } from '../../collector/journal/record.ts'
+import { beginsRecord } from '../../collector/journal/record.ts'
 import { CursorFile } from '../../collector/shard/cursor-file.ts'
 import { runSpool } from '../../collector/spool/spool.ts'
 import type { Point } from './write-request.ts'
@@ -78,7 +79,7 @@ export function edit(path: string, change: (bytes: Buffer) => Uint8Array | undef
 
 /** Offset of the last record of a segment. */
 export function lastRecord(bytes: Uint8Array): number {
-  for (let at = bytes.length - 1; at >= 0; at--) if (bytes[at] === 0xf1 && bytes[at + 1] === 0xe7) return at
+  for (let at = bytes.length - 1; at >= 0; at--) if (beginsRecord(bytes, at)) return at
   throw new Error('no record')
 }
 

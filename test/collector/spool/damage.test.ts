@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { copyFileSync, cpSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { test } from 'node:test'
+import { beginsRecord } from '../../../collector/journal/record.ts'
 import type { Written } from '../../support/journals.ts'
 import {
   dumped,
@@ -115,7 +116,7 @@ test('several damaged records next to each other are counted together, and apart
     return bytes
   })
   edit(second, (bytes) => {
-    bytes[bytes.indexOf(Buffer.from([0xf1, 0xe7])) + 30]! ^= 1
+    bytes[bytes.findIndex((_, at) => beginsRecord(bytes, at)) + 30]! ^= 1
     return bytes
   })
   const { report } = await verified(directory)

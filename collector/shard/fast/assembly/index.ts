@@ -663,8 +663,6 @@ function equal(a: usize, b: usize, size: u32): bool {
   return true
 }
 
-// @ts-expect-error: of AssemblyScript
-@inline
 function differs(a: usize, b: usize): v128 {
   return v128.xor(v128.load(a), v128.load(b))
 }
