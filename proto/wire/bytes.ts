@@ -83,11 +83,12 @@ export class ByteWriter {
       buf[pos++] = (rest % 128) | 128
       rest = Math.floor(rest / 128)
     }
-    while (rest > 127) {
-      buf[pos++] = (rest & 127) | 128
-      rest >>>= 7
+    let low = rest | 0
+    while (low > 127) {
+      buf[pos++] = (low & 127) | 128
+      low >>>= 7
     }
-    buf[pos++] = rest
+    buf[pos++] = low
     this.pos = pos
   }
 

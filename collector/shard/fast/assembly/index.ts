@@ -198,11 +198,8 @@ export function unsnap(length: u32, max: u32): i32 {
         s += extra
       }
       if (size > end - s || size > last - d) return -1
-      if (size <= 16) v128.store(d, v128.load(s))
-      else if (size <= 32) {
-        v128.store(d, v128.load(s))
-        v128.store(d, v128.load(s, 16), 16)
-      } else memory.copy(d, s, size)
+      if (size <= 64) copy64(d, s)
+      else memory.copy(d, s, size)
       d += size
       s += size
       continue
@@ -224,16 +221,8 @@ export function unsnap(length: u32, max: u32): i32 {
     }
     if (s > end || offset == 0 || offset > d - first || size > last - d) return -1
     const from = d - offset
-    if (offset >= 16) {
-      v128.store(d, v128.load(from))
-      if (size > 16) {
-        v128.store(d, v128.load(from, 16), 16)
-        if (size > 32) {
-          v128.store(d, v128.load(from, 32), 32)
-          v128.store(d, v128.load(from, 48), 48)
-        }
-      }
-    } else if (offset >= 8) {
+    if (offset >= 16) copy64(d, from)
+    else if (offset >= 8) {
       for (let i: usize = 0; i < size; i += 8) store<u64>(d + i, load<u64>(from + i))
     } else {
       for (let i: usize = 0; i < size; i++) store<u8>(d + i, load<u8>(from + i))
@@ -241,6 +230,17 @@ export function unsnap(length: u32, max: u32): i32 {
     d += size
   }
   return d == last ? <i32>stated : -1
+}
+
+/**
+ * Copies the 64 bytes that an element is at most, in order: what is too much is written over by the next one. A branch that is not
+ * foreseen costs more than all of it.
+ */
+function copy64(to: usize, from: usize): void {
+  v128.store(to, v128.load(from))
+  v128.store(to, v128.load(from, 16), 16)
+  v128.store(to, v128.load(from, 32), 32)
+  v128.store(to, v128.load(from, 48), 48)
 }
 
 /**
