@@ -29,7 +29,25 @@ const E_KEY: usize = 8
 const E_FOLLOWS: usize = 12
 const E_SERIES: usize = 16
 const E_SCOPE: usize = 20
-const ENTRY_BYTES: usize = 24
+const E_REFS: usize = 24
+const ENTRY_BYTES: usize = 28
+
+// A symbol of the request in hand: where it stands, its length, and the number of its text (NOT_ASKED, or UNKNOWN_TEXT).
+const S_LENGTH: usize = 4
+const S_TEXT: usize = 8
+const SYMBOL_SHIFT: usize = 4
+const NOT_ASKED: u32 = 0
+const UNKNOWN_TEXT: u32 = 0xffffffff
+
+// A text that stands in labels of known series; its number is its place, from 1 on.
+const T_HASH: usize = 0
+const T_AT: usize = 4
+const T_LENGTH: usize = 8
+const TEXT_BYTES: usize = 12
+
+// What an entry's labels are in 2.0: how many references, what they take of the label bytes, then the texts' numbers.
+const R_BYTES: usize = 8
+const R_TEXTS: usize = 16
 
 const TAG_SERIES: u32 = 0x0a
 const TAG_LABEL: u32 = 0x0a
@@ -83,6 +101,12 @@ let keysAt: usize = 0
 let keysEnd: usize = 0
 let keyBytes: f64 = 0
 let previous: i32 = NONE
+
+let texts: usize = 0
+let textCount: u32 = 0
+let textCapacity: u32 = 0
+let textSlots: usize = 0
+let textMask: u32 = 0
 
 let stagingAt: usize = 0
 let stagingBytes: usize = 0
@@ -152,7 +176,8 @@ export function unknownSize(): u32 {
 
 /** Memory for keys and their index, bytes. */
 export function indexBytes(): f64 {
-  return keyBytes + <f64>(<usize>entryCapacity * ENTRY_BYTES + (<usize>slotMask + 1) * 4)
+  const ofTexts = (textCapacity as usize) * (TEXT_BYTES + 8)
+  return keyBytes + <f64>(<usize>entryCapacity * ENTRY_BYTES + (<usize>slotMask + 1) * 4 + ofTexts)
 }
 
 /**
@@ -311,7 +336,7 @@ export function open2(end: u32, labelBytesMax: f64): bool {
   symbolCount = 0
   labelBytesLeft = labelBytesMax
   if (symbolsAt == 0) {
-    symbolsAt = heap.alloc((SYMBOLS_MAX as usize) * 8)
+    symbolsAt = heap.alloc((SYMBOLS_MAX as usize) << SYMBOL_SHIFT)
     blockAt = heap.alloc(BLOCK_BYTES + SLACK)
     metadataAt = heap.alloc((COLUMN_LENGTH as usize) * METADATA_BYTES)
   }
@@ -322,9 +347,10 @@ export function open2(end: u32, labelBytesMax: f64): bool {
     if (p == 0) return false
     if (tag == TAG_SERIES_2) continue
     if (symbolCount == SYMBOLS_MAX) return false
-    const symbol = symbolsAt + ((symbolCount as usize) << 3)
+    const symbol = symbolAt(symbolCount)
     store<u32>(symbol, nestedAt as u32)
-    store<u32>(symbol, (p - nestedAt) as u32, 4)
+    store<u32>(symbol, (p - nestedAt) as u32, S_LENGTH)
+    store<u32>(symbol, NOT_ASKED, S_TEXT)
     symbolCount++
   }
   return true
@@ -351,12 +377,19 @@ export function read2(at: u32, end: u32, scope: u32): u32 {
     if (q == close || (load<u8>(q) as u32) != TAG_REFS) break
     const refsEnd = nestedEnd(q + 1, close)
     if (refsEnd == 0) break
+    const refsAt = nestedAt
     const left = labelBytesLeft
-    const size = writeBlock(nestedAt, refsEnd)
-    if (size < 0 || labelBytesLeft < 0) break
-    q = refsEnd
+    let size: i32 = 0
     let entry = expected(scope)
-    if (entry < 0 || !isKey(entry, blockAt, size as u32)) entry = lookUp(blockAt, size as u32, scope)
+    if (entry >= 0 && isSaid(entry, refsAt, refsEnd))
+      labelBytesLeft -= load<f64>(load<u32>(entryAt(entry), E_REFS), R_BYTES)
+    else {
+      size = writeBlock(refsAt, refsEnd)
+      if (size < 0 || labelBytesLeft < 0) break
+      if (entry < 0 || !isKey(entry, blockAt, size as u32)) entry = lookUp(blockAt, size as u32, scope)
+      if (entry >= 0) say(entry, refsAt, refsEnd, left - labelBytesLeft)
+    }
+    q = refsEnd
     const series = entry < 0 ? NONE : load<i32>(entryAt(entry), E_SERIES)
     const samplesBefore = n
     const metadataBefore = m
@@ -440,6 +473,7 @@ export function remember(at: usize, size: u32, scope: u32, series: i32): i32 {
   store<i32>(e, NONE, E_FOLLOWS)
   store<i32>(e, series, E_SERIES)
   store<u32>(e, scope, E_SCOPE)
+  store<u32>(e, 0, E_REFS)
   place(entry)
   step(entry)
   return entry
@@ -533,8 +567,8 @@ function takeMetadata(at: usize, end: usize, series: i32, m: u32): i32 {
   if (type == 0 && help == 0 && unit == 0) return 0
   if ((help != 0 && help >= symbolCount) || (unit != 0 && unit >= symbolCount)) return -1
   const out = metadataAt + (m as usize) * METADATA_BYTES
-  const helpSymbol = symbolsAt + ((help as usize) << 3)
-  const unitSymbol = symbolsAt + ((unit as usize) << 3)
+  const helpSymbol = symbolAt(help)
+  const unitSymbol = symbolAt(unit)
   const helpBytes = help == 0 ? 0 : load<u32>(helpSymbol, 4)
   const unitBytes = unit == 0 ? 0 : load<u32>(unitSymbol, 4)
   store<i32>(out, series)
@@ -547,6 +581,109 @@ function takeMetadata(at: usize, end: usize, series: i32, m: u32): i32 {
   return 1
 }
 
+function symbolAt(symbol: u32): usize {
+  return symbolsAt + ((symbol as usize) << SYMBOL_SHIFT)
+}
+
+/** Whether the references in [at, end) are of the texts that an entry's labels are: its key, without a look at the texts. */
+function isSaid(entry: i32, at: usize, end: usize): bool {
+  const list = load<u32>(entryAt(entry), E_REFS) as usize
+  if (list == 0) return false
+  let text = list + R_TEXTS
+  const last = text + ((load<u32>(list) as usize) << 2)
+  let q = at
+  while (q < end) {
+    let symbol = load<u8>(q) as u32
+    if (symbol < 128) q++
+    else {
+      q = smallNumber(q, end)
+      if (q == 0) return false
+      symbol = number
+    }
+    if (symbol >= symbolCount || text == last) return false
+    const at = symbolAt(symbol)
+    let known = load<u32>(at, S_TEXT)
+    if (known == NOT_ASKED) {
+      known = textOf(load<u32>(at), load<u32>(at, S_LENGTH))
+      store<u32>(at, known, S_TEXT)
+    }
+    if (known != load<u32>(text)) return false
+    text += 4
+  }
+  return text == last
+}
+
+/** Notes of which texts an entry's labels are. The references are plain: they were just written out. */
+function say(entry: i32, at: usize, end: usize, bytes: f64): void {
+  if (load<u32>(entryAt(entry), E_REFS) != 0) return
+  let count: u32 = 0
+  for (let q = at; q < end; count++) q = smallNumber(q, end)
+  const list = reserveKey(R_TEXTS + ((count as usize) << 2))
+  store<u32>(list, count)
+  store<f64>(list, bytes, R_BYTES)
+  let text = list + R_TEXTS
+  for (let q = at; q < end; text += 4) {
+    q = smallNumber(q, end)
+    const symbol = symbolAt(number)
+    let known = load<u32>(symbol, S_TEXT)
+    if (known == NOT_ASKED || known == UNKNOWN_TEXT) {
+      known = learnText(load<u32>(symbol), load<u32>(symbol, S_LENGTH))
+      store<u32>(symbol, known, S_TEXT)
+    }
+    store<u32>(text, known)
+  }
+  // Last: where there was no memory for a text, nothing is said.
+  store<u32>(entryAt(entry), list as u32, E_REFS)
+}
+
+function textOf(at: usize, size: u32): u32 {
+  if (textCount == 0) return UNKNOWN_TEXT
+  const h = hash(at, size, 0)
+  let slot = h & textMask
+  let text = load<u32>(textSlots + ((slot as usize) << 2))
+  while (text != 0) {
+    const t = texts + ((text - 1) as usize) * TEXT_BYTES
+    if (load<u32>(t, T_HASH) == h && load<u32>(t, T_LENGTH) == size && equal(at, load<u32>(t, T_AT), size)) return text
+    slot = (slot + 1) & textMask
+    text = load<u32>(textSlots + ((slot as usize) << 2))
+  }
+  return UNKNOWN_TEXT
+}
+
+function learnText(at: usize, size: u32): u32 {
+  const known = textOf(at, size)
+  if (known != UNKNOWN_TEXT) return known
+  if (textCount == textCapacity) growTexts()
+  const key = keep(at, size)
+  const t = texts + (textCount as usize) * TEXT_BYTES
+  store<u32>(t, hash(at, size, 0), T_HASH)
+  store<u32>(t, key as u32, T_AT)
+  store<u32>(t, size, T_LENGTH)
+  textCount++
+  placeText(textCount)
+  return textCount
+}
+
+function placeText(text: u32): void {
+  let slot = load<u32>(texts + ((text - 1) as usize) * TEXT_BYTES, T_HASH) & textMask
+  while (load<u32>(textSlots + ((slot as usize) << 2)) != 0) slot = (slot + 1) & textMask
+  store<u32>(textSlots + ((slot as usize) << 2), text)
+}
+
+function growTexts(): void {
+  const capacity = textCapacity == 0 ? 1024 : textCapacity * 2
+  const bytes = (capacity as usize) * TEXT_BYTES
+  texts = textCapacity == 0 ? heap.alloc(bytes) : heap.realloc(texts, bytes)
+  const slotBytes = (capacity as usize) * 8
+  const before = textSlots
+  textSlots = heap.alloc(slotBytes)
+  memory.fill(textSlots, 0, slotBytes)
+  textMask = capacity * 2 - 1
+  if (before != 0) heap.free(before)
+  textCapacity = capacity
+  for (let text: u32 = 1; text <= textCount; text++) placeText(text)
+}
+
 /** Writes the label fields of the references in [at, end) as 1.0 would. @returns their length; -1: they are not plain */
 function writeBlock(at: usize, end: usize): i32 {
   let q = at
@@ -555,10 +692,10 @@ function writeBlock(at: usize, end: usize): i32 {
   while (q < end) {
     q = smallNumber(q, end)
     if (q == 0 || q == end || number >= symbolCount) return -1
-    const name = symbolsAt + ((number as usize) << 3)
+    const name = symbolAt(number)
     q = smallNumber(q, end)
     if (q == 0 || number >= symbolCount) return -1
-    const value = symbolsAt + ((number as usize) << 3)
+    const value = symbolAt(number)
     const nameBytes = load<u32>(name, 4) as usize
     const valueBytes = load<u32>(value, 4) as usize
     labelBytesLeft -= (nameBytes + valueBytes + 24) as f64
@@ -695,7 +832,14 @@ function nextSecret(): u64 {
 }
 
 function keep(at: usize, size: u32): usize {
-  const length = (<usize>size + 7) & ~7
+  const key = reserveKey(size as usize)
+  memory.copy(key, at, size as usize)
+  return key
+}
+
+/** Memory that stays, on a boundary of eight bytes. */
+function reserveKey(size: usize): usize {
+  const length = (size + 7) & ~7
   if (keysAt + length > keysEnd) {
     const chunk = length > KEY_CHUNK ? length : KEY_CHUNK
     const at = heap.alloc(chunk)
@@ -704,7 +848,6 @@ function keep(at: usize, size: u32): usize {
     keyBytes += <f64>chunk
   }
   const key = keysAt
-  memory.copy(key, at, <usize>size)
   keysAt += length
   return key
 }
