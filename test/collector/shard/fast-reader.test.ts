@@ -153,6 +153,36 @@ test(`both readers say the same of ${BODIES} bodies`, (t) => {
   assert.ok(counts.ok > BODIES / 4 && counts.refused > BODIES / 20)
 })
 
+test('a series of remote write 2.0 is known by its texts, whatever their numbers are in a request', (t) => {
+  const known = t.mock.method(FastKeys.prototype, 'find')
+  const readers = [new Reception(LIMITS, 1, fastKeys), new Reception(LIMITS, 1, (seed) => new PortableKeys(seed))]
+  const labelsOfHost = (host: string): Label[] => [
+    ['__name__', 'up'],
+    ['host', host],
+    ['job', 'a'],
+  ]
+  // The one before lets the next be foreseen; what is foreseen is another series, one text longer, or one shorter.
+  const requests: Label[][][] = [
+    [labelsOfHost('x'), labelsOfHost('y')],
+    [labelsOfHost('x'), labelsOfHost('y')],
+    [labelsOfHost('x'), labelsOfHost('y')],
+    [[['__name__', 'down']], labelsOfHost('x'), labelsOfHost('y')],
+    [labelsOfHost('x'), labelsOfHost('z')],
+    [labelsOfHost('x'), labelsOfHost('y'), labelsOfHost('y')],
+    [labelsOfHost('x'), [...labelsOfHost('y'), ['zone', 'a']]],
+    [labelsOfHost('x'), labelsOfHost('y').slice(0, 2)],
+    [labelsOfHost('x'), labelsOfHost('y')],
+  ]
+  for (const [n, request] of requests.entries()) {
+    const series = request.map((labels, i) => ({ labels, samples: [{ timestamp: NOW + n, value: i }] }))
+    const body = Uint8Array.from(portableSnappy.compress(encodeRequest2(series)))
+    const [fast, portable] = readers.map((reader) => became(reader, body, 'a', '', 'remote_write_2'))
+    assert.deepEqual(fast, portable, `request ${n}`)
+    assert.equal((fast as { items: unknown[] }).items.length, request.length)
+  }
+  assert.equal(known.mock.callCount(), 0, 'the core itself knew them')
+})
+
 test('a body is never read beyond its end, whatever stood in memory before', () => {
   const reader = new Reception(LIMITS, 1, fastKeys)
   const labels: Label[] = [['__name__', 'up']]
