@@ -108,6 +108,22 @@ async function refused(outcomes: readonly Promise<Outcome<Taken>>[]): Promise<nu
   return settled.filter((outcome) => outcome?.kind === 'retry').length
 }
 
+test('TakeService: little that waits waits for more, much does not', async (t) => {
+  const { take, clock, release, turn } = await paced(t, 0)
+  clock.ms = 10_000
+  release()
+  void take.take(body('a', 100))
+  await turn() // its write begins now
+  void take.take(body('a', 100))
+  assert.equal(take.pauseMs(), 4)
+  clock.ms += 3
+  assert.equal(take.pauseMs(), 1)
+  void take.take(body('b', 64 * 1024))
+  assert.ok(take.pauseMs() <= 0)
+  clock.ms -= 3
+  assert.equal(take.pauseMs(), 1) // arrivals are a millisecond apart
+})
+
 test('TakeService: a flood fills half of the mailbox; another sender still gets in, and all of it is taken in the end', async (t) => {
   const { take, release } = await blocked(t, { bodies: 100, bytes: 1e9, bodyBytes: 10 })
   const flood = Array.from({ length: 500 }, () => take.take(body('flood')))

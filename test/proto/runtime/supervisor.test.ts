@@ -46,6 +46,27 @@ class Worker extends Plain implements MailboxService<string> {
 
 const supervise = (...services: Service[]) => new Supervisor(services, { log: silentLogger, stopDeadlineMs: 2000 })
 
+test('Supervisor: what comes while messages pause is handed over with them', async () => {
+  const patient = new Worker('patient')
+  const batches: string[][] = []
+  const paused = Object.assign(patient, {
+    batch: { messages: 100, weight: 1000 },
+    pauses: 0,
+    pauseMs: () => {
+      paused.pauses++
+      setTimeout(() => patient.mailbox.offer('second'), 1)
+      return paused.pauses === 1 ? 50 : 0
+    },
+    handle: async (messages: readonly string[]) => void batches.push([...messages]),
+  })
+  const supervisor = supervise(patient)
+  await supervisor.start()
+  patient.mailbox.offer('first')
+  await sleep(100)
+  await supervisor.stop()
+  assert.deepEqual(batches[0], ['first', 'second'])
+})
+
 test('Supervisor starts from the end of the path and stops from its front, each drained into the next', async () => {
   events.length = 0
   const front = new Worker('front')
