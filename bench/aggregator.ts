@@ -89,6 +89,7 @@ export async function measureAggregator(
     const measurePair = async (first: number, end: number): Promise<AggregatorPair> => {
       const overMs = roundsPerSecond === 0 ? 0 : ((end - first) / roundsPerSecond) * 1000
       const ask = (url: string): Promise<LoadResult> => load.send({ url, version: 1, first, end, overMs })
+      await load.make({ first, end })
       const theirs = await peer.measure(ask)
       const { sent, ...pair } = await ours.measure(ask)
       sums.samples += sent.samples

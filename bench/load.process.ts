@@ -1,8 +1,8 @@
 /**
  * Sends samples of a fleet that were prepared before: flat out over a few connections, or evenly over a time.
  *
- *     arguments: JSON LoadJob; prints "ready" when all bodies are made
- *     stdin:     a line for each part of them, JSON LoadPart
+ *     arguments: JSON LoadJob; prints "ready" when the bodies of windows are made, and makes others for each part
+ *     stdin:     a line for each part of them, JSON LoadPart; of first and end only where it is not to be sent yet
  *     stdout:    for each of them a line, JSON LoadResult
  *
  * A body that is not taken (503, 429, lost connection) is sent again until it is.
@@ -93,10 +93,30 @@ const fleet = new Fleet(job.nodes, job.pods)
 const perRound = Math.ceil(fleet.series / SAMPLES_PER_REQUEST)
 const perWindow = job.windows?.rounds ?? job.rounds
 const windows = new Windows(fleet.series, perWindow)
-const rounds = Array.from({ length: job.rounds }, (_, round) => {
-  const window = Math.floor(round / perWindow) * (job.windows?.everyMs ?? 0)
-  return makeRound(job.startMs + window + (round % perWindow) * job.stepMs)
-})
+let made = 0
+/** Those of windows by the clock are made before it begins; of others, the part that is being sent. */
+const rounds = job.windows === undefined ? [] : makeRounds(job.rounds)
+let kept: { readonly first: number; readonly rounds: readonly Round[] } = { first: 0, rounds: [] }
+
+/** @param count of the next ones, in the order of time */
+function makeRounds(count: number): Round[] {
+  return Array.from({ length: count }, () => {
+    const round = made++
+    const window = Math.floor(round / perWindow) * (job.windows?.everyMs ?? 0)
+    return makeRound(job.startMs + window + (round % perWindow) * job.stepMs)
+  })
+}
+
+/** A part may be asked for again, by another receiver; then the one behind it. */
+function roundsOf(first: number, end: number): readonly Round[] {
+  if (rounds.length > 0) return rounds.slice(first, end)
+  if (kept.first !== first || kept.rounds.length !== end - first) {
+    if (first !== made) throw new Error(`round ${first} was asked for, and ${made} is the next`)
+    kept = { first, rounds: [] } // the part before gives its memory back
+    kept = { first, rounds: makeRounds(end - first) }
+  }
+  return kept.rounds
+}
 
 function makeRound(time: number): Round {
   const bodies: { bytes: Uint8Array; sum: number }[] = []
@@ -112,8 +132,8 @@ function makeRound(time: number): Round {
 }
 
 async function send({ url, version, first, end, overMs }: LoadPart): Promise<LoadResult> {
+  const part = roundsOf(first, end)
   const started = performance.now()
-  const part = rounds.slice(first, end)
   const bodies = part.flatMap((round) => (version === 1 ? round.bodies.map(({ bytes }) => bytes) : round.bodies2))
   const everyMs = overMs / bodies.length
   let next = 0
@@ -150,6 +170,9 @@ async function send({ url, version, first, end, overMs }: LoadPart): Promise<Loa
 process.stdout.write('ready\n')
 const lines = createInterface({ input: process.stdin })
 lines.on('line', (line) => {
-  void send(JSON.parse(line) as LoadPart).then((result) => process.stdout.write(`${JSON.stringify(result)}\n`))
+  const part = JSON.parse(line) as LoadPart | Pick<LoadPart, 'first' | 'end'>
+  const answer = (what: unknown): void => void process.stdout.write(`${JSON.stringify(what)}\n`)
+  if ('url' in part) void send(part).then(answer)
+  else answer({ made: roundsOf(part.first, part.end).length })
 })
 await once(lines, 'close')

@@ -52,6 +52,11 @@ export class Load {
     await this.#ready
   }
 
+  /** What is to be sent next, so that making it is not in what is measured. */
+  async make({ first, end }: Pick<LoadPart, 'first' | 'end'>): Promise<void> {
+    await this.#talker.ask(JSON.stringify({ first, end }))
+  }
+
   async send(part: LoadPart): Promise<LoadResult> {
     return JSON.parse(await this.#talker.ask(JSON.stringify(part))) as LoadResult
   }
