@@ -2,6 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { crc32 } from '../../../collector/journal/crc32.ts'
+import { crcBitwise } from '../../support/crc.ts'
+
+const POLYNOMIAL_REVERSED = 0xedb88320
+const bitwise = (data: Uint8Array): number => crcBitwise(data, POLYNOMIAL_REVERSED)
 
 test('crc32 gives the check value of the polynomial, natively and not', () => {
   const nine = new TextEncoder().encode('123456789')
@@ -20,12 +24,3 @@ test('crc32 is that of the polynomial, wherever the bytes lie, and of pieces see
     }),
   )
 })
-
-function bitwise(data: Uint8Array): number {
-  let crc = 0xffffffff
-  for (const byte of data) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
-  }
-  return ~crc >>> 0
-}

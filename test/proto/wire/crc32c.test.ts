@@ -2,6 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { crc32c } from '../../../proto/wire/crc32c.ts'
+import { crcBitwise } from '../../support/crc.ts'
+
+const POLYNOMIAL_REVERSED = 0x82f63b78
+const bitwise = (data: Uint8Array): number => crcBitwise(data, POLYNOMIAL_REVERSED)
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -43,12 +47,3 @@ test('crc32c is that of the polynomial, wherever the bytes lie and however many 
     }
   }
 })
-
-function bitwise(data: Uint8Array): number {
-  let crc = 0xffffffff
-  for (const byte of data) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
-  }
-  return ~crc >>> 0
-}
