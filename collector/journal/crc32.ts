@@ -3,16 +3,12 @@
  * CRC-32C in JavaScript (proto/wire/crc32c.ts) does 1.5.
  */
 import * as zlib from 'node:zlib'
+import { crcTable } from '../../proto/wire/crc32c.ts'
 
-const POLYNOMIAL_REVERSED = 0xedb88320
 /** Of shorter ones the call would take longer. */
 const NATIVE_BYTES_MIN = 64
 
-const TABLE = Int32Array.from({ length: 256 }, (_, n) => {
-  let crc = n
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL_REVERSED : crc >>> 1
-  return crc
-})
+const TABLE = crcTable(0xedb88320)
 
 const native = (zlib as { readonly crc32?: (data: Uint8Array, seed?: number) => number }).crc32
 

@@ -161,7 +161,7 @@ export function encodeRecordHead(record: JournalRecord, out: ByteWriter = new By
   out.block(record.verdict)
   const payload = start + RECORD_HEAD_BYTES
   out.patchU32(start + 2, out.pos - payload + record.body.length)
-  const checksum = crc32IsNative ? crc32 : crc32c
+  const checksum = checksumOf(RECORD_WRITTEN)
   const head = checksum(out.buf, payload, out.pos)
   out.patchU32(start + 6, checksum(record.body, 0, record.body.length, head))
   return out.buf.subarray(start, out.pos)
@@ -208,10 +208,14 @@ export function decodeRecord(bytes: Uint8Array, at: number): { record: JournalRe
   }
 }
 
+/** Of records whose second byte is this. */
+function checksumOf(mark: number | undefined): typeof crc32 {
+  return mark === RECORD_CRC32 ? crc32 : crc32c
+}
+
 /** Whether the payload of the record at `at`, which ends at `end`, is that of its checksum. The head must be there. */
 export function matches(bytes: Uint8Array, at: number, end: number): boolean {
-  const checksum = bytes[at + 1] === RECORD_CRC32 ? crc32 : crc32c
-  return checksum(bytes, at + RECORD_HEAD_BYTES, end) === recordChecksum(bytes, at)
+  return checksumOf(bytes[at + 1])(bytes, at + RECORD_HEAD_BYTES, end) === recordChecksum(bytes, at)
 }
 
 /** The checksum that a record states, of either kind. The head must be there. */

@@ -44,45 +44,26 @@ export class Judge {
 
   /** Judges all samples in the scratch columns. */
   judge(table: SeriesTable, bounds: TimeBounds): void {
-    const { count, series, times, words } = this.#scratch
+    const { count, series, times } = this.#scratch
     this.verdicts.reserve(count)
     const { bytes } = this.verdicts
     this.#write = (this.#write % 0xffffffff) + 1
     this.#undoCount = 0
     this.#instants = undefined
-    while (this.#undoSeries.length < count) this.#growUndo()
-    const write = this.#write
-    const { oldest, newest } = bounds
-    const { lastTime, lastWords, lastItem, touchedBy } = table
-    const [undoSeries, undoTimes, undoWords] = [this.#undoSeries, this.#undoTimes, this.#undoWords]
     for (let i = 0; i < count; i++) {
       const s = series[i]!
       const time = times[i]!
-      const usual = s >= 0 && s < OVERFLOW && time >= oldest && time <= newest && !(time <= lastTime[s]!)
-      if (!usual || touchedBy[s] === write || this.#instants !== undefined) {
-        bytes[i] = this.#judged(table, bounds, s, time, i)
-        continue
-      }
-      // Of a known series, and later than its last one, which came before this write: as `#judged` would have it, in one go.
-      const u = this.#undoCount++
-      undoSeries[u] = s
-      undoTimes[u] = lastTime[s]!
-      undoWords[2 * u] = lastWords[2 * s]!
-      undoWords[2 * u + 1] = lastWords[2 * s + 1]!
-      touchedBy[s] = write
-      lastTime[s] = time
-      lastWords[2 * s] = words[2 * i]!
-      lastWords[2 * s + 1] = words[2 * i + 1]!
-      lastItem[s] = i
-      bytes[i] = ACCEPTED
+      bytes[i] =
+        s < 0
+          ? REFUSED + refusalOf(s)
+          : time < bounds.oldest
+            ? TOO_OLD
+            : time > bounds.newest
+              ? TOO_NEW
+              : s >= OVERFLOW
+                ? ACCEPTED // repeats are known in the window
+                : this.#compare(table, s, time, i)
     }
-  }
-
-  #judged(table: SeriesTable, { oldest, newest }: TimeBounds, s: number, time: number, item: number): number {
-    if (s < 0) return REFUSED + refusalOf(s)
-    if (time < oldest) return TOO_OLD
-    if (time > newest) return TOO_NEW
-    return s >= OVERFLOW ? ACCEPTED : this.#compare(table, s, time, item) // of overflow, repeats are known in the window
   }
 
   /** Puts the last samples back as they were before the write. */
@@ -164,6 +145,7 @@ export class Judge {
   #touch(table: SeriesTable, s: number): void {
     table.touchedBy[s] = this.#write
     const u = this.#undoCount++
+    if (u === this.#undoSeries.length) this.#growUndo()
     this.#undoSeries[u] = s
     this.#undoTimes[u] = table.lastTime[s]!
     this.#undoWords[2 * u] = table.lastWords[2 * s]!

@@ -140,27 +140,8 @@ export class Outbox {
     arrival: number,
     describe: DescribeSeries,
   ): void {
-    if (drops !== undefined || scratch.hasStarts) {
-      for (let i = start; i < end; i++)
-        if (verdicts[i] === ACCEPTED && drops?.[i] !== 1) this.put(table, scratch, i, arrival, describe)
-      return
-    }
-    // As `put` does, with what does not change held: half of all there is to do for a sample that is known.
-    const { series, times, values, words } = scratch
-    const { described, exponent: exponents, ref } = table
-    const builder = this.#builder
-    for (let i = start; i < end; i++) {
-      if (verdicts[i] !== ACCEPTED) continue
-      const s = series[i]!
-      if (described[s] !== 1) this.#describe(table, s, describe)
-      const value = values[i]!
-      const exponent = decimalExponent(value, exponents[s]!)
-      if (exponent === RAW_FLOAT) builder.float(ref[s]!, times[i]!, arrival, words[2 * i]!, words[2 * i + 1]!)
-      else {
-        exponents[s] = exponent
-        builder.decimal(ref[s]!, times[i]!, arrival, exponent, decimalMantissa(value, exponent))
-      }
-    }
+    for (let i = start; i < end; i++)
+      if (verdicts[i] === ACCEPTED && drops?.[i] !== 1) this.put(table, scratch, i, arrival, describe)
   }
 
   /** Puts an item that is no sample into the batch. @param tenant of metadata */

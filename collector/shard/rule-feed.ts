@@ -126,14 +126,10 @@ export class RuleFeed {
     const { series, times } = this.#reception.scratch
     let dropped = 0
     let toldBy = 0
-    this.#checkGeneration()
-    const known = this.#membership
     for (let i = start; i < end; i++) {
       if (verdicts[i] !== ACCEPTED) continue
-      const s = series[i]!
-      if (drops === undefined && known[s] === NO_MEMBERSHIP) continue
       const drop = drops !== undefined && drops[i] === 1
-      const membership = this.#membershipOf(s)
+      const membership = this.#membershipOf(series[i]!)
       if (membership !== NO_MEMBERSHIP) this.#put(i, membership, at, drop ? source : UNCOUNTED)
       if (!drop) continue
       dropped++

@@ -1,6 +1,6 @@
 /**
  * Gives memory back at once. A buffer that nobody holds any more is freed when the garbage collector looks at it, and until then V8
- * counts it: large bodies, of which a thousand come between two looks, have it mark its whole heap, and each is written to memory that no cache
+ * counts it: large bodies, of which hundreds come between two looks, have it mark its whole heap, and each is written to memory that no cache
  * of the processor has.
  */
 

@@ -13,12 +13,9 @@ const WORDS_BYTES_MIN = 64
 const T: readonly Int32Array[] = buildTables()
 
 function buildTables(): Int32Array[] {
-  const tables = Array.from({ length: TABLES }, () => new Int32Array(256))
-  for (let n = 0; n < 256; n++) {
-    let crc = n
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL_REVERSED : crc >>> 1
-    tables[0]![n] = crc
-  }
+  const tables = Array.from({ length: TABLES }, (_, k) =>
+    k === 0 ? crcTable(POLYNOMIAL_REVERSED) : new Int32Array(256),
+  )
   for (let n = 0; n < 256; n++) {
     for (let k = 1; k < TABLES; k++) {
       const before = tables[k - 1]![n] as number
@@ -26,6 +23,15 @@ function buildTables(): Int32Array[] {
     }
   }
   return tables
+}
+
+/** What one byte does to a checksum. @param polynomial reversed */
+export function crcTable(polynomial: number): Int32Array {
+  return Int32Array.from({ length: 256 }, (_, n) => {
+    let crc = n
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ polynomial : crc >>> 1
+    return crc
+  })
 }
 
 const [T0, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15] = T as Tables

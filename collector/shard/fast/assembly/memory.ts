@@ -17,6 +17,7 @@ export function roomFor(size: usize): usize {
   return room
 }
 
+/** Copies bytes to where they stay. */
 export function keep(at: usize, size: u32): usize {
   const key = reserveKey(size as usize)
   memory.copy(key, at, size as usize)
@@ -50,9 +51,9 @@ export function equal(a: usize, b: usize, size: u32): bool {
       if (v128.any_true(v128.or(one, other))) return false
     }
     for (; i < end; i += 16) {
-      if (v128.any_true(v128.xor(v128.load(a + i), v128.load(b + i)))) return false
+      if (v128.any_true(differs(a + i, b + i))) return false
     }
-    return !v128.any_true(v128.xor(v128.load(a + end), v128.load(b + end)))
+    return !v128.any_true(differs(a + end, b + end))
   }
   for (let i: usize = 0; i < length; i++) if (load<u8>(a + i) != load<u8>(b + i)) return false
   return true

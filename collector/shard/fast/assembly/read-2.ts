@@ -176,8 +176,8 @@ function takeMetadata(at: usize, end: usize, series: i32, m: u32): i32 {
   const out = metadataAt + (m as usize) * METADATA_BYTES
   const helpSymbol = symbolAt(help)
   const unitSymbol = symbolAt(unit)
-  const helpBytes = help == 0 ? 0 : load<u32>(helpSymbol, 4)
-  const unitBytes = unit == 0 ? 0 : load<u32>(unitSymbol, 4)
+  const helpBytes = help == 0 ? 0 : load<u32>(helpSymbol, S_LENGTH)
+  const unitBytes = unit == 0 ? 0 : load<u32>(unitSymbol, S_LENGTH)
   store<i32>(out, series)
   store<u32>(out, type, 4)
   store<u32>(out, help == 0 ? 0 : load<u32>(helpSymbol) - (outputAt as u32), 8)
@@ -255,8 +255,8 @@ function writeBlock(at: usize, end: usize): i32 {
     q = smallNumber(q, end)
     if (q == 0 || number >= symbolCount) return -1
     const value = symbolAt(number)
-    const nameBytes = load<u32>(name, 4) as usize
-    const valueBytes = load<u32>(value, 4) as usize
+    const nameBytes = load<u32>(name, S_LENGTH) as usize
+    const valueBytes = load<u32>(value, S_LENGTH) as usize
     labelBytesLeft -= (nameBytes + valueBytes + 24) as f64
     // Longer texts, and empty ones, are for the portable reader.
     const size = nameBytes + valueBytes + 4

@@ -20,6 +20,7 @@ export function textsBytes(): usize {
   return (textCapacity as usize) * (TEXT_BYTES + 8)
 }
 
+/** The number of a text; UNKNOWN_TEXT where it stands in no label of a known series. */
 export function textOf(at: usize, size: u32): u32 {
   if (textCount == 0) return UNKNOWN_TEXT
   const h = hash(at, size, 0)
@@ -34,6 +35,7 @@ export function textOf(at: usize, size: u32): u32 {
   return UNKNOWN_TEXT
 }
 
+/** The number of a text, from now on. */
 export function learnText(at: usize, size: u32): u32 {
   const known = textOf(at, size)
   if (known != UNKNOWN_TEXT) return known
