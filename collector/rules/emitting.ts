@@ -101,6 +101,7 @@ export class Emitting {
     }
     for (const [rule, columns] of fold.columns)
       if (!lane.isOfOthers(window.end, rule)) yield* this.#tell({ rule, end: window.end, complete }, columns, frame)
+    fold.close()
     window.emittedAt = this.#now
     const { intervalMs, graceMs } = lane.shape
     this.#windows.push({ intervalMs, graceMs, end: window.end, dropped })

@@ -83,7 +83,7 @@ function carry(list: number[], term: number): number {
 }
 
 /** What rounding took from a sum of two, exactly. */
-function twoSumError(x: number, y: number, sum: number): number {
+export function twoSumError(x: number, y: number, sum: number): number {
   return Math.abs(x) < Math.abs(y) ? x - (sum - y) : y - (sum - x)
 }
 

@@ -1,4 +1,4 @@
-/** Folds the points of a window into the states of its groups, series by series and piece by piece. */
+/** Folds the points of a window into the states of its groups, piece by piece; series by series where it matters. */
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
 import { GroupColumns } from './group-columns.ts'
 import type { Needs } from './group-state.ts'
@@ -8,12 +8,19 @@ import type { Points } from './points.ts'
 /** What folding needs to know besides the points. */
 export interface FoldFrame {
   readonly memberships: Memberships
-  readonly lane: number
+  /** Indices of the lane's rules. */
+  readonly rules: readonly number[]
   /** By index of the rule. */
   readonly needs: readonly Needs[]
   /** Whether a rule of the lane needs increases. */
   readonly counters: boolean
+  /** By index of the rule: columns that nobody uses, for the next window: it mostly has as many groups. */
+  readonly spare: Map<number, GroupColumns>
 }
+
+// In the place of a row.
+const NO_ROW = -1
+const NOT_ASKED = -2
 
 export class WindowFold {
   /** By index of the rule, those that have groups. */
@@ -23,6 +30,8 @@ export class WindowFold {
   readonly #end: number
   readonly #all: boolean
   readonly #growth = new Growth()
+  /** By rule: the row of each membership's group. */
+  readonly #rows = new Map<number, Int32Array>()
 
   /** @param only fold the groups of these memberships; the others are not in the result. A group without samples is, as empty */
   constructor(frame: FoldFrame, end: number, only: ReadonlySet<number> | undefined) {
@@ -30,8 +39,10 @@ export class WindowFold {
     this.#end = end
     this.#all = only === undefined
     for (const membership of only ?? []) {
-      const share = frame.memberships.shareOf(membership, frame.lane)
-      for (const [i, rule] of (share?.rules ?? []).entries()) this.#columnsOf(rule).row(share!.groups[i]!, true)
+      for (const rule of frame.rules) {
+        const group = frame.memberships.groupOf(membership, rule)
+        if (group >= 0) this.#columnsOf(rule).row(group, true)
+      }
     }
   }
 
@@ -41,26 +52,72 @@ export class WindowFold {
    *   counters grow from
    */
   fold(points: Points, before: Points | undefined): void {
-    const { memberships, lane, counters } = this.#frame
+    if (this.#frame.counters) this.#foldSeries(points, before)
+    else for (const rule of this.#frame.rules) this.#foldPoints(rule, points)
+  }
+
+  /** What a state is does not depend on the order of points: they are folded as they lie. Hot. */
+  #foldPoints(rule: number, points: Points): void {
+    const { membership, before, values, words, count } = points
+    const columns = this.#columnsOf(rule)
+    const rows = this.#rowsOf(rule)
+    for (let i = 0; i < count; i++) {
+      let row = rows[membership[i]!]!
+      if (row === NOT_ASKED) {
+        row = this.#rowFor(rule, columns, membership[i]!)
+        rows[membership[i]!] = row
+      }
+      if (row === NO_ROW) continue
+      const value = values[i]!
+      // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
+      if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) continue
+      columns.add(row, this.#end - before[i]!, value)
+    }
+  }
+
+  #rowsOf(rule: number): Int32Array {
+    const { numbers } = this.#frame.memberships
+    let rows = this.#rows.get(rule)
+    if (rows === undefined || rows.length < numbers) {
+      rows = new Int32Array(numbers).fill(NOT_ASKED) // asked again, it is the same
+      this.#rows.set(rule, rows)
+    }
+    return rows
+  }
+
+  #rowFor(rule: number, columns: GroupColumns, membership: number): number {
+    const group = this.#frame.memberships.groupOf(membership, rule)
+    return group < 0 ? NO_ROW : columns.row(group, this.#all)
+  }
+
+  /** Nothing is asked of its columns any more. */
+  close(): void {
+    for (const [rule, columns] of this.columns) {
+      columns.clear()
+      this.#frame.spare.set(rule, columns)
+    }
+    this.columns.clear()
+  }
+
+  #foldSeries(points: Points, before: Points | undefined): void {
+    const { memberships, rules } = this.#frame
     const { ref, membership, count, values } = points
     let baseline = 0
     for (let start = 0, end = 0; start < count; start = end) {
       const series = ref[start]!
       for (end = start + 1; end < count && ref[end] === series; end++);
-      const share = memberships.shareOf(membership[end - 1]!, lane)
-      if (share === undefined) continue
-      if (counters) {
-        this.#growth.begin()
-        if (before !== undefined) {
-          while (baseline < before.count && before.ref[baseline]! < series) baseline++
-          for (; baseline < before.count && before.ref[baseline] === series; baseline++)
-            this.#growth.baseline(before.values[baseline]!)
-        }
-        for (let i = start; i < end; i++) this.#growth.read(values[i]!)
+      this.#growth.begin()
+      if (before !== undefined) {
+        while (baseline < before.count && before.ref[baseline]! < series) baseline++
+        for (; baseline < before.count && before.ref[baseline] === series; baseline++)
+          this.#growth.baseline(before.values[baseline]!)
       }
-      for (let i = 0; i < share.rules.length; i++) {
-        const columns = this.#columnsOf(share.rules[i]!)
-        const row = columns.row(share.groups[i]!, this.#all)
+      for (let i = start; i < end; i++) this.#growth.read(values[i]!)
+      for (const rule of rules) {
+        const group = memberships.groupOf(membership[end - 1]!, rule)
+        if (group < 0) continue
+        const columns = this.#columnsOf(rule)
+        const row = columns.row(group, this.#all)
         if (row < 0) continue
         this.#foldRun(columns, row, points, start, end)
         if (columns.needs.increase) this.#growth.addTo(columns, row)
@@ -80,7 +137,8 @@ export class WindowFold {
   #columnsOf(rule: number): GroupColumns {
     let columns = this.columns.get(rule)
     if (columns === undefined) {
-      columns = new GroupColumns(this.#frame.needs[rule]!)
+      columns = this.#frame.spare.get(rule) ?? new GroupColumns(this.#frame.needs[rule]!)
+      this.#frame.spare.delete(rule)
       this.columns.set(rule, columns)
     }
     return columns

@@ -4,7 +4,7 @@
  */
 
 import { grown } from '../../proto/wire/grown.ts'
-import { ExactSum } from './exact-sum.ts'
+import { ExactSum, twoSumError } from './exact-sum.ts'
 import type { Needs } from './group-state.ts'
 import { above, GroupState } from './group-state.ts'
 
@@ -20,10 +20,13 @@ export class GroupColumns {
   max: Float64Array = new Float64Array(CAPACITY_MIN)
   lastTime: Float64Array = new Float64Array(CAPACITY_MIN)
   last: Float64Array = new Float64Array(CAPACITY_MIN)
-  /** The sum, as long as it is one double exactly; else it is that of `states`. */
+  /** Their sum is that of the samples exactly; where two doubles do not suffice, it is that of `states`, and these are void. */
   sum: Float64Array = new Float64Array(CAPACITY_MIN)
+  low: Float64Array = new Float64Array(CAPACITY_MIN)
   /** By row, where columns do not suffice: sums of several doubles, increases, values, buckets. */
   readonly states: Map<number, GroupState> = new Map()
+  /** By row: 1 where `states` has one. */
+  #hasState = new Uint8Array(CAPACITY_MIN)
   readonly needs: Needs
   #rowOf = new Int32Array(0)
 
@@ -45,11 +48,24 @@ export class GroupColumns {
     const row = this.rows++
     this.#rowOf[group] = row
     this.group[row] = group
+    this.count[row] = 0
+    this.sum[row] = 0
+    this.low[row] = 0
     this.min[row] = Number.NaN
     this.max[row] = Number.NaN
     this.lastTime[row] = Number.NEGATIVE_INFINITY
     this.last[row] = Number.NaN
     return row
+  }
+
+  /** Without rows again. */
+  clear(): void {
+    for (let row = 0; row < this.rows; row++) this.#rowOf[this.group[row]!] = NO_ROW
+    if (this.states.size > 0) {
+      this.states.clear()
+      this.#hasState.fill(0, 0, this.rows)
+    }
+    this.rows = 0
   }
 
   /** Folds a sample in. Hot. @param time ms */
@@ -69,20 +85,27 @@ export class GroupColumns {
     if (state === undefined) {
       state = new GroupState(this.needs)
       state.sum?.add(this.sum[row]!)
+      state.sum?.add(this.low[row]!)
       this.states.set(row, state)
+      this.#hasState[row] = 1
     }
     return state
   }
 
   #addToSum(row: number, value: number): void {
-    if (this.states.size === 0 || !this.states.has(row)) {
+    if (this.#hasState[row] === 0) {
       const before = this.sum[row]!
       const sum = before + value
-      // What rounding took, see ExactSum: of terms of a few decimals it is mostly nothing.
-      const lost = Math.abs(before) < Math.abs(value) ? before - (sum - value) : value - (sum - before)
-      if (lost === 0 && Math.abs(sum) < ExactSum.PLAIN_MAX) {
-        this.sum[row] = sum
-        return
+      if (Math.abs(sum) < ExactSum.PLAIN_MAX && Math.abs(value) < ExactSum.PLAIN_MAX) {
+        // What rounding took goes to what it took before; of terms of a few decimals that loses nothing.
+        const lost = twoSumError(before, value, sum)
+        const lowBefore = this.low[row]!
+        const low = lowBefore + lost
+        if (twoSumError(lowBefore, lost, low) === 0) {
+          this.sum[row] = sum
+          this.low[row] = low
+          return
+        }
       }
     }
     this.stateOf(row).sum!.add(value)
@@ -114,5 +137,7 @@ export class GroupColumns {
     this.lastTime = grown(this.lastTime, new Float64Array(capacity))
     this.last = grown(this.last, new Float64Array(capacity))
     this.sum = grown(this.sum, new Float64Array(capacity))
+    this.low = grown(this.low, new Float64Array(capacity))
+    this.#hasState = grown(this.#hasState, new Uint8Array(capacity))
   }
 }

@@ -8,6 +8,36 @@ const MICROS = 1000
 /** A window that late points dribble into is given out again this often at most, ms: folding it costs the same for one point. */
 export const AMEND_EVERY_MS = 5000
 
+/** Points of one arrival, in columns. */
+export interface PointRun {
+  /** Items [start, end) of the columns are meant. */
+  readonly start: number
+  readonly end: number
+  /** By item; below 0: no rule is about it. */
+  readonly membership: Int32Array
+  /** By item: the number of the series in the columns below. */
+  readonly series: Int32Array
+  /** By series: one number for it as long as its points are kept. */
+  readonly refs: Uint32Array
+  /** By item, ms. */
+  readonly times: Float64Array
+  /** By item: the bits of the value, two words, low first. */
+  readonly words: Uint32Array
+  /** By item: 1 where it is not stored itself; undefined: all are. */
+  readonly drops: Uint8Array | undefined
+  /** Of their arrival, µs. */
+  readonly at: number
+  /** What counts those that are not stored. */
+  readonly source: number
+}
+
+/** What became of points that are not stored themselves. */
+export interface DroppedPoints {
+  count: number
+  /** From when on emissions have told of all of them, ms. */
+  toldBy: number
+}
+
 /** Of all lanes together. */
 export interface Budget {
   points: number
@@ -47,7 +77,7 @@ export class Lane {
   put(membership: number, ref: number, time: number, low: number, high: number, at: number): boolean {
     let window = this.#current
     if (window === undefined || time > window.end || time <= window.end - this.shape.intervalMs) {
-      const end = this.#endOf(time)
+      const end = this.endOf(time)
       window = this.#open(end, at)
       this.#current = window
       // Read again from a journal: it was in the window when that was given out, unless it came too late.
@@ -57,6 +87,43 @@ export class Lane {
     window.push(ref, membership, window.end - time, low, high, at)
     this.#budget.points++
     return this.isSufficient(window.end)
+  }
+
+  /**
+   * Puts points of a run, from `first` on, into their window: as many as are of this lane and of one window, which takes all of them.
+   * @param lanes the only lane of each membership, and which of them this is
+   * @returns the first that it is not about; `first` where the window does not take them, or not without more ado
+   */
+  putRun(run: PointRun, first: number, lanes: Int16Array, own: number, dropped: DroppedPoints): number {
+    const { end, membership, series, refs, times, words, drops, at } = run
+    const last = this.endOf(times[first]!)
+    if (!this.isSufficient(last) || at > this.#closes(last) * MICROS) return first
+    let window = this.#current
+    if (window === undefined || window.end !== last) {
+      window = this.#open(last, at)
+      this.#current = window
+      if (window === undefined) return first
+    }
+    const begin = last - this.shape.intervalMs
+    let points = 0
+    let unstored = 0
+    let i = first
+    for (; i < end; i++) {
+      const m = membership[i]!
+      if (m < 0) continue
+      const time = times[i]!
+      if (lanes[m] !== own || !(time > begin && time <= last)) break
+      window.push(refs[series[i]!]!, m, last - time, words[2 * i]!, words[2 * i + 1]!, at)
+      points++
+      if (drops !== undefined) unstored += drops[i]!
+    }
+    this.#budget.points += points
+    if (unstored > 0) {
+      window.countDropped(run.source, unstored)
+      dropped.count += unstored
+      dropped.toldBy = Math.max(dropped.toldBy, last + this.shape.graceMs)
+    }
+    return i
   }
 
   /** What was closed at a time, and is not what counters of another window go on from, was given out by an earlier process. @param time ms */
@@ -85,7 +152,7 @@ export class Lane {
 
   /** Whether the window of a time was given out before this process. */
   isBefore(time: number): boolean {
-    return this.#endOf(time) <= this.#before
+    return this.endOf(time) <= this.#before
   }
 
   /** Counts the point that was just put as one that is not stored. */
@@ -95,12 +162,16 @@ export class Lane {
 
   /** When the window of a time is due, ms. */
   dueAt(time: number): number {
-    return this.#endOf(time) + this.shape.graceMs
+    return this.endOf(time) + this.shape.graceMs
   }
 
   /** What {@link put} would answer. */
   takes(time: number, at: number): boolean {
-    const end = this.#endOf(time)
+    return this.takesInto(this.endOf(time), at)
+  }
+
+  /** The same of any point of the window that ends there. */
+  takesInto(end: number, at: number): boolean {
     return at <= this.#closes(end) * MICROS && this.isSufficient(end) && !this.#isVoid(end)
   }
 
@@ -154,7 +225,7 @@ export class Lane {
       for (let i = piece.settled; i < piece.count; i++) stirred.add(piece.membership[i]!)
     }
     window.fresh -= piece.count - piece.settled
-    const superfluous = piece.settle(sorter)
+    const superfluous = piece.settle(sorter, this.shape.counters)
     window.count -= superfluous
     this.#budget.points -= superfluous
   }
@@ -207,8 +278,8 @@ export class Lane {
     window.close()
   }
 
-  /** Windows are open on the left and closed on the right, as Prometheus' ranges. */
-  #endOf(time: number): number {
+  /** End of the window of a time, ms. Windows are open on the left and closed on the right, as Prometheus' ranges. */
+  endOf(time: number): number {
     return Math.ceil(time / this.shape.intervalMs) * this.shape.intervalMs
   }
 

@@ -5,6 +5,7 @@
  *
  * A lane is the rules of one interval and one grace: they share windows, so that a point is kept once for all of them.
  */
+import { grown } from '../../proto/wire/grown.ts'
 import type { Label } from '../../proto/wire/labels.ts'
 import type { GroupKey } from './output-labels.ts'
 import { groupKey } from './output-labels.ts'
@@ -14,6 +15,8 @@ import { countsIncrease } from './rule.ts'
 /** What a series that no rule matches is answered. */
 export const NO_MEMBERSHIP = -1
 export const NO_LANE = -1
+const NO_RULE = -1
+const NONE = -1
 
 const CAPACITY_MIN = 1024
 
@@ -62,24 +65,35 @@ export function lanesOf(rules: readonly Rule[]): LaneShape[] {
 
 /** Numbers groups and memberships; a number is used again only after {@link Memberships.retain} has given it back. */
 export class Memberships {
+  /** Numbers that were given out are below. */
+  numbers = 0
   /** By number, for the hot path: the lane of a membership that has only one, and room in it; else NO_LANE. */
   soleLane: Int16Array = new Int16Array(CAPACITY_MIN)
   /** By number: 1 where samples are not stored once they were taken. */
   dropping: Uint8Array = new Uint8Array(CAPACITY_MIN)
+  /** By number: rule and group, where there is but one and room in it, the usual case; else NO_RULE, and it is in `#all`. */
+  #soleRule = new Int32Array(CAPACITY_MIN)
+  #soleGroup = new Int32Array(CAPACITY_MIN)
   readonly #rules: readonly Rule[]
   readonly #lanes: readonly LaneShape[]
   readonly #groupsMax: number
-  readonly #all: (Membership | undefined)[] = []
+  readonly #all = new Map<number, Membership>()
   readonly #byKey = new Map<string, number>()
+  /** By rule and group: the membership that is of these alone; NONE: there is none. */
+  readonly #byGroup: Int32Array[]
+  #sole = 0
   readonly #free: number[] = []
   /** By rule: numbers by key, and keys by number. */
   readonly #groups: readonly Names[]
+  readonly #laneOf: readonly number[]
 
   constructor(rules: readonly Rule[], lanes: readonly LaneShape[], groupsMax: number) {
     this.#rules = rules
     this.#lanes = lanes
     this.#groupsMax = groupsMax
     this.#groups = rules.map(() => new Names())
+    this.#byGroup = rules.map(() => new Int32Array(0))
+    this.#laneOf = rules.map((_, rule) => lanes.findIndex((lane) => lane.rules.includes(rule)))
   }
 
   /** The membership of a series; NO_MEMBERSHIP when no rule matches. @param labels in canonical order, without the name */
@@ -103,32 +117,65 @@ export class Memberships {
 
   #number(groups: readonly (readonly [rule: number, group: number])[], refused: readonly Rule[]): number {
     if (groups.length === 0 && refused.length === 0) return NO_MEMBERSHIP
+    if (groups.length === 1 && refused.length === 0) return this.#numberOfSole(...groups[0]!)
     const drops = [...groups.map(([i]) => this.#rules[i]!), ...refused].some((rule) => !rule.keepInput)
     const full = refused.some((rule) => !drops || !rule.keepInput)
     const key = JSON.stringify([groups, drops, full, refused.length > 0])
     const known = this.#byKey.get(key)
     if (known !== undefined) return known
-    const number = this.#free.pop() ?? this.#all.length
+    const number = this.#take()
     this.#byKey.set(key, number)
     const membership = { ...this.#share(groups), drops, full, refused: refused.length > 0 }
-    this.#all[number] = membership
-    if (number >= this.soleLane.length) this.#grow()
+    this.#all.set(number, membership)
     const { shares } = membership
     this.soleLane[number] = shares.length === 1 && !membership.refused ? shares[0]!.lane : NO_LANE
     this.dropping[number] = drops ? 1 : 0
+    this.#soleRule[number] = NO_RULE
+    return number
+  }
+
+  #numberOfSole(rule: number, group: number): number {
+    let known = this.#byGroup[rule]!
+    if (group >= known.length) {
+      known = grown(known, new Int32Array(Math.max(CAPACITY_MIN, group + 1, 2 * known.length)).fill(NONE))
+      this.#byGroup[rule] = known
+    }
+    if (known[group] !== NONE) return known[group]!
+    const number = this.#take()
+    known[group] = number
+    this.#sole++
+    this.soleLane[number] = this.#laneOf[rule]!
+    this.dropping[number] = this.#rules[rule]!.keepInput ? 0 : 1
+    this.#soleRule[number] = rule
+    this.#soleGroup[number] = group
+    return number
+  }
+
+  /** A number for a new one. */
+  #take(): number {
+    const number = this.#free.pop() ?? this.numbers++
+    if (number >= this.soleLane.length) this.#grow()
     return number
   }
 
   /** @param number one that was given out and is still in use */
   get(number: number): Membership {
-    return this.#all[number]!
+    const rule = this.#soleRule[number]!
+    if (rule === NO_RULE) return this.#all.get(number)!
+    const drops = this.dropping[number] === 1
+    const share = { lane: this.soleLane[number]!, rules: [rule], groups: [this.#soleGroup[number]!], drops }
+    return { shares: [share], drops, counting: drops ? 0 : NONE, refused: false, full: false }
   }
 
-  /** The part of a membership in a lane. Hot. */
-  shareOf(number: number, lane: number): Share | undefined {
-    const { shares } = this.#all[number]!
-    for (let i = 0; i < shares.length; i++) if (shares[i]!.lane === lane) return shares[i]
-    return undefined
+  /** The group of a rule in a membership; -1 where it has none. */
+  groupOf(number: number, rule: number): number {
+    const sole = this.#soleRule[number]!
+    if (sole !== NO_RULE) return sole === rule ? this.#soleGroup[number]! : NONE
+    for (const { rules, groups } of this.#all.get(number)!.shares) {
+      const at = rules.indexOf(rule)
+      if (at >= 0) return groups[at]!
+    }
+    return NONE
   }
 
   /** The name of a group, where it was not asked for before under this number; undefined: it was. */
@@ -151,7 +198,7 @@ export class Memberships {
   }
 
   get count(): number {
-    return this.#byKey.size
+    return this.#byKey.size + this.#sole
   }
 
   /** Forgets all memberships but these, and the groups that then have none. */
@@ -164,19 +211,30 @@ export class Memberships {
         }
       } else {
         this.#byKey.delete(key)
-        this.#all[number] = undefined
+        this.#all.delete(number)
         this.#free.push(number)
+      }
+    }
+    for (const [rule, numbers] of this.#byGroup.entries()) {
+      for (const [group, number] of numbers.entries()) {
+        if (number === NONE) continue
+        if (used.has(number)) groups[rule]!.add(group)
+        else {
+          numbers[group] = NONE
+          this.#sole--
+          this.#free.push(number)
+        }
       }
     }
     for (const [rule, names] of this.#groups.entries()) names.retain(groups[rule]!)
   }
 
   #grow(): void {
-    const { soleLane, dropping } = this
-    this.soleLane = new Int16Array(soleLane.length * 2)
-    this.soleLane.set(soleLane)
-    this.dropping = new Uint8Array(dropping.length * 2)
-    this.dropping.set(dropping)
+    const capacity = 2 * this.soleLane.length
+    this.soleLane = grown(this.soleLane, new Int16Array(capacity))
+    this.dropping = grown(this.dropping, new Uint8Array(capacity))
+    this.#soleRule = grown(this.#soleRule, new Int32Array(capacity))
+    this.#soleGroup = grown(this.#soleGroup, new Int32Array(capacity))
   }
 
   /** Divides groups among lanes. */
@@ -193,7 +251,7 @@ export class Memberships {
         },
       ]
     })
-    let counting = -1
+    let counting = NONE
     const length = (i: number): number => this.#lanes[shares[i]!.lane]!.intervalMs
     for (const [i, { drops }] of shares.entries())
       if (drops && (counting < 0 || length(i) > length(counting))) counting = i

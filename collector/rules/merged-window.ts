@@ -34,8 +34,12 @@ export class MergedWindow {
   #values: Float64Array
   readonly #histograms = new Map<number, SampleHistogram>()
   readonly #shards: readonly ShardParts[]
+  /** The last part of the group that {@link partsOf} was asked of, and which group it is there. */
+  part: Part | undefined = undefined
+  row = 0
   /** Groups that may differ from what was given out, in the order in which they were told; and 1 for each of them. */
-  #changed: number[] = []
+  #changed: Int32Array
+  #changedCount = 0
   #isChanged: Uint8Array
 
   /** @param width outputs of a group. @param capacity groups that there is room for at first */
@@ -49,6 +53,7 @@ export class MergedWindow {
     this.#kinds = new Uint8Array(capacity * width)
     this.#values = new Float64Array(capacity * width)
     this.#isChanged = new Uint8Array(capacity)
+    this.#changed = new Int32Array(capacity)
   }
 
   /** Before a complete part: what the shard told is void. */
@@ -77,22 +82,32 @@ export class MergedWindow {
     this.#change(group)
   }
 
-  /** Calls back with each shard's part of a group, and the row. @returns how many there are */
-  partsOf(group: number, visit: (part: Part, row: number) => void): number {
+  /** How many shards have a part of a group; the last of them is {@link part} then. */
+  partsOf(group: number): number {
     let count = 0
-    for (const { parts, part, row } of this.#shards) {
+    for (let shard = 0; shard < this.#shards.length; shard++) {
+      const { parts, part, row } = this.#shards[shard]!
       const at = part[group] ?? NO_PART
       if (at === NO_PART) continue
-      visit(parts[at]!, row[group]!)
+      this.part = parts[at]!
+      this.row = row[group]!
       count++
     }
     return count
   }
 
+  /** Calls back with each shard's part of a group, and the row. */
+  eachPart(group: number, visit: (part: Part, row: number) => void): void {
+    for (const { parts, part, row } of this.#shards) {
+      const at = part[group] ?? NO_PART
+      if (at !== NO_PART) visit(parts[at]!, row[group]!)
+    }
+  }
+
   /** Groups that may differ; the next ones are collected from now on. */
-  takeChanged(): readonly number[] {
-    const changed = this.#changed
-    this.#changed = []
+  takeChanged(): Int32Array {
+    const changed = this.#changed.slice(0, this.#changedCount)
+    this.#changedCount = 0
     for (const group of changed) this.#isChanged[group] = 0
     return changed
   }
@@ -129,7 +144,7 @@ export class MergedWindow {
   #change(group: number): void {
     if (this.#isChanged[group] === 1) return
     this.#isChanged[group] = 1
-    this.#changed.push(group)
+    this.#changed[this.#changedCount++] = group
   }
 
   #grow(needed: number): void {
@@ -141,5 +156,6 @@ export class MergedWindow {
     this.#kinds = grown(this.#kinds, new Uint8Array(capacity * this.#width))
     this.#values = grown(this.#values, new Float64Array(capacity * this.#width))
     this.#isChanged = grown(this.#isChanged, new Uint8Array(capacity))
+    this.#changed = grown(this.#changed, new Int32Array(capacity))
   }
 }

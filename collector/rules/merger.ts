@@ -9,7 +9,6 @@
 import type { Needs } from './group-state.ts'
 import { GroupState, needsOf, quantile, sortedValues } from './group-state.ts'
 import { MergedWindow } from './merged-window.ts'
-import type { OutputGroup } from './output-groups.ts'
 import { OutputGroups } from './output-groups.ts'
 import type { RowOutput } from './output-values.ts'
 import { floatOfRow, floatOfState } from './output-values.ts'
@@ -21,11 +20,11 @@ import type { Emission } from './shard-rules.ts'
 
 /** Takes what an output series has at a window's end (ms). */
 export interface OutputSink {
-  /** @param series which of the group's */
-  float(group: OutputGroup, series: number, time: number, value: number): void
-  histogram(group: OutputGroup, series: number, time: number, histogram: SampleHistogram): void
+  /** @param group its number. @param series which of the group's */
+  float(groups: OutputGroups, group: number, series: number, time: number, value: number): void
+  histogram(groups: OutputGroups, group: number, series: number, time: number, histogram: SampleHistogram): void
   /** What was given out before is no longer so, and nothing stands in its place. */
-  none(group: OutputGroup, series: number, time: number): void
+  none(groups: OutputGroups, group: number, series: number, time: number): void
 }
 
 export interface MergerOptions {
@@ -94,7 +93,11 @@ export class Merger {
       const ends = [...merged.windows.keys()].filter((end) => end <= through).sort((a, b) => a - b)
       for (const end of ends) {
         const window = merged.windows.get(end)!
-        for (const group of window.takeChanged()) giveGroup(merged, end, window, group, sink)
+        for (const group of window.takeChanged()) {
+          // Usually a group is of one shard, and its row says it all.
+          if (merged.needs.rowSuffices && window.partsOf(group) === 1) giveRow(merged, end, window, group, sink)
+          else giveGroup(merged, end, window, group, sink)
+        }
       }
       this.#forget(merged, through)
     }
@@ -135,33 +138,38 @@ export class Merger {
   }
 }
 
+/** Of a group that {@link MergedWindow.partsOf} was just asked of. Hot. */
+function giveRow({ outputs, groups }: MergedRule, end: number, window: MergedWindow, group: number, sink: OutputSink) {
+  const { part, row } = window
+  const empty = part!.count[row] === 0
+  for (let i = 0; i < outputs.length; i++) {
+    if (empty) {
+      if (window.setNone(group, i)) sink.none(groups, group, i, end)
+      continue
+    }
+    const value = floatOfRow(outputs[i]!.kind as RowOutput, part!, row)
+    if (window.setFloat(group, i, value)) sink.float(groups, group, i, end, value)
+  }
+}
+
 function giveGroup(merged: MergedRule, end: number, window: MergedWindow, group: number, sink: OutputSink): void {
   const { outputs, needs, rule, groups } = merged
-  let sole: Part | undefined
-  let row = 0
-  const shards = window.partsOf(group, (part, at) => {
-    sole = part
-    row = at
-  })
-  // Usually a group is of one shard, and its row says it all.
-  const single = shards === 1 && needs.rowSuffices ? sole : undefined
-  const state = single === undefined ? new GroupState(needs) : undefined
-  if (state !== undefined) window.partsOf(group, (part, at) => absorb(state, needs, part, at))
-  const empty = (single?.count[row] ?? state?.count) === 0
-  const sorted = state?.values === undefined || empty ? NO_VALUES : sortedValues(state.values)
+  const state = new GroupState(needs)
+  window.eachPart(group, (part, row) => absorb(state, needs, part, row))
+  const empty = state.count === 0
+  const sorted = state.values === undefined || empty ? NO_VALUES : sortedValues(state.values)
   for (const [i, { kind, phi }] of outputs.entries()) {
     if (!empty && kind === 'histogram') {
-      const histogram = state!.buckets!.histogram(state!.count, state!.sum!.value) // a row does not suffice for it
-      if (window.setHistogram(group, i, histogram)) sink.histogram(groups.get(group), i, end, histogram)
+      const histogram = state.buckets!.histogram(state.count, state.sum!.value)
+      if (window.setHistogram(group, i, histogram)) sink.histogram(groups, group, i, end, histogram)
       continue
     }
     let value: number | undefined
     if (empty || kind === 'histogram') value = undefined
     else if (kind === 'quantiles') value = quantile(phi, sorted)
-    else if (single === undefined) value = floatOfState(kind, state!, rule)
-    else value = floatOfRow(kind as RowOutput, single, row)
+    else value = floatOfState(kind, state, rule)
     if (value === undefined) {
-      if (window.setNone(group, i)) sink.none(groups.get(group), i, end)
-    } else if (window.setFloat(group, i, value)) sink.float(groups.get(group), i, end, value)
+      if (window.setNone(group, i)) sink.none(groups, group, i, end)
+    } else if (window.setFloat(group, i, value)) sink.float(groups, group, i, end, value)
   }
 }

@@ -10,8 +10,8 @@ import { encodeHistogram } from '../../proto/wire/native-histogram.ts'
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
 import { SnappyWriter } from '../../proto/wire/snappy-writer.ts'
 import type { OutputSink } from './merger.ts'
-import type { Common, OutputGroup } from './output-groups.ts'
-import { commonOf, NOTHING_COMMON } from './output-groups.ts'
+import type { OutputGroups } from './output-groups.ts'
+import { commonOf } from './output-groups.ts'
 import type { SampleHistogram } from './sample-histogram.ts'
 
 export interface OutputBody {
@@ -27,43 +27,51 @@ const TAG_SAMPLE = 0x12
 const TAG_HISTOGRAM = 0x22
 const TAG_VALUE = 0x09
 const TAG_TIME = 0x10
-const BITS = new Uint32Array(2)
-const FLOAT = new Float64Array(BITS.buffer)
+/** Where the bits of the value stand in the field of a sample. */
+const VALUE_AT = 3
 
 /** Bodies under way, one a tenant. */
 export class OutputBodies implements OutputSink {
+  readonly #give: (body: OutputBody) => void
   readonly #open = new Map<string, OpenBody>()
   #tenant = ''
   #current: OpenBody | undefined
-  readonly #closed: OutputBody[] = []
+  readonly #sample = new SampleField()
 
-  float(group: OutputGroup, series: number, time: number, value: number): void {
-    FLOAT[0] = value
-    this.#add(group, series, sampleField(time, BITS[0]!, BITS[1]!))
+  /** @param give takes a body that is full; its bytes are good until it returns */
+  constructor(give: (body: OutputBody) => void) {
+    this.#give = give
   }
 
-  histogram(group: OutputGroup, series: number, time: number, histogram: SampleHistogram): void {
+  float(groups: OutputGroups, group: number, series: number, time: number, value: number): void {
+    this.#add(groups, group, series, this.#sample.ofValue(time, value))
+  }
+
+  histogram(groups: OutputGroups, group: number, series: number, time: number, histogram: SampleHistogram): void {
     const field = new ByteWriter()
     field.u8(TAG_HISTOGRAM)
     field.block(encodeHistogram(native(histogram, time)))
-    this.#add(group, series, field.view())
+    this.#add(groups, group, series, field)
   }
 
   /** A stale marker in its place: there is no way to unsay a sample. */
-  none(group: OutputGroup, series: number, time: number): void {
-    this.#add(group, series, sampleField(time, STALE_LOW, STALE_HIGH))
+  none(groups: OutputGroups, group: number, series: number, time: number): void {
+    this.#add(groups, group, series, this.#sample.ofBits(time, STALE_LOW, STALE_HIGH))
   }
 
-  /** What was written since the last time. */
-  take(): OutputBody[] {
-    for (const [tenant, body] of this.#open) this.#close(tenant, body)
-    return this.#closed.splice(0)
+  /** Gives what was written and is not given yet. */
+  flush(): void {
+    for (const [tenant, body] of this.#open) if (body.outputs > 0) this.#close(tenant, body)
+    this.#open.clear() // tenants may not come again
+    this.#current = undefined
   }
 
-  #add(group: OutputGroup, series: number, field: Uint8Array): void {
-    const body = this.#bodyOf(group.tenant)
-    body.add(group, series, field)
-    if (body.outputs === SERIES_PER_BODY) this.#close(group.tenant, body)
+  #add(groups: OutputGroups, group: number, series: number, field: Field): void {
+    groups.make(group)
+    const tenant = groups.tenantOf(group)
+    const body = this.#bodyOf(tenant)
+    body.add(groups, group, series, field)
+    if (body.outputs === SERIES_PER_BODY) this.#close(tenant, body)
   }
 
   #bodyOf(tenant: string): OpenBody {
@@ -76,77 +84,138 @@ export class OutputBodies implements OutputSink {
   }
 
   #close(tenant: string, body: OpenBody): void {
-    this.#open.delete(tenant)
-    this.#current = undefined
-    this.#closed.push({ tenant, body: body.snappy.finish(), outputs: body.outputs })
+    const { outputs } = body
+    this.#give({ tenant, body: body.finish(), outputs })
   }
+}
+
+/** The first `pos` bytes. */
+interface Field {
+  readonly buf: Uint8Array
+  readonly pos: number
 }
 
 class OpenBody {
   outputs = 0
-  readonly snappy = new SnappyWriter()
+  readonly #snappy = new SnappyWriter()
   readonly #head = new ByteWriter(16)
   /** The series before, and where its label block stands in the body. */
-  #group: OutputGroup | undefined
+  #groups: OutputGroups | undefined
+  #group = 0
   #series = 0
   #at = 0
 
-  /** A series with the field of its sample. */
-  add(group: OutputGroup, series: number, field: Uint8Array): void {
-    const { snappy } = this
-    const { labels, ends } = group
-    const start = startOf(group, series)
-    const end = ends[series]!
+  /** A series with the field of its sample. Hot. */
+  add(groups: OutputGroups, group: number, series: number, field: Field): void {
+    const snappy = this.#snappy
+    const bytes = groups.bytesOf(group)
+    const start = groups.startOf(group, series)
+    const end = groups.endOf(group, series)
+    const size = end - start
+    const before = this.#groups
+    // Where what it has in common with the series before is written down.
+    const place = before === undefined ? NOWHERE : this.#compare(before, groups, group, series)
+    const head = place === NOWHERE ? 0 : groups.head[place]!
+    const tail = place === NOWHERE ? 0 : groups.tail[place]!
     this.#head.pos = 0
     this.#head.u8(TAG_SERIES)
-    this.#head.varint(end - start + field.length)
+    this.#head.varint(size + field.pos)
     snappy.literal(this.#head.buf, 0, this.#head.pos)
-    const { head, tail } = this.#common(group, series)
     const at = snappy.length
-    const before = this.#group === undefined ? 0 : this.#group.ends[this.#series]! - startOf(this.#group, this.#series)
-    snappy.copy(at - this.#at, head, labels, start)
-    snappy.literal(labels, start + head, end - tail)
-    snappy.copy(at + end - start - this.#at - before, tail, labels, end - tail)
-    snappy.literal(field, 0, field.length)
+    if (head > 0) snappy.copy(at - this.#at, head, bytes, start)
+    snappy.literal(bytes, start + head, end - tail)
+    if (tail > 0) {
+      const sizeBefore = before!.endOf(this.#group, this.#series) - before!.startOf(this.#group, this.#series)
+      snappy.copy(at + size - this.#at - sizeBefore, tail, bytes, end - tail)
+    }
+    snappy.literal(field.buf, 0, field.pos)
+    this.#groups = groups
     this.#group = group
     this.#series = series
     this.#at = at
     this.outputs++
   }
 
-  /** What a series has in common with the one before. */
-  #common(group: OutputGroup, series: number): Common {
-    const before = this.#group
-    if (before === undefined) return NOTHING_COMMON
-    if (before === group && series === this.#series + 1) return group.common[series]!
-    const usual = series === 0 && this.#series === before.ends.length - 1
-    if (usual && group.follows?.serial === before.serial) return group.follows.common
-    const start = startOf(group, series)
-    const from = startOf(before, this.#series)
-    const common = commonOf(group.labels, start, group.ends[series]!, before.labels, from, before.ends[this.#series]!)
-    if (usual) group.follows = { serial: before.serial, common }
-    return common
+  /** The block, valid until something is added: then the next one begins. */
+  finish(): Uint8Array<ArrayBuffer> {
+    this.outputs = 0
+    this.#groups = undefined
+    return this.#snappy.finish()
+  }
+
+  /** What a series has in common with the one before: in which place of the group's columns it stands; NOWHERE: not known. */
+  #compare(before: OutputGroups, groups: OutputGroups, group: number, series: number): number {
+    const { width, follows } = groups
+    const place = group * width + series
+    if (before === groups && this.#group === group && series === this.#series + 1) return place
+    if (series !== 0 || this.#series !== before.width - 1) return NOWHERE
+    const last = before.serial[this.#group]!
+    if (follows[group] !== last) {
+      const { head, tail } = commonOf(
+        groups.bytesOf(group),
+        groups.startOf(group, 0),
+        groups.endOf(group, 0),
+        before.bytesOf(this.#group),
+        before.startOf(this.#group, this.#series),
+        before.endOf(this.#group, this.#series),
+      )
+      groups.head[place] = head
+      groups.tail[place] = tail
+      follows[group] = last
+    }
+    return place
   }
 }
 
-function startOf({ ends }: OutputGroup, series: number): number {
-  return series === 0 ? 0 : ends[series - 1]!
-}
+const NOWHERE = -1
+const BITS = new Uint32Array(2)
+const FLOAT = new Float64Array(BITS.buffer)
 
-const sample = new ByteWriter(32)
+/** The field of a sample, valid until the next one. Most have the time of the one before. */
+class SampleField implements Field {
+  readonly #writer = new ByteWriter(32)
+  #time = Number.NaN
 
-/** The field of a sample; valid until the next one. */
-function sampleField(time: number, low: number, high: number): Uint8Array {
-  sample.pos = 0
-  sample.u8(TAG_SAMPLE)
-  sample.u8(0)
-  sample.u8(TAG_VALUE)
-  sample.u32(low)
-  sample.u32(high)
-  sample.u8(TAG_TIME)
-  sample.varint(time)
-  sample.buf[1] = sample.pos - 2
-  return sample.view()
+  get buf(): Uint8Array {
+    return this.#writer.buf
+  }
+
+  get pos(): number {
+    return this.#writer.pos
+  }
+
+  ofValue(time: number, value: number): this {
+    FLOAT[0] = value
+    return this.ofBits(time, BITS[0]!, BITS[1]!)
+  }
+
+  ofBits(time: number, low: number, high: number): this {
+    if (time !== this.#time) this.#begin(time)
+    const { buf } = this.#writer
+    buf[VALUE_AT] = low
+    buf[VALUE_AT + 1] = low >>> 8
+    buf[VALUE_AT + 2] = low >>> 16
+    buf[VALUE_AT + 3] = low >>> 24
+    buf[VALUE_AT + 4] = high
+    buf[VALUE_AT + 5] = high >>> 8
+    buf[VALUE_AT + 6] = high >>> 16
+    buf[VALUE_AT + 7] = high >>> 24
+    return this
+  }
+
+  #begin(time: number): void {
+    const writer = this.#writer
+    writer.pos = 0
+    writer.u8(TAG_SAMPLE)
+    writer.u8(0)
+    writer.u8(TAG_VALUE)
+    writer.u32(0)
+    writer.u32(0)
+    writer.u8(TAG_TIME)
+    writer.varint(time)
+    writer.buf[1] = writer.pos - 2
+    this.#time = time
+  }
 }
 
 function native(histogram: SampleHistogram, timestamp: number): NativeHistogram {

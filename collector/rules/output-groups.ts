@@ -1,33 +1,21 @@
-/** The groups of a rule that have outputs: a number for each, and its output series as remote write writes their labels. */
+/**
+ * The groups of a rule that have outputs: a number for each, and its output series as remote write writes their labels.
+ *
+ * Groups can be hundreds of thousands, all in use once a window: what is known of them is in columns, not in objects, which the
+ * garbage collector would have to visit each.
+ */
+import { grown } from '../../proto/wire/grown.ts'
 import { Writer } from '../../proto/wire/protobuf.ts'
 import { writeSeries } from '../../proto/wire/remote-write.ts'
 import type { GroupKey } from './output-labels.ts'
 import { outputSeries } from './output-labels.ts'
 import type { Rule } from './rule.ts'
 
-/** A group's output series; but for `follows` it does not change. */
-export interface OutputGroup {
-  /** Index of the rule. */
-  readonly rule: number
-  readonly tenant: string
-  /** Label fields of all its series, one series after the other, and where each ends. */
-  readonly labels: Uint8Array
-  readonly ends: readonly number[]
-  /** No other group has it, also not later. */
-  readonly serial: number
-  /** What each of its series has in common with the one before. */
-  readonly common: readonly Common[]
-  /** The same of the first one and the last one of the group that it was written behind: in the next window it is so again. */
-  follows: { readonly serial: number; readonly common: Common } | undefined
-}
-
-/** How many bytes two label blocks begin with, and end with, that are the same; together no more than the shorter one has. */
+/** How many bytes label blocks begin with, and end with, that are the same; together no more than the shorter one has. */
 export interface Common {
-  readonly head: number
-  readonly tail: number
+  head: number
+  tail: number
 }
-
-export const NOTHING_COMMON: Common = { head: 0, tail: 0 }
 
 /** Of a[start..end) and b[from..to). */
 export function commonOf(a: Uint8Array, start: number, end: number, b: Uint8Array, from: number, to: number): Common {
@@ -39,32 +27,61 @@ export function commonOf(a: Uint8Array, start: number, end: number, b: Uint8Arra
   return { head, tail }
 }
 
-/** Many small texts share one piece of memory. */
+/** Texts of some hundred groups share a piece of memory, which goes with the last of them. */
 const CHUNK_BYTES = 1 << 16
+const CAPACITY_MIN = 64
 const NONE = -1
 
-let nextSerial = 0
+let nextSerial = 1
+
+interface Chunk {
+  readonly bytes: Uint8Array
+  used: number
+  groups: number
+}
 
 export class OutputGroups {
   /** Numbers given out so far, those that are free again included. */
   length = 0
-  readonly #index: number
+  /** Index of the rule. */
+  readonly rule: number
+  /** Series of a group. */
+  readonly width: number
+  /** By number: not given to another group, also not later; 0: its series are not made yet. */
+  serial: Float64Array = new Float64Array(CAPACITY_MIN)
+  /**
+   * By number × width + series: what its label block has in common with that of the series before; of the first one, with the last
+   * one of the group `follows`, by its serial: that which it was written behind, and in the next window usually is again.
+   */
+  head: Uint32Array
+  tail: Uint32Array
+  follows: Float64Array = new Float64Array(CAPACITY_MIN)
   readonly #rule: Rule
   readonly #collector: string
   readonly #numbers = new Map<GroupKey, number>()
-  readonly #groups: (OutputGroup | undefined)[] = []
   readonly #keys: (GroupKey | undefined)[] = []
   /** By number: end of the last window that told of it, ms. */
-  readonly #lastEnd: number[] = []
+  #lastEnd = new Float64Array(CAPACITY_MIN)
   readonly #free: number[] = []
   /** By shard and its number of a group: the key, and our number for it at last. */
-  readonly #told: { readonly key: GroupKey; number: number }[][]
-  #chunk = new Uint8Array(0)
-  #chunkUsed = 0
+  readonly #told: { readonly keys: GroupKey[]; numbers: Int32Array }[]
+  readonly #tenants: string[] = []
+  /** By number. */
+  #tenant = new Int32Array(CAPACITY_MIN)
+  #chunk = new Int32Array(CAPACITY_MIN)
+  #start = new Uint32Array(CAPACITY_MIN)
+  /** By number × width + series: where its label block ends in the chunk. */
+  #ends: Uint32Array
+  readonly #chunks: (Chunk | undefined)[] = []
+  #filling = NONE
 
   constructor(index: number, rule: Rule, collector: string, shards: number) {
-    this.#told = Array.from({ length: shards }, () => [])
-    this.#index = index
+    this.rule = index
+    this.width = rule.outputs.reduce((n, output) => n + (output.kind === 'quantiles' ? output.phis.length : 1), 0)
+    this.head = new Uint32Array(CAPACITY_MIN * this.width)
+    this.tail = new Uint32Array(CAPACITY_MIN * this.width)
+    this.#ends = new Uint32Array(CAPACITY_MIN * this.width)
+    this.#told = Array.from({ length: shards }, () => ({ keys: [], numbers: new Int32Array(CAPACITY_MIN) }))
     this.#rule = rule
     this.#collector = collector
   }
@@ -76,36 +93,80 @@ export class OutputGroups {
 
   /** From now on a shard means this group by a number of its own. */
   name(shard: number, theirs: number, key: GroupKey): void {
-    this.#told[shard]![theirs] = { key, number: NONE }
+    const told = this.#told[shard]!
+    told.keys[theirs] = key
+    if (theirs >= told.numbers.length)
+      told.numbers = grown(told.numbers, new Int32Array(Math.max(theirs + 1, 2 * told.numbers.length)))
+    told.numbers[theirs] = NONE
   }
 
   /** The number of a group that a window, by its end, tells of; -1: the shard has not named it here. */
   numberOf(shard: number, theirs: number, end: number): number {
-    const told = this.#told[shard]![theirs]
-    if (told === undefined) return NONE
-    if (this.#keys[told.number] !== told.key) told.number = this.#number(told.key)
-    this.#lastEnd[told.number] = Math.max(this.#lastEnd[told.number]!, end)
-    return told.number
+    const { keys, numbers } = this.#told[shard]!
+    const key = keys[theirs]
+    if (key === undefined) return NONE
+    let number = numbers[theirs]!
+    if (number === NONE || this.#keys[number] !== key) {
+      number = this.#number(key)
+      numbers[theirs] = number
+    }
+    if (end > this.#lastEnd[number]!) this.#lastEnd[number] = end
+    return number
   }
 
   #number(key: GroupKey): number {
     const known = this.#numbers.get(key)
     if (known !== undefined) return known
     const number = this.#free.pop() ?? this.length++
+    if (number >= this.serial.length) this.#grow()
     this.#numbers.set(key, number)
     this.#keys[number] = key
     this.#lastEnd[number] = Number.NEGATIVE_INFINITY
+    this.serial[number] = 0
     return number
   }
 
-  /** @param number one that was given out and is in use */
-  get(number: number): OutputGroup {
-    let group = this.#groups[number]
-    if (group === undefined) {
-      group = this.#make(this.#keys[number]!)
-      this.#groups[number] = group
+  /** Makes the series of a group, where that was not done: before the functions below are asked. @param number one in use */
+  make(number: number): void {
+    if (this.serial[number] !== 0) return
+    const { tenant, series } = outputSeries(this.#rule, this.#keys[number]!, this.#collector)
+    const writer = new Writer()
+    const ends: number[] = []
+    for (const { labels } of series) {
+      writeSeries(writer, { labels, samples: [] })
+      ends.push(writer.len)
     }
-    return group
+    const labels = writer.finish()
+    const start = this.#keep(number, labels)
+    const first = number * this.width
+    for (const [i, end] of ends.entries()) {
+      this.#ends[first + i] = start + end
+      if (i === 0) continue
+      const { head, tail } = commonOf(labels, ends[i - 1]!, end, labels, ends[i - 2] ?? 0, ends[i - 1]!)
+      this.head[first + i] = head
+      this.tail[first + i] = tail
+    }
+    const known = this.#tenants.indexOf(tenant)
+    this.#tenant[number] = known >= 0 ? known : this.#tenants.push(tenant) - 1
+    this.serial[number] = nextSerial++
+    this.follows[number] = 0
+  }
+
+  tenantOf(number: number): string {
+    return this.#tenants[this.#tenant[number]!]!
+  }
+
+  /** What the label fields of a group's series stand in, one after the other. */
+  bytesOf(number: number): Uint8Array {
+    return this.#chunks[this.#chunk[number]!]!.bytes
+  }
+
+  startOf(number: number, series: number): number {
+    return series === 0 ? this.#start[number]! : this.#ends[number * this.width + series - 1]!
+  }
+
+  endOf(number: number, series: number): number {
+    return this.#ends[number * this.width + series]!
   }
 
   /** Numbers of groups that only windows ending here or before told of are free again. */
@@ -113,36 +174,43 @@ export class OutputGroups {
     for (const [key, number] of this.#numbers) {
       if (this.#lastEnd[number]! > end) continue
       this.#numbers.delete(key)
-      this.#groups[number] = undefined
       this.#keys[number] = undefined
       this.#free.push(number)
+      if (this.serial[number] === 0) continue
+      const chunk = this.#chunk[number]!
+      if (--this.#chunks[chunk]!.groups === 0 && chunk !== this.#filling) this.#chunks[chunk] = undefined
     }
   }
 
-  #make(key: GroupKey): OutputGroup {
-    const { tenant, series } = outputSeries(this.#rule, key, this.#collector)
-    const writer = new Writer()
-    const ends: number[] = []
-    for (const { labels } of series) {
-      writeSeries(writer, { labels, samples: [] })
-      ends.push(writer.len)
+  /** @returns where the bytes are in the group's chunk */
+  #keep(number: number, bytes: Uint8Array): number {
+    let chunk = this.#chunks[this.#filling]
+    if (chunk === undefined || chunk.used + bytes.length > chunk.bytes.length) {
+      if (chunk?.groups === 0) this.#chunks[this.#filling] = undefined
+      chunk = { bytes: new Uint8Array(Math.max(CHUNK_BYTES, bytes.length)), used: 0, groups: 0 }
+      const free = this.#chunks.indexOf(undefined)
+      this.#filling = free >= 0 ? free : this.#chunks.length
+      this.#chunks[this.#filling] = chunk
     }
-    const labels = this.#keep(writer.finish())
-    const common = ends.map((end, i) => {
-      const start = ends[i - 1]
-      return start === undefined ? NOTHING_COMMON : commonOf(labels, start, end, labels, ends[i - 2] ?? 0, start)
-    })
-    return { rule: this.#index, tenant, labels, ends, serial: nextSerial++, common, follows: undefined }
+    const start = chunk.used
+    chunk.bytes.set(bytes, start)
+    chunk.used += bytes.length
+    chunk.groups++
+    this.#chunk[number] = this.#filling
+    this.#start[number] = start
+    return start
   }
 
-  #keep(bytes: Uint8Array): Uint8Array {
-    if (this.#chunkUsed + bytes.length > this.#chunk.length) {
-      this.#chunk = new Uint8Array(Math.max(CHUNK_BYTES, bytes.length))
-      this.#chunkUsed = 0
-    }
-    const kept = this.#chunk.subarray(this.#chunkUsed, this.#chunkUsed + bytes.length)
-    kept.set(bytes)
-    this.#chunkUsed += bytes.length
-    return kept
+  #grow(): void {
+    const capacity = 2 * this.serial.length
+    this.serial = grown(this.serial, new Float64Array(capacity))
+    this.follows = grown(this.follows, new Float64Array(capacity))
+    this.head = grown(this.head, new Uint32Array(capacity * this.width))
+    this.tail = grown(this.tail, new Uint32Array(capacity * this.width))
+    this.#lastEnd = grown(this.#lastEnd, new Float64Array(capacity))
+    this.#tenant = grown(this.#tenant, new Int32Array(capacity))
+    this.#chunk = grown(this.#chunk, new Int32Array(capacity))
+    this.#start = grown(this.#start, new Uint32Array(capacity))
+    this.#ends = grown(this.#ends, new Uint32Array(capacity * this.width))
   }
 }

@@ -56,8 +56,9 @@ function sumOfRow({ sum, count }: Part, row: number, mean: boolean): number {
   const { ends, items } = sum
   const first = startOf(ends, row)
   const end = ends[row]!
-  if (end === first + 1 && Math.abs(items[first]!) < ExactSum.PLAIN_MAX) {
-    const value = items[first]! + 0 // -0 is +0
+  const last = items[end - 1]!
+  if (end <= first + 2 && Math.abs(last) < ExactSum.PLAIN_MAX) {
+    const value = (end === first + 2 ? items[first]! : 0) + last // rounded once; -0 is +0
     return mean ? value / count[row]! : value
   }
   const exact = new ExactSum()

@@ -93,17 +93,28 @@ const EMPTY: Pick<GroupState, 'increase' | 'values' | 'buckets'> = {
   buckets: undefined,
 }
 
-/** Nearly all sums are one double, and as many as there are rows. */
-function sumsOf({ states, sum }: GroupColumns, rows: { readonly start: number; readonly end: number }): Lists {
-  if (states.size === 0) {
-    const ends = Uint32Array.from({ length: rows.end - rows.start }, (_, i) => i + 1)
-    return { ends, items: sum.slice(rows.start, rows.end) }
+/** Nearly all sums are one double or two. */
+function sumsOf({ states, sum, low }: GroupColumns, rows: { readonly start: number; readonly end: number }): Lists {
+  if (states.size > 0)
+    return listsOf(rows, (row, into) => {
+      const state = states.get(row)
+      if (state !== undefined) state.sum?.terms(into)
+      else {
+        if (low[row] !== 0) into.push(low[row]!)
+        into.push(sum[row]!)
+      }
+    })
+  const count = rows.end - rows.start
+  const ends = new Uint32Array(count)
+  const items = new Float64Array(2 * count)
+  let used = 0
+  for (let i = 0; i < count; i++) {
+    const row = rows.start + i
+    if (low[row] !== 0) items[used++] = low[row]!
+    items[used++] = sum[row]!
+    ends[i] = used
   }
-  return listsOf(rows, (row, into) => {
-    const state = states.get(row)
-    if (state === undefined) into.push(sum[row]!)
-    else state.sum?.terms(into)
-  })
+  return { ends, items: items.slice(0, used) }
 }
 
 function listsOf(

@@ -2,13 +2,22 @@
  * Points of one window, of neighbouring series, in columns:
  *
  *     0 ──────── settled ──────────── count
- *     by series, then time; one    as they came; repeats, replaced
- *     point for each instant       and late ones among them
+ *     of each series in the        as they came; repeats, replaced
+ *     order of time; one point     and late ones among them
+ *     for each instant
  *
- * Taking a point is six writes at the end. Settling sorts: of several points of a series for one instant the latest arrival
- * stays. 28 bytes a point, at most twice that while they grow.
+ * Taking a point is six writes at the end. Points usually come in the order of time; where they do not, settling sorts them by series
+ * and time, and of several points of a series for one instant the latest arrival stays. 28 bytes a point, at most twice that while
+ * they grow.
  */
 import type { PointColumns, PointMemory } from './point-columns.ts'
+
+/** Series of the same reference but for these bits share a piece. */
+export const PIECE_BITS = 10
+const PIECE_SERIES = 1 << PIECE_BITS
+const NO_TIME = 0xffffffff
+/** By series of a piece, for a moment. */
+const newest = new Uint32Array(PIECE_SERIES)
 
 export class Points {
   count = 0
@@ -42,9 +51,16 @@ export class Points {
     this.count = i + 1
   }
 
-  /** Sorts what came since the last time in among the rest. @returns how many points that made superfluous */
-  settle(sorter: Sorter): number {
+  /**
+   * Sorts what came since the last time in among the rest, by series. @param bySeries also where nothing needs to be sorted
+   * @returns how many points that made superfluous
+   */
+  settle(sorter: Sorter, bySeries: boolean): number {
     const { count, ref, before, membership, words, at } = this
+    if (!bySeries && this.#isInOrder()) {
+      this.settled = count
+      return 0
+    }
     const order = sorter.sort(this)
     const settled = this.#memory.take(count)
     let kept = 0
@@ -71,6 +87,18 @@ export class Points {
   close(): void {
     this.#memory.give(this.#columns)
     this.count = 0
+  }
+
+  /** Whether each point of a series is later than the one before: then none is there twice. */
+  #isInOrder(): boolean {
+    const { ref, before, count } = this
+    newest.fill(NO_TIME)
+    for (let i = 0; i < count; i++) {
+      const series = ref[i]! & (PIECE_SERIES - 1)
+      if (before[i]! >= newest[series]!) return false
+      newest[series] = before[i]!
+    }
+    return true
   }
 
   #grow(): void {

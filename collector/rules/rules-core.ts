@@ -28,8 +28,8 @@ export class RulesCore {
   readonly #session: string
   readonly #merger: Merger
   readonly #append: (bodies: readonly OutputBody[]) => boolean
-  readonly #bodies = new OutputBodies()
-  #waiting: OutputBody[] = []
+  readonly #bodies = new OutputBodies((body) => this.#give(body))
+  readonly #waiting: OutputBody[] = []
   /** By shard: emissions that are not kept yet, and the last that is. */
   readonly #emissions: { readonly time: number; readonly through: readonly number[] }[][]
   readonly #kept: number[]
@@ -70,17 +70,26 @@ export class RulesCore {
 
   /** Appends what there is to append. @returns whether nothing waits */
   advance(): boolean {
-    for (;;) {
-      while (this.#waiting.length > 0) {
-        const bodies = this.#waiting.slice(0, BODIES_PER_WRITE)
-        if (!this.#append(bodies)) return false
-        this.#waiting.splice(0, bodies.length)
-        this.outputs += bodies.reduce((n, { outputs }) => n + outputs, 0)
-      }
-      this.#merger.give(this.#bodies)
-      this.#waiting = this.#bodies.take()
-      if (this.#waiting.length === 0) return true
+    while (this.#waiting.length > 0) {
+      const bodies = this.#waiting.slice(0, BODIES_PER_WRITE)
+      if (!this.#append(bodies)) return false
+      this.#waiting.splice(0, bodies.length)
+      this.#count(bodies)
     }
+    this.#merger.give(this.#bodies)
+    this.#bodies.flush()
+    return this.#waiting.length === 0
+  }
+
+  /** Appends a body as soon as it is full, or keeps a copy: the next one takes its memory. */
+  #give(body: OutputBody): void {
+    const bodies = [body]
+    if (this.#waiting.length === 0 && this.#append(bodies)) this.#count(bodies)
+    else this.#waiting.push({ ...body, body: body.body.slice() })
+  }
+
+  #count(bodies: readonly OutputBody[]): void {
+    for (const { outputs } of bodies) this.outputs += outputs
   }
 
   /** Emissions whose windows every shard has emitted are kept. */

@@ -11,9 +11,9 @@ import type { Label } from '../../proto/wire/labels.ts'
 import { Emitting } from './emitting.ts'
 import type { FoldFrame } from './fold-window.ts'
 import { needsOf } from './group-state.ts'
-import type { Budget } from './lane.ts'
+import type { Budget, DroppedPoints, PointRun } from './lane.ts'
 import { AMEND_EVERY_MS, Lane } from './lane.ts'
-import { lanesOf, Memberships } from './memberships.ts'
+import { lanesOf, Memberships, NO_LANE } from './memberships.ts'
 import type { Part } from './part.ts'
 import { PointMemory } from './point-columns.ts'
 import { Sorter } from './points.ts'
@@ -26,6 +26,9 @@ export const LATE = 1
 /** There is no room: the caller stores it as it is. */
 export const FULL = 2
 export type Took = typeof TAKEN | typeof LATE | typeof FULL
+
+/** A source of points whose fate nobody counts: they are stored too, or were counted by an earlier process. */
+export const UNCOUNTED = 255
 
 export interface ShardRulesOptions {
   /** A window takes late points for this long after it was due, ms. */
@@ -58,8 +61,8 @@ export type TimedEmission = Emission & {
   readonly session: string
 }
 
-/** Groups are looked through for unused ones this often at most, ms. */
 const MICROS = 1000
+/** Groups are looked through for unused ones this often at most, ms. */
 const RETAIN_EVERY_MS = 60_000
 /** Memberships are combinations of groups: usually fewer than groups, never many more. */
 const MEMBERSHIPS_PER_GROUP = 4
@@ -89,7 +92,13 @@ export class ShardRules {
     const needs = rules.map(needsOf)
     this.#memberships = memberships
     this.#lanes = shapes.map((shape) => new Lane(shape, options.keepMs, this.#budget))
-    this.#frames = shapes.map(({ counters }, lane) => ({ memberships, lane, needs, counters }))
+    this.#frames = shapes.map(({ counters, rules: own }) => ({
+      memberships,
+      rules: own,
+      needs,
+      counters,
+      spare: new Map(),
+    }))
   }
 
   /** Points kept, repeats included until their window is given out. */
@@ -203,6 +212,72 @@ export class ShardRules {
     }
     if (this.#memberships.dropping[membership] === 1) lane.countDropped(source)
     return TAKEN
+  }
+
+  /** The same for points of one arrival. @returns what became of those that are not stored */
+  addAll(run: PointRun): DroppedPoints {
+    const { start, end, membership, series, refs, times, words, drops, at, source } = run
+    const { soleLane } = this.#memberships
+    const told = { count: 0, toldBy: Math.floor(at / MICROS) + AMEND_EVERY_MS }
+    const roomy = this.#budget.points + end - start <= this.#pointsMax
+    for (let i = start; i < end; ) {
+      const m = membership[i]!
+      if (m < 0) {
+        i++
+        continue
+      }
+      const sole = soleLane[m]!
+      const next = roomy && sole >= 0 ? this.#lanes[sole]!.putRun(run, i, soleLane, sole, told) : i
+      if (next > i) {
+        i = next
+        continue
+      }
+      const time = times[i]!
+      const drop = drops !== undefined && drops[i] === 1
+      this.add(m, refs[series[i]!]!, time, words[2 * i]!, words[2 * i + 1]!, at, drop ? source : UNCOUNTED)
+      if (drop) {
+        told.count++
+        told.toldBy = Math.max(told.toldBy, this.toldBy(m, time, at))
+      }
+      i++
+    }
+    return told
+  }
+
+  /**
+   * What {@link decide} says of points of one arrival that no rule keeps from being dropped: 1 for each that its windows take.
+   * @param into by item. @returns how many these are
+   */
+  decideAll({ start, end, membership, times, at }: PointRun, into: Uint8Array): number {
+    const { soleLane, dropping } = this.#memberships
+    let count = 0
+    // Of the window of the last point: its lane, what it holds, and what it answers.
+    let own = NO_LANE
+    let begin = 0
+    let last = 0
+    let takes = 0
+    for (let i = start; i < end; i++) {
+      const m = membership[i]!
+      if (m < 0 || dropping[m] !== 1) {
+        into[i] = 0
+        continue
+      }
+      const time = times[i]!
+      const sole = soleLane[m]!
+      if (sole < 0) into[i] = this.hasRoomFor(m) && this.decide(m, time, at) === TAKEN ? 1 : 0
+      else {
+        if (sole !== own || !(time > begin && time <= last)) {
+          const lane = this.#lanes[sole]!
+          own = sole
+          last = lane.endOf(time)
+          begin = last - lane.shape.intervalMs
+          takes = lane.takesInto(last, at) ? 1 : 0
+        }
+        into[i] = takes
+      }
+      count += into[i]!
+    }
+    return count
   }
 
   /**

@@ -2,10 +2,8 @@
  * One window of a lane: its points, by series in pieces that are sorted and folded one at a time, so that nothing takes long.
  */
 import type { PointMemory } from './point-columns.ts'
-import { Points } from './points.ts'
+import { PIECE_BITS, Points } from './points.ts'
 
-/** Neighbouring series, by their references, share a piece. */
-const PIECE_BITS = 10
 const SOURCES = 256
 
 export class Window {

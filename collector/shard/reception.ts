@@ -11,6 +11,7 @@ import { reject, retry } from '../../proto/runtime/outcome.ts'
 import type { BatchBuilder, SeriesDefinition } from '../../proto/wire/batch.ts'
 import type { ItemKind } from '../../proto/wire/batch-extras.ts'
 import { EXTRA_KINDS, ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
+import { grown } from '../../proto/wire/grown.ts'
 import { LabelBlock } from '../../proto/wire/label-block.ts'
 import { readMetadata } from '../../proto/wire/metadata.ts'
 import type { PointRejection } from '../../proto/wire/metric-batch.ts'
@@ -101,6 +102,9 @@ export interface PlainSamples {
   /** 1 for each that is not to be stored itself; undefined: none is. */
   readonly drops: Uint8Array | undefined
 }
+
+/** Writes 1 for each of a body's samples that is not to be stored itself, by item, else 0. @returns how many these are */
+export type WillDrop = (samples: PlainSamples, into: Uint8Array) => number
 
 /** A body's record for the journal, and where its items are. */
 export interface Recorded {
@@ -212,13 +216,13 @@ export class Reception {
 
   /**
    * One record for each body of which something is accepted.
-   * @param willDrop whether an accepted sample is not to be stored itself; undefined: never
+   * @param willDrop which accepted samples are not to be stored themselves; undefined: none
    */
   recordsOf(
     received: readonly Received[],
     firstPosition: number,
     at: number,
-    willDrop: ((item: number) => boolean) | undefined,
+    willDrop: WillDrop | undefined,
   ): Recorded[] {
     const records: Recorded[] = []
     let position = firstPosition
@@ -404,23 +408,18 @@ export class Reception {
   }
 
   /** Which samples are dropped, as the journal keeps it: nothing when none are. */
-  #droppedOf(start: number, end: number, willDrop: ((item: number) => boolean) | undefined): Uint8Array {
-    if (this.#drops.length < end) {
-      const grown = new Uint8Array(this.scratch.times.length)
-      grown.set(this.#drops)
-      this.#drops = grown
-    }
-    let any = false
-    for (let i = start; i < end; i++) {
-      const accepted = this.#judge.verdicts.isAccepted(i)
-      const overflow = accepted && this.#isOverflow(i)
-      const drops = accepted && !overflow && willDrop?.(i) === true
-      this.#drops[i] = drops || overflow ? 1 : 0
-      any ||= drops
-      this.#dropping ||= drops || overflow
-    }
-    if (!any) return NOTHING
-    return encodeMarks(end - start, (item) => this.#drops[start + item] === 1 && !this.#isOverflow(start + item))
+  #droppedOf(start: number, end: number, willDrop: WillDrop | undefined): Uint8Array {
+    if (this.#drops.length < end) this.#drops = grown(this.#drops, new Uint8Array(this.scratch.times.length))
+    const samples = { start, end, verdicts: this.#judge.verdicts.bytes, drops: undefined }
+    const count = willDrop?.(samples, this.#drops) ?? 0
+    if (willDrop === undefined) this.#drops.fill(0, start, end)
+    const marks = count === 0 ? NOTHING : encodeMarks(end - start, (item) => this.#drops[start + item] === 1)
+    this.#dropping ||= count > 0 || this.overflow.used
+    // Nor is what goes into aggregates, of which the record says so elsewhere.
+    if (this.overflow.used)
+      for (let i = start; i < end; i++)
+        if (this.#isOverflow(i) && this.#judge.verdicts.isAccepted(i)) this.#drops[i] = 1
+    return marks
   }
 
   #isOverflow(item: number): boolean {

@@ -7,11 +7,12 @@
  * A replay does the second from the journal, with the same arrivals, and ends in the same windows.
  */
 
+import type { DroppedPoints, PointRun } from '../rules/lane.ts'
 import { NO_MEMBERSHIP } from '../rules/memberships.ts'
 import { rulesInForce } from '../rules/read-rules.ts'
 import { OVERFLOW_RULE } from '../rules/rule.ts'
 import type { Emission } from '../rules/shard-rules.ts'
-import { ShardRules, TAKEN } from '../rules/shard-rules.ts'
+import { ShardRules, TAKEN, UNCOUNTED } from '../rules/shard-rules.ts'
 import { OVERFLOW } from './overflow.ts'
 import type { PlainSamples, Reception } from './reception.ts'
 import type { RuleHistory } from './rule-history.ts'
@@ -25,9 +26,6 @@ export interface RuleOptions {
   readonly pointsMax: number
   readonly groupsMax: number
 }
-
-/** Points whose fate nobody counts: they are stored too, or were counted by an earlier process. */
-export const UNCOUNTED = 255
 
 /** `not in a window`: the rule is gone, or its window is not complete any more; the sample is stored after all. */
 export type DroppedFate = 'in a window' | 'given out' | 'not in a window'
@@ -48,7 +46,10 @@ export class RuleFeed {
   /** What of the past a window may need beside its own length: late points, and the interval before it, ms. */
   readonly reachMs: number
   readonly #overflowRule: number
+  /** By series. */
   #membership = new Int32Array(0)
+  /** By item of the columns, for a moment. */
+  #items = new Int32Array(0)
   /** Of the overflow rule, by tenant and metric. */
   readonly #overflowing = new Map<string, number>()
   #table: SeriesTable | undefined
@@ -87,6 +88,23 @@ export class RuleFeed {
     return room && this.#rules.decide(membership, scratch.times[item]!, at) === TAKEN
   }
 
+  /**
+   * The same of all samples of the columns of which some are not stored, perhaps: writes it down for each.
+   * @param into by item: 1 where it is not to be stored. @returns how many these are
+   */
+  willDropAll(samples: PlainSamples, at: number, ahead: number, into: Uint8Array): number {
+    const { start, end, verdicts } = samples
+    if (this.#rules.points + (ahead + end - start) * this.#lanes <= this.#pointsMax)
+      return this.#rules.decideAll(this.#runOf(samples, at, UNCOUNTED), into)
+    let dropped = 0
+    let asked = ahead
+    for (let i = start; i < end; i++) {
+      into[i] = verdicts[i] === ACCEPTED && this.willDrop(i, at, asked++) ? 1 : 0
+      dropped += into[i]!
+    }
+    return dropped
+  }
+
   /** From when on an emission has told of a dropped sample, ms. @param at its arrival, µs */
   toldBy(item: number, at: number): number {
     const { scratch } = this.#reception
@@ -114,28 +132,9 @@ export class RuleFeed {
     )
   }
 
-  /**
-   * Puts samples of the columns into their windows. @param source what counts those that are not stored themselves
-   * @returns how many these are, and from when on emissions have told of all of them, ms
-   */
-  foldAll(
-    { start, end, verdicts, drops }: PlainSamples,
-    at: number,
-    source: number,
-  ): { dropped: number; toldBy: number } {
-    const { series, times } = this.#reception.scratch
-    let dropped = 0
-    let toldBy = 0
-    for (let i = start; i < end; i++) {
-      if (verdicts[i] !== ACCEPTED) continue
-      const drop = drops !== undefined && drops[i] === 1
-      const membership = this.#membershipOf(series[i]!)
-      if (membership !== NO_MEMBERSHIP) this.#put(i, membership, at, drop ? source : UNCOUNTED)
-      if (!drop) continue
-      dropped++
-      toldBy = Math.max(toldBy, this.#rules.toldBy(membership, times[i]!, at))
-    }
-    return { dropped, toldBy }
+  /** Puts samples of the columns into their windows. @param source what counts those that are not stored themselves */
+  foldAll(samples: PlainSamples, at: number, source: number): DroppedPoints {
+    return this.#rules.addAll(this.#runOf(samples, at, source))
   }
 
   /** What has become of a sample of a record that was not to be stored itself. */
@@ -226,6 +225,23 @@ export class RuleFeed {
   #join(series: number): number {
     const { tenant, name, labels } = this.#reception.define(series)
     return this.#rules.join(tenant, name, labels)
+  }
+
+  /** With the memberships of those that are taken and have a series; its columns are good until the next one. */
+  #runOf({ start, end, verdicts, drops }: PlainSamples, at: number, source: number): PointRun {
+    this.#checkGeneration()
+    const { scratch, table } = this.#reception
+    const { series, times, words } = scratch
+    if (this.#items.length < end) this.#items = new Int32Array(times.length)
+    const membership = this.#items
+    for (let i = start; i < end; i++) {
+      if (verdicts[i] !== ACCEPTED || series[i]! >= OVERFLOW) membership[i] = NO_MEMBERSHIP
+      else {
+        const known = this.#membership[series[i]!] ?? NOT_ASKED
+        membership[i] = known === NOT_ASKED ? this.#membershipOf(series[i]!) : known
+      }
+    }
+    return { start, end, membership, series, refs: table.ref, times, words, drops, at, source }
   }
 
   /** Asked once a series. */

@@ -8,12 +8,13 @@
 import type { JournalRecord } from '../journal/record.ts'
 import { DOORS } from '../journal/record.ts'
 import type { Emission } from '../rules/shard-rules.ts'
+import { UNCOUNTED } from '../rules/shard-rules.ts'
 import { DroppedRecords } from './dropped-records.ts'
 import type { JournalPlaces } from './journal-places.ts'
 import { OVERFLOW } from './overflow.ts'
-import type { PlainSamples, Reception, RecordVisitor } from './reception.ts'
+import type { PlainSamples, Reception, RecordVisitor, WillDrop } from './reception.ts'
 import type { RuleOptions } from './rule-feed.ts'
-import { RuleFeed, UNCOUNTED } from './rule-feed.ts'
+import { RuleFeed } from './rule-feed.ts'
 import type { RuleHistory } from './rule-history.ts'
 import type { ShardCounts } from './shard-counts.ts'
 
@@ -125,9 +126,19 @@ export class RuleWindows {
     this.#feed.emitAgain(closed)
   }
 
-  /** Whether samples of a write are not to be stored themselves; undefined: none is. @param atMs arrival of the write */
-  willDrop(atMs: number): ((item: number) => boolean) | undefined {
-    return this.#feed.drops ? this.takesOverflow(atMs) : undefined
+  /**
+   * Which samples of a write are not to be stored themselves, asked for one body after the other; undefined: none is.
+   * @param atMs arrival of the write
+   */
+  willDrop(atMs: number): WillDrop | undefined {
+    if (!this.#feed.drops) return undefined
+    const at = atMs * MICROS + this.#writer
+    let ahead = 0
+    return (samples, into) => {
+      const dropped = this.#feed.willDropAll(samples, at, ahead, into)
+      ahead += samples.end - samples.start
+      return dropped
+    }
   }
 
   /** Whether samples of a write can go into windows instead of being stored, asked for one after the other. */
@@ -138,9 +149,9 @@ export class RuleWindows {
 
   /** Puts the samples of a record that was just journalled into windows. @returns how many are not to be stored themselves */
   takingAll({ door, position, at }: JournalRecord, samples: PlainSamples): number {
-    const { dropped, toldBy } = this.#feed.foldAll(samples, at, DOORS.indexOf(door))
-    if (dropped > 0) this.#records.add(position, toldBy)
-    return dropped
+    const { count, toldBy } = this.#feed.foldAll(samples, at, DOORS.indexOf(door))
+    if (count > 0) this.#records.add(position, toldBy)
+    return count
   }
 
   /** Puts the samples of a record that was just journalled into windows, and what is to be stored into the outbox. */

@@ -1,6 +1,6 @@
 /** Outputs of rules as a merger gives them, one object each. */
 import type { Merger, OutputSink } from '../../collector/rules/merger.ts'
-import type { OutputGroup } from '../../collector/rules/output-groups.ts'
+import type { OutputGroups } from '../../collector/rules/output-groups.ts'
 import type { SampleHistogram } from '../../collector/rules/sample-histogram.ts'
 import type { Label } from '../../proto/wire/labels.ts'
 import { readLabels } from '../../proto/wire/remote-write.ts'
@@ -20,19 +20,16 @@ export interface OutputPoint {
 
 export function outputPoints(merger: Merger): OutputPoint[] {
   const points: OutputPoint[] = []
-  const add = (
-    { rule, tenant, labels, ends }: OutputGroup,
-    series: number,
-    time: number,
-    output: OutputPoint['output'],
-  ) => {
-    const start = series === 0 ? 0 : ends[series - 1]!
-    points.push({ rule, tenant, labels: readLabels(labels, start, ends[series]!), time, output })
+  const add = (groups: OutputGroups, group: number, series: number, time: number, output: OutputPoint['output']) => {
+    groups.make(group)
+    const labels = readLabels(groups.bytesOf(group), groups.startOf(group, series), groups.endOf(group, series))
+    points.push({ rule: groups.rule, tenant: groups.tenantOf(group), labels, time, output })
   }
   const sink: OutputSink = {
-    float: (group, series, time, value) => add(group, series, time, { kind: 'float', value }),
-    histogram: (group, series, time, histogram) => add(group, series, time, { kind: 'histogram', histogram }),
-    none: (group, series, time) => add(group, series, time, { kind: 'none' }),
+    float: (groups, group, series, time, value) => add(groups, group, series, time, { kind: 'float', value }),
+    histogram: (groups, group, series, time, histogram) =>
+      add(groups, group, series, time, { kind: 'histogram', histogram }),
+    none: (groups, group, series, time) => add(groups, group, series, time, { kind: 'none' }),
   }
   merger.give(sink)
   return points
