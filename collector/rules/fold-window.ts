@@ -4,6 +4,7 @@ import { GroupColumns } from './group-columns.ts'
 import type { Needs } from './group-state.ts'
 import type { Memberships } from './memberships.ts'
 import type { Points } from './points.ts'
+import { PIECE_SERIES } from './points.ts'
 
 /** What folding needs to know besides the points. */
 export interface FoldFrame {
@@ -21,6 +22,8 @@ export interface FoldFrame {
 // In the place of a row.
 const NO_ROW = -1
 const NOT_ASKED = -2
+/** Of a piece and a rule, for a moment. */
+const rowOfSeries = new Int32Array(PIECE_SERIES)
 
 export class WindowFold {
   /** By index of the rule, those that have groups. */
@@ -57,16 +60,16 @@ export class WindowFold {
   }
 
   /** What a state is does not depend on the order of points: they are folded as they lie. Hot. */
-  #foldPoints(rule: number, points: Points): void {
-    const { membership, before, values, words, count } = points
+  #foldPoints(rule: number, { membership, series, before, values, words, count }: Points): void {
     const columns = this.#columnsOf(rule)
     const rows = this.#rowsOf(rule)
+    for (let s = 0; s < PIECE_SERIES; s++) {
+      const m = membership[s]!
+      if (m >= 0 && rows[m] === NOT_ASKED) rows[m] = this.#rowFor(rule, columns, m)
+      rowOfSeries[s] = m < 0 ? NO_ROW : rows[m]!
+    }
     for (let i = 0; i < count; i++) {
-      let row = rows[membership[i]!]!
-      if (row === NOT_ASKED) {
-        row = this.#rowFor(rule, columns, membership[i]!)
-        rows[membership[i]!] = row
-      }
+      const row = rowOfSeries[series[i]!]!
       if (row === NO_ROW) continue
       const value = values[i]!
       // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
@@ -101,20 +104,20 @@ export class WindowFold {
 
   #foldSeries(points: Points, before: Points | undefined): void {
     const { memberships, rules } = this.#frame
-    const { ref, membership, count, values } = points
+    const { series, membership, count, values } = points
     let baseline = 0
     for (let start = 0, end = 0; start < count; start = end) {
-      const series = ref[start]!
-      for (end = start + 1; end < count && ref[end] === series; end++);
+      const own = series[start]!
+      for (end = start + 1; end < count && series[end] === own; end++);
       this.#growth.begin()
       if (before !== undefined) {
-        while (baseline < before.count && before.ref[baseline]! < series) baseline++
-        for (; baseline < before.count && before.ref[baseline] === series; baseline++)
+        while (baseline < before.count && before.series[baseline]! < own) baseline++
+        for (; baseline < before.count && before.series[baseline] === own; baseline++)
           this.#growth.baseline(before.values[baseline]!)
       }
       for (let i = start; i < end; i++) this.#growth.read(values[i]!)
       for (const rule of rules) {
-        const group = memberships.groupOf(membership[end - 1]!, rule)
+        const group = memberships.groupOf(membership[own]!, rule)
         if (group < 0) continue
         const columns = this.#columnsOf(rule)
         const row = columns.row(group, this.#all)

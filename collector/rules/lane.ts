@@ -222,7 +222,7 @@ export class Lane {
     const next = this.shape.counters ? this.#windows.get(window.end + this.shape.intervalMs) : undefined
     for (const { emittedAt, stirred } of next === undefined ? [window] : [window, next]) {
       if (emittedAt === undefined) continue
-      for (let i = piece.settled; i < piece.count; i++) stirred.add(piece.membership[i]!)
+      for (let i = piece.settled; i < piece.count; i++) stirred.add(piece.membership[piece.series[i]!]!)
     }
     window.fresh -= piece.count - piece.settled
     const superfluous = piece.settle(sorter, this.shape.counters)

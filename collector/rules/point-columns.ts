@@ -3,33 +3,28 @@
  * anew, each would cost its pages, and so many bytes come and go that the garbage collector would look through all groups for them.
  */
 
-/** Of so many points, 28 bytes each, in one piece of memory. */
+/** Of so many points, 14 bytes each, in one piece of memory. */
 export class PointColumns {
   readonly capacity: number
   /** Bits of the values, two words a point, low first, and the same memory as float64s. */
   readonly words: Uint32Array
   readonly values: Float64Array
-  /** Arrival, µs. */
-  readonly at: Float64Array
-  /** Which series, by the caller's reference. */
-  readonly ref: Uint32Array
-  readonly membership: Uint32Array
   /** Time, ms before the window's end. */
   readonly before: Uint32Array
+  /** Which series of its piece. */
+  readonly series: Uint16Array
 
   constructor(capacity: number) {
     const memory = new ArrayBuffer(BYTES_PER_POINT * capacity)
     this.capacity = capacity
     this.words = new Uint32Array(memory, 0, 2 * capacity)
     this.values = new Float64Array(memory, 0, capacity)
-    this.at = new Float64Array(memory, 8 * capacity, capacity)
-    this.ref = new Uint32Array(memory, 16 * capacity, capacity)
-    this.membership = new Uint32Array(memory, 20 * capacity, capacity)
-    this.before = new Uint32Array(memory, 24 * capacity, capacity)
+    this.before = new Uint32Array(memory, 8 * capacity, capacity)
+    this.series = new Uint16Array(memory, 12 * capacity, capacity)
   }
 }
 
-const BYTES_PER_POINT = 28
+const BYTES_PER_POINT = 14
 const CAPACITY_MIN = 64
 
 export class PointMemory {

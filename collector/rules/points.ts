@@ -6,31 +6,38 @@
  *     order of time; one point     and late ones among them
  *     for each instant
  *
- * Taking a point is six writes at the end. Points usually come in the order of time; where they do not, settling sorts them by series
- * and time, and of several points of a series for one instant the latest arrival stays. 28 bytes a point, at most twice that while
- * they grow.
+ * Taking a point is four writes at the end. Points usually come in the order of time; where they do not, settling sorts them by series
+ * and time, and of several points of a series for one instant the latest arrival stays. 14 bytes a point, 8 more once they were
+ * sorted, at most twice that while they grow; and 4 a series.
  */
+import { grown } from '../../proto/wire/grown.ts'
 import type { PointColumns, PointMemory } from './point-columns.ts'
 
 /** Series of the same reference but for these bits share a piece. */
 export const PIECE_BITS = 10
-const PIECE_SERIES = 1 << PIECE_BITS
+export const PIECE_SERIES: number = 1 << PIECE_BITS
 const NO_TIME = 0xffffffff
+const NO_MEMBERSHIP = -1
 /** By series of a piece, for a moment. */
 const newest = new Uint32Array(PIECE_SERIES)
 
 export class Points {
   count = 0
   settled = 0
+  /** By series of the piece; below 0: it has no point. A series that came under several has the last one. */
+  readonly membership: Int32Array = new Int32Array(PIECE_SERIES).fill(NO_MEMBERSHIP)
   readonly #memory: PointMemory
   #columns: PointColumns
   // Those of the columns, for the hot path.
-  ref!: Uint32Array
-  membership!: Uint32Array
+  series!: Uint16Array
   before!: Uint32Array
   words!: Uint32Array
   values!: Float64Array
-  at!: Float64Array
+  /** Arrivals, µs: of the points from `#runs` on each, or, once they were sorted, of every point. */
+  #arrivals: number[] = []
+  #runs: number[] = []
+  #at: Float64Array | undefined = undefined
+  #arrival: number = Number.NaN
 
   /** @param memory gives the columns, and gets them back. @param capacity points that are expected */
   constructor(memory: PointMemory, capacity: number) {
@@ -39,15 +46,17 @@ export class Points {
     this.#show()
   }
 
-  push(ref: number, membership: number, before: number, low: number, high: number, at: number): void {
+  /** @param series its number in the piece. @param before its time, ms before the window's end. @param at µs */
+  push(series: number, membership: number, before: number, low: number, high: number, at: number): void {
     const i = this.count
-    if (i === this.ref.length) this.#grow()
-    this.ref[i] = ref
-    this.membership[i] = membership
+    if (i === this.series.length) this.#grow()
+    if (at !== this.#arrival) this.#arrive(at)
+    this.series[i] = series
     this.before[i] = before
     this.words[2 * i] = low
     this.words[2 * i + 1] = high
-    this.at[i] = at
+    this.membership[series] = membership
+    if (this.#at !== undefined) this.#at[i] = at
     this.count = i + 1
   }
 
@@ -56,28 +65,32 @@ export class Points {
    * @returns how many points that made superfluous
    */
   settle(sorter: Sorter, bySeries: boolean): number {
-    const { count, ref, before, membership, words, at } = this
+    const { count, series, before, words } = this
     if (!bySeries && this.#isInOrder()) {
       this.settled = count
       return 0
     }
-    const order = sorter.sort(this)
+    const at = this.#eachArrival()
+    const order = sorter.sort(this, at)
     const settled = this.#memory.take(count)
+    const settledAt = new Float64Array(settled.capacity)
     let kept = 0
     for (let k = 0; k < count; k++) {
       const i = order[k]!
       const later = k + 1 < count ? order[k + 1]! : -1
       // The next one is of the same series and instant, and arrived later.
-      if (later >= 0 && ref[later] === ref[i] && before[later] === before[i]) continue
-      settled.ref[kept] = ref[i]!
-      settled.membership[kept] = membership[i]!
+      if (later >= 0 && series[later] === series[i] && before[later] === before[i]) continue
+      settled.series[kept] = series[i]!
       settled.before[kept] = before[i]!
       settled.words[2 * kept] = words[2 * i]!
       settled.words[2 * kept + 1] = words[2 * i + 1]!
-      settled.at[kept] = at[i]!
+      settledAt[kept] = at[i]!
       kept++
     }
     this.#use(settled)
+    this.#at = settledAt
+    this.#arrivals = []
+    this.#runs = []
     this.count = kept
     this.settled = kept
     return count - kept
@@ -91,26 +104,39 @@ export class Points {
 
   /** Whether each point of a series is later than the one before: then none is there twice. */
   #isInOrder(): boolean {
-    const { ref, before, count } = this
+    const { series, before, count } = this
     newest.fill(NO_TIME)
     for (let i = 0; i < count; i++) {
-      const series = ref[i]! & (PIECE_SERIES - 1)
-      if (before[i]! >= newest[series]!) return false
-      newest[series] = before[i]!
+      if (before[i]! >= newest[series[i]!]!) return false
+      newest[series[i]!] = before[i]!
     }
     return true
   }
 
+  #arrive(at: number): void {
+    this.#arrival = at
+    if (this.#at !== undefined) return
+    this.#arrivals.push(at)
+    this.#runs.push(this.count)
+  }
+
+  /** By point. */
+  #eachArrival(): Float64Array {
+    if (this.#at !== undefined) return this.#at
+    const each = new Float64Array(this.count)
+    for (const [i, start] of this.#runs.entries()) each.fill(this.#arrivals[i]!, start)
+    return each
+  }
+
   #grow(): void {
-    const { count, ref, membership, before, words, at } = this
+    const { count, series, before, words } = this
     // Once they were sorted, and so given out, only late points come.
     const larger = this.#memory.take(this.settled === 0 ? 2 * count : count + 1)
-    larger.ref.set(ref)
-    larger.membership.set(membership)
+    larger.series.set(series)
     larger.before.set(before)
     larger.words.set(words)
-    larger.at.set(at)
     this.#use(larger)
+    if (this.#at !== undefined) this.#at = grown(this.#at, new Float64Array(larger.capacity))
   }
 
   #use(columns: PointColumns): void {
@@ -120,71 +146,49 @@ export class Points {
   }
 
   #show(): void {
-    const { ref, membership, before, words, values, at } = this.#columns
-    this.ref = ref
-    this.membership = membership
+    const { series, before, words, values } = this.#columns
+    this.series = series
     this.before = before
     this.words = words
     this.values = values
-    this.at = at
   }
 }
-
-const DIGIT_BITS = 11
-const DIGITS = 1 << DIGIT_BITS
 
 /** Orders points by series, time and arrival; its memory is used again. */
 export class Sorter {
   #order = new Uint32Array(0)
-  #other = new Uint32Array(0)
-  readonly #starts = new Uint32Array(DIGITS)
+  readonly #starts = new Uint32Array(PIECE_SERIES)
 
-  /** @returns indices of the points, valid until the next call */
-  sort(points: Points): Uint32Array {
-    const { count } = points
-    if (this.#order.length < count) {
-      this.#order = new Uint32Array(count)
-      this.#other = new Uint32Array(count)
-    }
-    for (let i = 0; i < count; i++) this.#order[i] = i
-    for (let shift = 0; shift < 32; shift += DIGIT_BITS) this.#byDigit(points.ref, count, shift)
-    this.#sortRuns(points)
-    return this.#order
-  }
-
-  /** One pass of a radix sort, least digit first: keeps the order of those that are equal. */
-  #byDigit(refs: Uint32Array, count: number, shift: number): void {
+  /** @param at arrivals by point. @returns indices of the points, valid until the next call */
+  sort(points: Points, at: Float64Array): Uint32Array {
+    const { count, series } = points
+    if (this.#order.length < count) this.#order = new Uint32Array(count)
     const starts = this.#starts.fill(0)
-    for (let i = 0; i < count; i++) starts[(refs[i]! >>> shift) & (DIGITS - 1)]!++
-    if (count === 0 || starts[(refs[0]! >>> shift) & (DIGITS - 1)] === count) return // all have the same digit
+    for (let i = 0; i < count; i++) starts[series[i]!]!++
     let sum = 0
-    for (let d = 0; d < DIGITS; d++) {
-      const n = starts[d]!
-      starts[d] = sum
+    for (let s = 0; s < PIECE_SERIES; s++) {
+      const n = starts[s]!
+      starts[s] = sum
       sum += n
     }
-    const from = this.#order
-    const into = this.#other
-    for (let k = 0; k < count; k++) {
-      const i = from[k]!
-      into[starts[(refs[i]! >>> shift) & (DIGITS - 1)]!++] = i
-    }
-    this.#order = into
-    this.#other = from
+    const order = this.#order
+    for (let i = 0; i < count; i++) order[starts[series[i]!]!++] = i
+    this.#sortRuns(points, at)
+    return order
   }
 
   /** Within each series: usually in order as it came. */
-  #sortRuns(points: Points): void {
-    const { ref, before, count } = points
+  #sortRuns(points: Points, at: Float64Array): void {
+    const { series, before, count } = points
     const order = this.#order
-    const compare = (a: number, b: number): number => compareInSeries(points, a, b)
+    const compare = (a: number, b: number): number => compareInSeries(points, at, a, b)
     for (let start = 0, end = 0; start < count; start = end) {
       let previous = order[start]!
-      const series = ref[previous]
+      const own = series[previous]
       let sorted = true
       for (end = start + 1; end < count; end++) {
         const next = order[end]!
-        if (ref[next] !== series) break
+        if (series[next] !== own) break
         sorted &&= before[previous]! > before[next]!
         previous = next
       }
@@ -194,7 +198,7 @@ export class Sorter {
 }
 
 /** By time, then arrival; one arrival has one value, and if not, the order is still always the same. */
-function compareInSeries({ before, at, words }: Points, a: number, b: number): number {
+function compareInSeries({ before, words }: Points, at: Float64Array, a: number, b: number): number {
   return (
     before[b]! - before[a]! || at[a]! - at[b]! || words[2 * a + 1]! - words[2 * b + 1]! || words[2 * a]! - words[2 * b]!
   )

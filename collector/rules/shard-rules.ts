@@ -13,7 +13,7 @@ import type { FoldFrame } from './fold-window.ts'
 import { needsOf } from './group-state.ts'
 import type { Budget, DroppedPoints, PointRun } from './lane.ts'
 import { AMEND_EVERY_MS, Lane } from './lane.ts'
-import { lanesOf, Memberships, NO_LANE } from './memberships.ts'
+import { lanesOf, Memberships, NO_LANE, NO_MEMBERSHIP } from './memberships.ts'
 import type { Part } from './part.ts'
 import { PointMemory } from './point-columns.ts'
 import { Sorter } from './points.ts'
@@ -387,8 +387,8 @@ export class ShardRules {
     const used = new Set<number>()
     for (const lane of this.#lanes) {
       for (const window of lane.inOrder()) {
-        for (const { count, membership } of window.pieces.values())
-          for (let i = 0; i < count; i++) used.add(membership[i]!)
+        for (const { membership } of window.pieces.values())
+          for (const one of membership) if (one !== NO_MEMBERSHIP) used.add(one)
         for (const membership of window.stirred) used.add(membership)
       }
     }

@@ -2,7 +2,7 @@
  * One window of a lane: its points, by series in pieces that are sorted and folded one at a time, so that nothing takes long.
  */
 import type { PointMemory } from './point-columns.ts'
-import { PIECE_BITS, Points } from './points.ts'
+import { PIECE_BITS, PIECE_SERIES, Points } from './points.ts'
 
 const SOURCES = 256
 
@@ -41,7 +41,7 @@ export class Window {
       this.#piece = piece
       this.#number = number
     }
-    piece.push(ref, membership, before, low, high, at)
+    piece.push(ref & (PIECE_SERIES - 1), membership, before, low, high, at)
     this.count++
     this.fresh++
   }

@@ -17,9 +17,9 @@ test('PointMemory gives no columns to two at once, with room for what was asked,
       const points = random.between(0, 5000)
       const columns = memory.take(points)
       assert.ok(columns.capacity >= points && columns.capacity <= Math.max(64, points * 1.25), `${columns.capacity}`)
-      columns.ref.fill(round)
+      columns.series.fill(round)
       columns.values.fill(round)
-      columns.at.fill(round)
+      columns.before.fill(round)
       out.push({ columns, mark: round })
     } else {
       const [given] = out.splice(random.between(0, out.length - 1), 1)
@@ -28,7 +28,7 @@ test('PointMemory gives no columns to two at once, with room for what was asked,
     assert.ok(memory.kept <= room(), `${memory.kept} lie there, ${room()} are in use`)
   }
   for (const { columns, mark } of out)
-    assert.ok([columns.ref, columns.values, columns.at].every((column) => column.every((item) => item === mark)))
+    assert.ok([columns.series, columns.values, columns.before].every((column) => column.every((item) => item === mark)))
   for (const { columns } of out) memory.give(columns)
   assert.equal(memory.kept, 0)
 })
