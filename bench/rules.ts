@@ -1,13 +1,14 @@
 /**
- * What does a sample cost that only an aggregation rule needs? One rule without `pod` (avg, max, last; 30 s; the input dropped) over
+ * What does a sample cost that only an aggregation rule needs? One rule without `pod` (avg, max, last; the input dropped) over
  * series that are a group each, in a collector; beside it, what a vmagent takes for merely forwarding the same samples flat out.
  *
  *     load process ──▶ collector ──outputs──▶ sink process ◀──samples── vmagent ◀── load process
  *
- * A turn is a window, by the clock: its samples come while it lasts, its outputs behind its end, and CPU is read when they have
- * come, what the collector takes for waiting included. Number and sum of the outputs must be what the samples imply, to the last one.
+ * A turn is a minute by the clock. All that the collector takes in it counts, waiting for the next samples included. In the end number
+ * and sum of the outputs must be what the samples imply, to the last one.
  *
- *     window k   ├─ samples to the collector ── to vmagent ── end + grace ── outputs ─┤ CPU is read
+ *     flat     ├─ samples ── to vmagent ── end of the window + grace ── outputs ── nothing ─┤
+ *     paced    ├─ window ─┼─ window ─┼─ window ─┼─ window ─┼─ window ─┼─ window, to vmagent ─┤  each with outputs of the one before
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +17,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { GPUS } from './fleet.ts'
 import type { Forwarder } from './forwarders.ts'
 import { startCollector, startVmagent, vmagentVersion } from './forwarders.ts'
-import type { LoadResult } from './load.process.ts'
 import { cpuSeconds, memoryMib } from './processes.ts'
 import { quantiles } from './quantiles.ts'
 import type { Forwarded } from './sink.process.ts'
@@ -25,15 +25,18 @@ import { checkForwarded, Load, Sink } from './talker.ts'
 
 /** By name. */
 export const RULES_JOBS: Readonly<Record<string, Omit<RulesJob, 'turns'>>> = {
-  flat: { nodes: 200, rounds: 40, overMs: 0 },
-  paced: { nodes: 400, rounds: 2, overMs: 8000 },
+  flat: { nodes: 200, rounds: 100, windowMs: 30_000, windows: 1, overMs: 0 },
+  paced: { nodes: 400, rounds: 2, windowMs: 10_000, windows: 6, overMs: 55_000 },
 }
 
 export interface RulesJob {
   readonly nodes: number
   /** Samples of each series in a window. */
   readonly rounds: number
-  /** They come evenly over this time, ms; 0: flat out. */
+  readonly windowMs: number
+  /** In a turn, from its start on. */
+  readonly windows: number
+  /** Their samples come evenly over this time, ms; 0: flat out. */
   readonly overMs: number
   readonly turns: number
 }
@@ -53,36 +56,36 @@ export interface RulesCost {
 }
 
 const MILLION = 1e6
-const WINDOW_MS = 30_000
-/** Every other window is used: in the next one the peer gets its samples, and outputs may take their time. */
-const EVERY_MS = 2 * WINDOW_MS
+const TURN_MS = 60_000
 const RULE = {
   match: '{__name__=~"DCGM_.*"}',
-  interval: '30s',
   without: ['pod'],
   outputs: ['avg', 'max', 'last'],
   keep_input: false,
 }
 /** After so long a vmagent has nothing left to do. */
 const DRAINED_MS = 2000
-/** How often it is looked whether outputs have come. */
+/** How often it is looked whether outputs have come, and how long. */
 const LOOK_MS = 1000
+const LAST_MS = 60_000
 /** Time to make a sample, ms, generously. */
-const MAKE_MS = 0.006
+const MAKE_MS = 0.009
 const START_MS = 15_000
 
 export async function measureRules(job: RulesJob): Promise<RulesCost> {
-  const rounds = job.rounds * (job.turns + 1)
-  const firstEnd = windowAfter(Date.now() + START_MS + rounds * job.nodes * 240 * MAKE_MS) + WINDOW_MS
-  const stepMs = WINDOW_MS / job.rounds
+  const { windowMs } = job
+  const perTurn = job.rounds * job.windows
+  const rounds = perTurn * (job.turns + 1)
+  const start = Math.ceil((Date.now() + START_MS + rounds * job.nodes * 240 * MAKE_MS) / windowMs) * windowMs
+  const stepMs = windowMs / job.rounds
   const load = new Load({
     nodes: job.nodes,
     pods: true,
     versions: [1],
     rounds,
-    startMs: firstEnd - WINDOW_MS + stepMs,
+    startMs: start + stepMs,
     stepMs,
-    windows: { rounds: job.rounds, everyMs: EVERY_MS },
+    windows: { rounds: job.rounds, everyMs: TURN_MS / job.windows },
     connections: 4,
   })
   const sink = new Sink()
@@ -94,24 +97,28 @@ export async function measureRules(job: RulesJob): Promise<RulesCost> {
     const vmagent = await startVmagent(directory, sinkUrl)
     started.push(vmagent)
     const fleetmeter = await startCollector(join(directory, 'collector'), sinkUrl, {
-      FLEETMETER_COLLECTOR_RULES: JSON.stringify([RULE]),
+      FLEETMETER_COLLECTOR_RULES: JSON.stringify([{ ...RULE, interval: `${windowMs / 1000}s` }]),
       FLEETMETER_COLLECTOR_RULES_POINTS_MAX: '20000000',
       FLEETMETER_COLLECTOR_RULES_GROUPS_MAX: '1000000',
+      FLEETMETER_COLLECTOR_RULES_KEEP_MS: '60000', // so that windows give their memory back, as after minutes of any keeping
     })
     started.push(fleetmeter)
     const turns: RulesTurn[] = []
+    const all = { samples: 0, sum: 0, outputs: 0, outputSum: 0 }
+    if (Date.now() > start) throw new Error('samples were not made in time: too slow for this bench')
     for (let turn = 0; turn <= job.turns; turn++) {
-      const end = firstEnd + turn * EVERY_MS
-      await sleep(Math.max(0, end - WINDOW_MS + DRAINED_MS - Date.now()))
+      const began = start + turn * TURN_MS
+      await until(began)
       const before = [cpuSeconds(fleetmeter.pid), cpuSeconds(vmagent.pid)] as const
-      const part = { first: turn * job.rounds, end: (turn + 1) * job.rounds, version: 1 } as const
+      const part = { first: turn * perTurn, end: (turn + 1) * perTurn, version: 1 } as const
       const sent = await load.send({ url: fleetmeter.writeUrl, overMs: job.overMs, ...part })
-      if (Date.now() > end) throw new Error('the window is over before its samples are sent: too slow for this bench')
+      if (Date.now() > began + job.windows * windowMs)
+        throw new Error('a window is over before its samples are sent: too slow for this bench')
       await load.send({ url: vmagent.writeUrl, overMs: 0, ...part })
       await sleep(DRAINED_MS)
       const theirs = cpuSeconds(vmagent.pid)
-      await outputsCome(sink, sent, end + EVERY_MS - WINDOW_MS)
-      await sleep(DRAINED_MS)
+      if (Date.now() > began + TURN_MS) throw new Error('a turn is over before its end: too slow for this bench')
+      await until(began + TURN_MS)
       const ours = cpuSeconds(fleetmeter.pid)
       const perMillion = (cpu: number): number => (cpu / sent.samples) * MILLION
       turns.push({
@@ -119,7 +126,14 @@ export async function measureRules(job: RulesJob): Promise<RulesCost> {
         vmagent: perMillion(theirs - before[1]),
         outputs: sent.outputs,
       })
+      all.samples += sent.samples
+      all.sum += sent.sum
+      all.outputs += sent.outputs
+      all.outputSum += sent.outputSum
     }
+    const { batches, writes } = await outputsCome(sink, all.outputs)
+    checkForwarded(writes, all.samples, all.sum)
+    checkForwarded(batches, all.outputs, all.outputSum)
     return { cold: turns[0]!, warm: turns.slice(1), peakMib: memoryMib(fleetmeter.pid).peak }
   } finally {
     for (const { stop } of started) await stop()
@@ -129,18 +143,22 @@ export async function measureRules(job: RulesJob): Promise<RulesCost> {
   }
 }
 
-/** Until the sink has all samples and outputs, and no others. @param latest ms */
-async function outputsCome(sink: Sink, sent: LoadResult, latest: number): Promise<void> {
-  const outputs = { samples: 0, sum: 0, bytes: 0 }
-  const samples = { ...outputs }
+function until(time: number): Promise<void> {
+  return sleep(Math.max(0, time - Date.now()))
+}
+
+/** Waits until the sink has so many. */
+async function outputsCome(sink: Sink, outputs: number): Promise<{ batches: Forwarded; writes: Forwarded }> {
+  const latest = Date.now() + LAST_MS
+  const batches = { samples: 0, sum: 0, bytes: 0 }
+  const writes = { ...batches }
   do {
     await sleep(LOOK_MS)
-    const { batches, writes } = await sink.received()
-    add(outputs, batches)
-    add(samples, writes)
-  } while (outputs.samples < sent.outputs && Date.now() < latest)
-  checkForwarded(samples, sent.samples, sent.sum)
-  checkForwarded(outputs, sent.outputs, sent.outputSum)
+    const received = await sink.received()
+    add(batches, received.batches)
+    add(writes, received.writes)
+  } while (batches.samples < outputs && Date.now() < latest)
+  return { batches, writes }
 }
 
 function add(to: { samples: number; sum: number; bytes: number }, { samples, sum, bytes }: Forwarded): void {
@@ -149,15 +167,14 @@ function add(to: { samples: number; sum: number; bytes: number }, { samples, sum
   to.bytes += bytes
 }
 
-function windowAfter(time: number): number {
-  return Math.ceil(time / WINDOW_MS) * WINDOW_MS
-}
-
 /** Prints the table of a kind of job. */
 export async function rules(kind: string, turns: number): Promise<void> {
   const job = RULES_JOBS[kind]
   if (job === undefined) throw new Error(`there is no job "${kind}" of rules: ${Object.keys(RULES_JOBS).join(', ')}`)
-  console.log(`\nrules, ${kind}: ${job.nodes * GPUS * 30} series, ${job.rounds} samples of each in a window of 30 s`)
+  const window = `${job.windowMs / 1000} s, ${job.windows} a minute`
+  console.log(
+    `\nrules, ${kind}: ${job.nodes * GPUS * 30} series, ${job.rounds} samples of each in a window of ${window}`,
+  )
   console.log(`beside ${vmagentVersion()}, merely forwarding, flat out\n`)
   const { cold, warm, peakMib } = await measureRules({ ...job, turns })
   console.log(

@@ -219,7 +219,7 @@ export class ShardRules {
     const { start, end, membership, series, refs, times, words, drops, at, source } = run
     const { soleLane } = this.#memberships
     const told = { count: 0, toldBy: Math.floor(at / MICROS) + AMEND_EVERY_MS }
-    const roomy = this.#budget.points + end - start <= this.#pointsMax
+    const roomy = this.#budget.points + (end - start) * this.#lanes.length <= this.#pointsMax
     for (let i = start; i < end; ) {
       const m = membership[i]!
       if (m < 0) {

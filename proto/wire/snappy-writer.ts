@@ -16,9 +16,11 @@ const LITERAL_LENGTH_2 = 61
 const LONG_TAG_BYTES = 3
 /** A literal is at most so long, as its length is written in two bytes. */
 const LITERAL_BYTES_MAX = 0x10000
+const NONE = -1
 /** Room for the length in front. */
 const PREAMBLE_BYTES = 5
-const COPIED_ONE_BY_ONE = 64
+/** Up to here bytes are copied one by one: a view of them costs more. */
+const COPIED_ONE_BY_ONE = 256
 
 /** One block after the other, in the same memory. */
 export class SnappyWriter {
@@ -26,19 +28,27 @@ export class SnappyWriter {
   length = 0
   #out = new Uint8Array(1 << 14)
   #pos = PREAMBLE_BYTES
-  /** Bytes that are to be one literal. */
-  #pending = new Uint8Array(1 << 10)
-  #pendingBytes = 0
+  /** Where the tag of the literal goes that is under way; NONE: none is. A short one's tag has one byte. */
+  #tag = NONE
 
   literal(bytes: Uint8Array, start: number, end: number): void {
-    const to = this.#pendingBytes
-    const size = end - start
-    this.length += size
-    this.#pendingBytes = to + size
-    if (to + size > this.#pending.length) this.#growPending(to + size)
-    const pending = this.#pending
-    if (size > COPIED_ONE_BY_ONE) pending.set(bytes.subarray(start, end), to)
-    else for (let i = 0; i < size; i++) pending[to + i] = bytes[start + i]!
+    for (let from = start; from < end; ) {
+      if (this.#tag === NONE) this.#tag = this.#pos++
+      const room = LITERAL_BYTES_MAX - (this.#pos - this.#tag - 1)
+      if (room === 0) {
+        this.#endLiteral()
+        continue
+      }
+      const size = Math.min(end - from, room)
+      this.#reserve(size + LONG_TAG_BYTES)
+      const out = this.#out
+      const pos = this.#pos
+      if (size > COPIED_ONE_BY_ONE) out.set(bytes.subarray(from, from + size), pos)
+      else for (let i = 0; i < size; i++) out[pos + i] = bytes[from + i]!
+      this.#pos = pos + size
+      this.length += size
+      from += size
+    }
   }
 
   /**
@@ -50,7 +60,7 @@ export class SnappyWriter {
       this.literal(bytes, at, at + size)
       return
     }
-    if (this.#pendingBytes > 0) this.#flush()
+    if (this.#tag !== NONE) this.#endLiteral()
     this.length += size
     this.#reserve(3 * Math.ceil(size / COPY_BYTES_MAX))
     const out = this.#out
@@ -66,7 +76,7 @@ export class SnappyWriter {
 
   /** The block, valid until the next one is begun: with the next thing that is written. */
   finish(): Uint8Array<ArrayBuffer> {
-    this.#flush()
+    if (this.#tag !== NONE) this.#endLiteral()
     const out = this.#out
     let bytes = 1
     for (let rest = this.length; rest > 0x7f; rest >>>= 7) bytes++
@@ -78,30 +88,20 @@ export class SnappyWriter {
     return block
   }
 
-  #flush(): void {
-    const pending = this.#pending
-    for (let start = 0; start < this.#pendingBytes; ) {
-      const size = Math.min(this.#pendingBytes - start, LITERAL_BYTES_MAX)
-      this.#reserve(LONG_TAG_BYTES + size)
-      const out = this.#out
-      let pos = this.#pos
-      if (size <= SHORT_LITERAL_MAX) {
-        out[pos++] = (size - 1) << 2
-        for (let i = 0; i < size; i++) out[pos + i] = pending[start + i]!
-      } else {
-        out[pos++] = LITERAL_LENGTH_2 << 2
-        out[pos++] = (size - 1) & 0xff
-        out[pos++] = (size - 1) >> 8
-        out.set(pending.subarray(start, start + size), pos)
-      }
-      this.#pos = pos + size
-      start += size
+  /** Writes the tag of the literal under way, of which there is at least a byte; that of a long one takes more room. */
+  #endLiteral(): void {
+    const out = this.#out
+    const first = this.#tag + 1
+    const size = this.#pos - first
+    if (size <= SHORT_LITERAL_MAX) out[this.#tag] = (size - 1) << 2
+    else {
+      out.copyWithin(this.#tag + LONG_TAG_BYTES, first, this.#pos)
+      out[this.#tag] = LITERAL_LENGTH_2 << 2
+      out[this.#tag + 1] = (size - 1) & 0xff
+      out[this.#tag + 2] = (size - 1) >> 8
+      this.#pos += LONG_TAG_BYTES - 1
     }
-    this.#pendingBytes = 0
-  }
-
-  #growPending(needed: number): void {
-    this.#pending = grown(this.#pending, new Uint8Array(Math.max(needed, 2 * this.#pending.length)))
+    this.#tag = NONE
   }
 
   #reserve(bytes: number): void {

@@ -26,6 +26,8 @@ const { rules, problems } = readRules([
   },
   { match: '{__name__=~"a|c"}', interval: '20s', outputs: ['increase', 'count'], keep_input: false, grace: '1s' },
   { match: 'b', interval: '10s', without: ['h'], outputs: ['increase', 'last', 'sum'], grace: '1s', keep_input: false },
+  // Without counters: points are folded as they lie.
+  { match: ['a', 'b'], interval: '30s', by: ['g'], outputs: ['count', 'sum', 'avg', 'max', 'last'], grace: '2s' },
 ])
 assert.deepEqual(problems, [])
 
