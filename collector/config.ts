@@ -308,7 +308,7 @@ export const collectorSection: Section<CollectorConfig> = {
       5_000_000,
       1,
       1_000_000_000,
-      'Samples in windows of rules, for each shard; 14 bytes each, 22 out of order. Beyond it samples are stored as they are.',
+      'Samples in windows of rules, for each shard; 14 bytes each, 22 where they are sorted. Beyond it samples are stored as they are.',
     ),
     rulesGroupsMax: integer(100_000, 1, 100_000_000, 'Groups of a rule, for each shard; beyond it likewise.'),
     // Off: what is lent here is missing elsewhere for a moment, and a lost disk leaves it in doubt. Whoever needs the speed asks for it.

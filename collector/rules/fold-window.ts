@@ -9,8 +9,7 @@ import { PIECE_SERIES } from './points.ts'
 /** What folding needs to know besides the points. */
 export interface FoldFrame {
   readonly memberships: Memberships
-  /** Indices of the lane's rules. */
-  readonly rules: readonly number[]
+  readonly lane: number
   /** By index of the rule. */
   readonly needs: readonly Needs[]
   /** Whether a rule of the lane needs increases. */
@@ -19,11 +18,11 @@ export interface FoldFrame {
   readonly spare: Map<number, GroupColumns>
 }
 
-// In the place of a row.
+/** In the place of a row. */
 const NO_ROW = -1
-const NOT_ASKED = -2
-/** Of a piece and a rule, for a moment. */
+/** Of a piece, for a moment. */
 const rowOfSeries = new Int32Array(PIECE_SERIES)
+const columnsOfSeries = new Array<GroupColumns | undefined>(PIECE_SERIES).fill(undefined)
 
 export class WindowFold {
   /** By index of the rule, those that have groups. */
@@ -33,19 +32,14 @@ export class WindowFold {
   readonly #end: number
   readonly #all: boolean
   readonly #growth = new Growth()
-  /** By rule: the row of each membership's group. */
-  readonly #rows = new Map<number, Int32Array>()
-
   /** @param only fold the groups of these memberships; the others are not in the result. A group without samples is, as empty */
   constructor(frame: FoldFrame, end: number, only: ReadonlySet<number> | undefined) {
     this.#frame = frame
     this.#end = end
     this.#all = only === undefined
     for (const membership of only ?? []) {
-      for (const rule of frame.rules) {
-        const group = frame.memberships.groupOf(membership, rule)
-        if (group >= 0) this.#columnsOf(rule).row(group, true)
-      }
+      const share = frame.memberships.shareOf(membership, frame.lane)
+      for (const [i, rule] of (share?.rules ?? []).entries()) this.#columnsOf(rule).row(share!.groups[i]!, true)
     }
   }
 
@@ -56,41 +50,55 @@ export class WindowFold {
    */
   fold(points: Points, before: Points | undefined): void {
     if (this.#frame.counters) this.#foldSeries(points, before)
-    else for (const rule of this.#frame.rules) this.#foldPoints(rule, points)
+    else for (let at = 0, more = true; more; at++) more = this.#foldPoints(points, at)
   }
 
-  /** What a state is does not depend on the order of points: they are folded as they lie. Hot. */
-  #foldPoints(rule: number, { membership, series, before, values, words, count }: Points): void {
-    const columns = this.#columnsOf(rule)
-    const rows = this.#rowsOf(rule)
-    for (let s = 0; s < PIECE_SERIES; s++) {
-      const m = membership[s]!
-      if (m >= 0 && rows[m] === NOT_ASKED) rows[m] = this.#rowFor(rule, columns, m)
-      rowOfSeries[s] = m < 0 ? NO_ROW : rows[m]!
-    }
+  /**
+   * What a state is does not depend on the order of points: they are folded as they lie. Hot.
+   * @param at into the group of which of a series' rules. @returns whether one has more
+   */
+  #foldPoints(points: Points, at: number): boolean {
+    const more = this.#findRows(points.membership, at)
+    const { series, before, values, words, count } = points
     for (let i = 0; i < count; i++) {
       const row = rowOfSeries[series[i]!]!
       if (row === NO_ROW) continue
       const value = values[i]!
       // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
       if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) continue
-      columns.add(row, this.#end - before[i]!, value)
+      columnsOfSeries[series[i]!]!.add(row, this.#end - before[i]!, value)
     }
+    return more
   }
 
-  #rowsOf(rule: number): Int32Array {
-    const { numbers } = this.#frame.memberships
-    let rows = this.#rows.get(rule)
-    if (rows === undefined || rows.length < numbers) {
-      rows = new Int32Array(numbers).fill(NOT_ASKED) // asked again, it is the same
-      this.#rows.set(rule, rows)
+  /** Of each series of a piece the row of the group of one of its rules. */
+  #findRows(membership: Int32Array, at: number): boolean {
+    const { memberships, lane } = this.#frame
+    let more = false
+    let last = -1
+    let columns: GroupColumns | undefined
+    for (let s = 0; s < PIECE_SERIES; s++) {
+      rowOfSeries[s] = NO_ROW
+      const m = membership[s]!
+      if (m < 0) continue
+      let rule = memberships.soleRuleOf(m)
+      let group: number
+      if (rule >= 0) {
+        if (at > 0) continue
+        group = memberships.soleGroupOf(m)
+      } else {
+        const share = memberships.shareOf(m, lane)
+        if (share === undefined || at >= share.rules.length) continue
+        rule = share.rules[at]!
+        group = share.groups[at]!
+        more ||= at + 1 < share.rules.length
+      }
+      if (columns === undefined || rule !== last) columns = this.#columnsOf(rule)
+      last = rule
+      rowOfSeries[s] = columns.row(group, this.#all)
+      columnsOfSeries[s] = columns
     }
-    return rows
-  }
-
-  #rowFor(rule: number, columns: GroupColumns, membership: number): number {
-    const group = this.#frame.memberships.groupOf(membership, rule)
-    return group < 0 ? NO_ROW : columns.row(group, this.#all)
+    return more
   }
 
   /** Nothing is asked of its columns any more. */
@@ -103,7 +111,7 @@ export class WindowFold {
   }
 
   #foldSeries(points: Points, before: Points | undefined): void {
-    const { memberships, rules } = this.#frame
+    const { memberships, lane } = this.#frame
     const { series, membership, count, values } = points
     let baseline = 0
     for (let start = 0, end = 0; start < count; start = end) {
@@ -116,25 +124,28 @@ export class WindowFold {
           this.#growth.baseline(before.values[baseline]!)
       }
       for (let i = start; i < end; i++) this.#growth.read(values[i]!)
-      for (const rule of rules) {
-        const group = memberships.groupOf(membership[own]!, rule)
-        if (group < 0) continue
-        const columns = this.#columnsOf(rule)
-        const row = columns.row(group, this.#all)
-        if (row < 0) continue
-        this.#foldRun(columns, row, points, start, end)
-        if (columns.needs.increase) this.#growth.addTo(columns, row)
+      const m = membership[own]!
+      const sole = memberships.soleRuleOf(m)
+      if (sole >= 0) this.#foldRun(this.#columnsOf(sole), memberships.soleGroupOf(m), points, start, end)
+      else {
+        const share = memberships.shareOf(m, lane)
+        for (const [i, rule] of (share?.rules ?? []).entries())
+          this.#foldRun(this.#columnsOf(rule), share!.groups[i]!, points, start, end)
       }
     }
   }
 
-  #foldRun(columns: GroupColumns, row: number, { values, words, before }: Points, start: number, end: number): void {
+  /** A series' points into a group, with its growth. */
+  #foldRun(columns: GroupColumns, group: number, { values, words, before }: Points, start: number, end: number): void {
+    const row = columns.row(group, this.#all)
+    if (row === NO_ROW) return
     for (let i = start; i < end; i++) {
       const value = values[i]!
       // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
       if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) continue
       columns.add(row, this.#end - before[i]!, value)
     }
+    if (columns.needs.increase) this.#growth.addTo(columns, row)
   }
 
   #columnsOf(rule: number): GroupColumns {

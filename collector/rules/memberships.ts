@@ -65,8 +65,6 @@ export function lanesOf(rules: readonly Rule[]): LaneShape[] {
 
 /** Numbers groups and memberships; a number is used again only after {@link Memberships.retain} has given it back. */
 export class Memberships {
-  /** Numbers that were given out are below. */
-  numbers = 0
   /** By number, for the hot path: the lane of a membership that has only one, and room in it; else NO_LANE. */
   soleLane: Int16Array = new Int16Array(CAPACITY_MIN)
   /** By number: 1 where samples are not stored once they were taken. */
@@ -82,6 +80,8 @@ export class Memberships {
   /** By rule and group: the membership that is of these alone; NONE: there is none. */
   readonly #byGroup: Int32Array[]
   #sole = 0
+  /** Numbers that were given out are below. */
+  #numbers = 0
   readonly #free: number[] = []
   /** By rule: numbers by key, and keys by number. */
   readonly #groups: readonly Names[]
@@ -153,7 +153,7 @@ export class Memberships {
 
   /** A number for a new one. */
   #take(): number {
-    const number = this.#free.pop() ?? this.numbers++
+    const number = this.#free.pop() ?? this.#numbers++
     if (number >= this.soleLane.length) this.#grow()
     return number
   }
@@ -167,15 +167,19 @@ export class Memberships {
     return { shares: [share], drops, counting: drops ? 0 : NONE, refused: false, full: false }
   }
 
-  /** The group of a rule in a membership; -1 where it has none. */
-  groupOf(number: number, rule: number): number {
-    const sole = this.#soleRule[number]!
-    if (sole !== NO_RULE) return sole === rule ? this.#soleGroup[number]! : NONE
-    for (const { rules, groups } of this.#all.get(number)!.shares) {
-      const at = rules.indexOf(rule)
-      if (at >= 0) return groups[at]!
-    }
-    return NONE
+  /** The rule of a membership that is of one rule only; -1: of another one, see {@link shareOf}. Hot. */
+  soleRuleOf(number: number): number {
+    return this.#soleRule[number]!
+  }
+
+  /** The group of a membership that is of one rule only. Hot. */
+  soleGroupOf(number: number): number {
+    return this.#soleGroup[number]!
+  }
+
+  /** The part of a membership in a lane. */
+  shareOf(number: number, lane: number): Share | undefined {
+    return this.get(number).shares.find((share) => share.lane === lane)
   }
 
   /** The name of a group, where it was not asked for before under this number; undefined: it was. */

@@ -25,6 +25,8 @@ export interface OutputSink {
   histogram(groups: OutputGroups, group: number, series: number, time: number, histogram: SampleHistogram): void
   /** What was given out before is no longer so, and nothing stands in its place. */
   none(groups: OutputGroups, group: number, series: number, time: number): void
+  /** For now that was all: groups may be forgotten. */
+  flush(): void
 }
 
 export interface MergerOptions {
@@ -88,19 +90,12 @@ export class Merger {
 
   /** Gives the outputs that changed, of windows that all shards have emitted; oldest window of a rule first. */
   give(sink: OutputSink): void {
-    for (const merged of this.#rules) {
-      const through = Math.min(...merged.through)
-      const ends = [...merged.windows.keys()].filter((end) => end <= through).sort((a, b) => a - b)
-      for (const end of ends) {
-        const window = merged.windows.get(end)!
-        for (const group of window.takeChanged()) {
-          // Usually a group is of one shard, and its row says it all.
-          if (merged.needs.rowSuffices && window.partsOf(group) === 1) giveRow(merged, end, window, group, sink)
-          else giveGroup(merged, end, window, group, sink)
-        }
-      }
-      this.#forget(merged, through)
+    try {
+      for (const merged of this.#rules) giveRule(merged, sink)
+    } finally {
+      sink.flush()
     }
+    for (const merged of this.#rules) this.#forget(merged, Math.min(...merged.through))
   }
 
   #replace(shard: number, part: Part): void {
@@ -135,6 +130,19 @@ export class Merger {
     const used = [...windows.values()].reduce((n, window) => Math.max(n, window.groups), 0)
     // Nearly all groups are the same from window to window.
     if (groups.size > 2 * used + 100) groups.forget(last)
+  }
+}
+
+function giveRule(merged: MergedRule, sink: OutputSink): void {
+  const through = Math.min(...merged.through)
+  const ends = [...merged.windows.keys()].filter((end) => end <= through).sort((a, b) => a - b)
+  for (const end of ends) {
+    const window = merged.windows.get(end)!
+    for (const group of window.takeChanged()) {
+      // Usually a group is of one shard, and its row says it all.
+      if (merged.needs.rowSuffices && window.partsOf(group) === 1) giveRow(merged, end, window, group, sink)
+      else giveGroup(merged, end, window, group, sink)
+    }
   }
 }
 

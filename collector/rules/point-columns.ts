@@ -25,7 +25,7 @@ export class PointColumns {
 }
 
 const BYTES_PER_POINT = 14
-const CAPACITY_MIN = 64
+export const CAPACITY_MIN = 64
 
 export class PointMemory {
   /** Points that there is room for in what was taken, and in what lies here. */

@@ -6,12 +6,13 @@
  *     order of time; one point     and late ones among them
  *     for each instant
  *
- * Taking a point is four writes at the end. Points usually come in the order of time; where they do not, settling sorts them by series
- * and time, and of several points of a series for one instant the latest arrival stays. 14 bytes a point, 8 more once they were
- * sorted, at most twice that while they grow; and 4 a series.
+ * Taking a point is four writes at the end. Points usually come in the order of time; where they do not, or where somebody wants them
+ * by series, settling sorts them by series and time, and of several points of a series for one instant the latest arrival stays.
+ * 14 bytes a point, at most twice that while they grow; 8 more once they were sorted, before that 16 for each arrival; 4 KiB besides.
  */
 import { grown } from '../../proto/wire/grown.ts'
 import type { PointColumns, PointMemory } from './point-columns.ts'
+import { CAPACITY_MIN } from './point-columns.ts'
 
 /** Series of the same reference but for these bits share a piece. */
 export const PIECE_BITS = 10
@@ -68,6 +69,7 @@ export class Points {
     const { count, series, before, words } = this
     if (!bySeries && this.#isInOrder()) {
       this.settled = count
+      if (series.length > CAPACITY_MIN && series.length > count * 1.5) this.#move(count) // it is kept for minutes
       return 0
     }
     const at = this.#eachArrival()
@@ -124,19 +126,24 @@ export class Points {
   #eachArrival(): Float64Array {
     if (this.#at !== undefined) return this.#at
     const each = new Float64Array(this.count)
-    for (const [i, start] of this.#runs.entries()) each.fill(this.#arrivals[i]!, start)
+    for (const [i, start] of this.#runs.entries()) each.fill(this.#arrivals[i]!, start, this.#runs[i + 1] ?? this.count)
     return each
   }
 
   #grow(): void {
+    // Once they were settled, and so given out, only late points come.
+    this.#move(this.settled === 0 ? 2 * this.count : this.count + 1)
+    if (this.#at !== undefined) this.#at = grown(this.#at, new Float64Array(this.series.length))
+  }
+
+  /** To columns for so many points, at least those that there are. */
+  #move(capacity: number): void {
     const { count, series, before, words } = this
-    // Once they were sorted, and so given out, only late points come.
-    const larger = this.#memory.take(this.settled === 0 ? 2 * count : count + 1)
-    larger.series.set(series)
-    larger.before.set(before)
-    larger.words.set(words)
-    this.#use(larger)
-    if (this.#at !== undefined) this.#at = grown(this.#at, new Float64Array(larger.capacity))
+    const columns = this.#memory.take(capacity)
+    columns.series.set(series.subarray(0, count))
+    columns.before.set(before.subarray(0, count))
+    columns.words.set(words.subarray(0, 2 * count))
+    this.#use(columns)
   }
 
   #use(columns: PointColumns): void {

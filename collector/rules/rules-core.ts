@@ -30,6 +30,7 @@ export class RulesCore {
   readonly #append: (bodies: readonly OutputBody[]) => boolean
   readonly #bodies = new OutputBodies((body) => this.#give(body))
   readonly #waiting: OutputBody[] = []
+  #failure: { readonly error: unknown } | undefined
   /** By shard: emissions that are not kept yet, and the last that is. */
   readonly #emissions: { readonly time: number; readonly through: readonly number[] }[][]
   readonly #kept: number[]
@@ -77,15 +78,28 @@ export class RulesCore {
       this.#count(bodies)
     }
     this.#merger.give(this.#bodies)
-    this.#bodies.flush()
+    const failure = this.#failure
+    this.#failure = undefined
+    if (failure !== undefined) throw failure.error
     return this.#waiting.length === 0
   }
 
   /** Appends a body as soon as it is full, or keeps a copy: the next one takes its memory. */
   #give(body: OutputBody): void {
-    const bodies = [body]
-    if (this.#waiting.length === 0 && this.#append(bodies)) this.#count(bodies)
-    else this.#waiting.push({ ...body, body: body.body.slice() })
+    if (this.#waiting.length === 0 && this.#tryToAppend([body])) return
+    this.#waiting.push({ ...body, body: body.body.slice() })
+  }
+
+  /** What it throws is thrown when all outputs that were under way are kept: they are not made again. */
+  #tryToAppend(bodies: readonly OutputBody[]): boolean {
+    try {
+      if (!this.#append(bodies)) return false
+    } catch (error) {
+      this.#failure = { error }
+      return false
+    }
+    this.#count(bodies)
+    return true
   }
 
   #count(bodies: readonly OutputBody[]): void {

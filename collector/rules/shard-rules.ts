@@ -92,13 +92,7 @@ export class ShardRules {
     const needs = rules.map(needsOf)
     this.#memberships = memberships
     this.#lanes = shapes.map((shape) => new Lane(shape, options.keepMs, this.#budget))
-    this.#frames = shapes.map(({ counters, rules: own }) => ({
-      memberships,
-      rules: own,
-      needs,
-      counters,
-      spare: new Map(),
-    }))
+    this.#frames = shapes.map(({ counters }, lane) => ({ memberships, lane, needs, counters, spare: new Map() }))
   }
 
   /** Points kept, repeats included until their window is given out. */

@@ -99,7 +99,8 @@ export class RuleFeed {
     let dropped = 0
     let asked = ahead
     for (let i = start; i < end; i++) {
-      into[i] = verdicts[i] === ACCEPTED && this.willDrop(i, at, asked++) ? 1 : 0
+      const asks = verdicts[i] === ACCEPTED && this.#reception.scratch.series[i]! < OVERFLOW
+      into[i] = asks && this.willDrop(i, at, asked++) ? 1 : 0
       dropped += into[i]!
     }
     return dropped
@@ -232,7 +233,7 @@ export class RuleFeed {
     this.#checkGeneration()
     const { scratch, table } = this.#reception
     const { series, times, words } = scratch
-    if (this.#items.length < end) this.#items = new Int32Array(times.length)
+    if (this.#items.length !== times.length) this.#items = new Int32Array(times.length) // which are given back when few are needed
     const membership = this.#items
     for (let i = start; i < end; i++) {
       if (verdicts[i] !== ACCEPTED || series[i]! >= OVERFLOW) membership[i] = NO_MEMBERSHIP

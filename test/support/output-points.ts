@@ -30,6 +30,7 @@ export function outputPoints(merger: Merger): OutputPoint[] {
     histogram: (groups, group, series, time, histogram) =>
       add(groups, group, series, time, { kind: 'histogram', histogram }),
     none: (groups, group, series, time) => add(groups, group, series, time, { kind: 'none' }),
+    flush: () => {},
   }
   merger.give(sink)
   return points
