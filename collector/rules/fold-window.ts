@@ -1,6 +1,6 @@
 /** Folds the points of a window into the states of its groups, piece by piece; series by series where it matters. */
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
-import { GroupColumns } from './group-columns.ts'
+import { GroupColumns, NO_ROW } from './group-columns.ts'
 import type { Needs } from './group-state.ts'
 import type { Memberships } from './memberships.ts'
 import type { Points } from './points.ts'
@@ -18,8 +18,6 @@ export interface FoldFrame {
   readonly spare: Map<number, GroupColumns>
 }
 
-/** In the place of a row. */
-const NO_ROW = -1
 /** Of a piece, for a moment. */
 const rowOfSeries = new Int32Array(PIECE_SERIES)
 const columnsOfSeries = new Array<GroupColumns | undefined>(PIECE_SERIES).fill(undefined)
@@ -32,6 +30,7 @@ export class WindowFold {
   readonly #end: number
   readonly #all: boolean
   readonly #growth = new Growth()
+
   /** @param only fold the groups of these memberships; the others are not in the result. A group without samples is, as empty */
   constructor(frame: FoldFrame, end: number, only: ReadonlySet<number> | undefined) {
     this.#frame = frame
@@ -59,16 +58,20 @@ export class WindowFold {
    */
   #foldPoints(points: Points, at: number): boolean {
     const more = this.#findRows(points.membership, at)
-    const { series, before, values, words, count } = points
+    const { series, count } = points
     for (let i = 0; i < count; i++) {
       const row = rowOfSeries[series[i]!]!
-      if (row === NO_ROW) continue
-      const value = values[i]!
-      // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
-      if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) continue
-      columnsOfSeries[series[i]!]!.add(row, this.#end - before[i]!, value)
+      if (row !== NO_ROW) this.#foldPoint(columnsOfSeries[series[i]!]!, row, points, i)
     }
     return more
+  }
+
+  /** A point into a group; a stale marker is none. Hot. */
+  #foldPoint(columns: GroupColumns, row: number, { before, values, words }: Points, i: number): void {
+    const value = values[i]!
+    // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
+    if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) return
+    columns.add(row, this.#end - before[i]!, value)
   }
 
   /** Of each series of a piece the row of the group of one of its rules. */
@@ -136,15 +139,10 @@ export class WindowFold {
   }
 
   /** A series' points into a group, with its growth. */
-  #foldRun(columns: GroupColumns, group: number, { values, words, before }: Points, start: number, end: number): void {
+  #foldRun(columns: GroupColumns, group: number, points: Points, start: number, end: number): void {
     const row = columns.row(group, this.#all)
     if (row === NO_ROW) return
-    for (let i = start; i < end; i++) {
-      const value = values[i]!
-      // biome-ignore lint/suspicious/noSelfCompare: NaN, without a call
-      if (value !== value && words[2 * i] === STALE_LOW && words[2 * i + 1] === STALE_HIGH) continue
-      columns.add(row, this.#end - before[i]!, value)
-    }
+    for (let i = start; i < end; i++) this.#foldPoint(columns, row, points, i)
     if (columns.needs.increase) this.#growth.addTo(columns, row)
   }
 

@@ -9,7 +9,8 @@ import type { Needs } from './group-state.ts'
 import { above, GroupState } from './group-state.ts'
 
 const CAPACITY_MIN = 64
-const NO_ROW = -1
+/** In the place of a row. */
+export const NO_ROW = -1
 
 export class GroupColumns {
   rows = 0

@@ -191,15 +191,8 @@ class SampleField implements Field {
 
   ofBits(time: number, low: number, high: number): this {
     if (time !== this.#time) this.#begin(time)
-    const { buf } = this.#writer
-    buf[VALUE_AT] = low
-    buf[VALUE_AT + 1] = low >>> 8
-    buf[VALUE_AT + 2] = low >>> 16
-    buf[VALUE_AT + 3] = low >>> 24
-    buf[VALUE_AT + 4] = high
-    buf[VALUE_AT + 5] = high >>> 8
-    buf[VALUE_AT + 6] = high >>> 16
-    buf[VALUE_AT + 7] = high >>> 24
+    this.#writer.patchU32(VALUE_AT, low)
+    this.#writer.patchU32(VALUE_AT + 4, high)
     return this
   }
 
