@@ -21,7 +21,7 @@ interface Meta {
 /**
  * `{"data":[{"labels":{…},"values":[{"timestamp","value"}…],"latest_ts"}…],"meta":{…}}` as text, since an object would put labels
  * that look like numbers first. `latest_ts` of a series is ours: its newest sample, so that one dead replica shows among
- * living ones.
+ * living ones; so is `sample_ts` beside the value of `agg=last`, when that sample was taken: what a rate is divided by.
  * @param pointsMax newest values of a series that are shown
  * @throws QueryTooLarge when a sum is beyond what a double holds
  */
@@ -49,7 +49,8 @@ export async function metricAnswer(query: MetricQuery, result: MetricResult, poi
         throw new QueryTooLarge(
           `${query.agg} of ${query.name} ${labelsJson(labels)} at ${formatRfc3339(start)} is beyond what a number holds`,
         )
-      values.push(`${headOf(start)}${value}}`)
+      const sampled = query.agg === 'last' ? `,"sample_ts":"${formatRfc3339(bucket.lastTime)}"` : ''
+      values.push(`${headOf(start)}${value}${sampled}}`)
     }
     data.push(
       `{"labels":${labelsJson(labels)},"values":[${values.join()}],"latest_ts":"${formatRfc3339(buckets.latest)}"}`,

@@ -68,11 +68,20 @@ export interface MetricAnswer {
   readonly warnings: readonly string[]
 }
 
+/** One step of a series. */
+export interface QueryValue {
+  /** When the step begins. */
+  readonly timestamp: string
+  readonly value: number
+  /** When the sample was taken whose value this is; of `agg=last`. */
+  readonly sample_ts?: string
+}
+
 /** Of `GET /api/public/metrics/query`. */
 export interface QueryAnswer {
   readonly data: readonly {
     readonly labels: Readonly<Record<string, string | null>>
-    readonly values: readonly { readonly timestamp: string; readonly value: number }[]
+    readonly values: readonly QueryValue[]
     readonly latest_ts: string
   }[]
   readonly meta: { readonly matched_series: number; readonly warnings?: readonly string[] }
@@ -106,8 +115,7 @@ export async function askMetric(
   const count = Math.floor((to - start) / step) + 1
   const times = Array.from({ length: count }, (_, i) => start + i * step)
   const lines = data.map(({ labels, values, latest_ts }): MetricLine => {
-    const byTime = new Map(values.map((v) => [Math.round(Date.parse(v.timestamp) / 1000), v.value]))
-    const line = rate ? risesOf(byTime, times, to) : times.map((time) => byTime.get(time) ?? null)
+    const line = rate ? risesOf(values, times) : valuesAt(values, times)
     return { name: '', labels, values: line, latest: Date.parse(latest_ts) }
   })
   const grouped = rate && by !== '' ? sumsBy(lines, by) : lines
@@ -119,24 +127,46 @@ export async function askMetric(
   }
 }
 
+/** The value of each step; null where there is none. */
+export function valuesAt(values: readonly QueryValue[], times: readonly number[]): (number | null)[] {
+  const byStart = byStartOf(values)
+  return times.map((time) => byStart.get(time)?.value ?? null)
+}
+
 /**
- * How much a counter rose a second, from each step's last value to the next one's; where it fell it began anew, at zero. A step's last
- * value stands for its end: senders that are hardly faster than the steps make it go up and down.
+ * How much a counter rose a second, from the last sample before each step to the step's last, by the times of both; where it fell it
+ * began anew, at zero.
+ * @param values of `agg=last`
+ * @param times starts of the steps, s since the epoch
  */
-export function risesOf(byTime: ReadonlyMap<number, number>, times: readonly number[], to: number): (number | null)[] {
-  const step = (times[1] ?? to) - (times[0] ?? 0)
-  let before: { readonly time: number; readonly value: number } | undefined
-  const first = Math.min(...byTime.keys())
-  if (first < (times[0] ?? 0)) before = { time: first, value: byTime.get(first)! }
+export function risesOf(values: readonly QueryValue[], times: readonly number[]): (number | null)[] {
+  const byStart = byStartOf(values)
+  const earlier = values.filter(({ timestamp }) => startOf(timestamp) < (times[0] ?? 0))
+  let before = earlier.at(-1)
   return times.map((time) => {
-    const value = byTime.get(time)
-    if (value === undefined) return null
-    const rise = before === undefined ? null : value >= before.value ? value - before.value : value
-    // The newest step is not over: what rose, rose in less time.
-    const over = Math.min(time + step, to) - ((before?.time ?? time) + step)
-    before = { time, value }
-    return rise === null || over < step / 2 ? null : rise / over
+    const last = byStart.get(time)
+    if (last === undefined) return null
+    const from = before
+    before = last
+    if (from === undefined) return null
+    const rise = last.value >= from.value ? last.value - from.value : last.value
+    const over = (sampledAt(last) - sampledAt(from)) / 1000
+    return over > 0 ? rise / over : null
   })
+}
+
+function byStartOf(values: readonly QueryValue[]): Map<number, QueryValue> {
+  return new Map(values.map((value) => [startOf(value.timestamp), value]))
+}
+
+/** s since the epoch. */
+function startOf(timestamp: string): number {
+  return Math.round(Date.parse(timestamp) / 1000)
+}
+
+/** ms since the epoch. */
+function sampledAt({ timestamp, sample_ts }: QueryValue): number {
+  return Date.parse(sample_ts ?? timestamp)
 }
 
 function sumsBy(lines: readonly MetricLine[], by: string): MetricLine[] {

@@ -3,7 +3,7 @@ import type { TaskChartAnswer, WindowAnswer } from '../../tasks/task-answers.ts'
 import type { ChartLine } from './chart.tsx'
 import type { Unit } from './format.ts'
 import type { QueryAnswer } from './metric-question.ts'
-import { risesOf } from './metric-question.ts'
+import { risesOf, valuesAt } from './metric-question.ts'
 import type { Credentials } from './session.ts'
 import { ask } from './session.ts'
 
@@ -95,8 +95,8 @@ export async function askChart(
     const drawn = series.flatMap(({ labels }) => {
       const values = found.get(identityOf(labels))
       if (values === undefined) return []
-      const byTime = new Map(values.map((v) => [Math.round(Date.parse(v.timestamp) / 1000), v.value * scale]))
-      return [counter ? risesOf(byTime, times, last) : times.map((time) => byTime.get(time) ?? null)]
+      const line = counter ? risesOf(values, times) : valuesAt(values, times)
+      return [line.map((value) => (value === null ? null : value * scale))]
     })
     if (drawn.length === 0) return []
     return [{ name: names.get(gpu) ?? 'node', values: together(drawn, counter) }]

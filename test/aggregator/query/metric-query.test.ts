@@ -32,7 +32,11 @@ async function rigOn(t: TestContext, database: string, floor: number): Promise<R
 }
 
 interface Answer {
-  data: { labels: Record<string, string | null>; values: { timestamp: string; value: number }[]; latest_ts: string }[]
+  data: {
+    labels: Record<string, string | null>
+    values: { timestamp: string; value: number; sample_ts?: string }[]
+    latest_ts: string
+  }[]
   meta: {
     latest_ts?: string
     series_count: number
@@ -205,6 +209,12 @@ test('limits keep the first series in byte order and the newest values, and say 
       answer.meta.latest_ts,
       new Date(now - 5 * MINUTE + 59).toISOString().replace('Z', '+00:00'),
       'also of a series that is cut off',
+    )
+    const [first] = answer.data
+    assert.deepEqual(
+      first!.values.map((value) => [value.value, Date.parse(value.sample_ts!)]),
+      [[0, now - 5 * MINUTE]],
+      'when the last one was taken',
     )
     const long = definition(1000, 'long', {})
     await rig.intake.receive(
