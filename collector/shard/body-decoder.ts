@@ -18,8 +18,6 @@ import { encodeMetadata, metricType, readMetadata } from '../../proto/wire/metad
 import type { MetricPoint, PointRejection } from '../../proto/wire/metric-batch.ts'
 import { readMetricBatch } from '../../proto/wire/metric-batch.ts'
 import { readHistogram } from '../../proto/wire/native-histogram.ts'
-import type { TakePlainPoint } from '../../proto/wire/plain-metric-batch.ts'
-import { PlainMetricBatch } from '../../proto/wire/plain-metric-batch.ts'
 import { readLabels, readWriteRequest } from '../../proto/wire/remote-write.ts'
 import type { MetadataRanges, Request2Sink } from '../../proto/wire/remote-write-2.ts'
 import { readRequest2 } from '../../proto/wire/remote-write-2.ts'
@@ -131,7 +129,6 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   readonly #ids = new SeriesIds(sha256)
   readonly #key = new ByteWriter(1024)
   readonly #block = new LabelBlock()
-  readonly #plainBatch = new PlainMetricBatch()
   // Of the body in hand:
   #applied: SeriesLimits = NO_LIMITS
   #tenant = 0
@@ -177,10 +174,10 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     this.#overflowed = overflow
     this.#tenantOf = tenant
     this.#tenant = tenant.number
-    this.#scope = tenant.number * 2 + KEY_PROTOBUF
+    this.#scope = tenant.number * 2 + (door === 'metrics_batch' ? KEY_CANONICAL : KEY_PROTOBUF)
     this.#begin()
-    if (door === 'metrics_batch') return { badPoints: this.#points(body) }
     if (this.#readFast(door, body)) return { badPoints: [] }
+    if (door === 'metrics_batch') return { badPoints: this.#points(body) }
     const decoded = this.#snappy.uncompress(body, this.#applied.decodedBytesMax)
     if (door === 'remote_write_2') readRequest2(decoded, this, this.#applied.decodedBytesMax)
     else readWriteRequest(decoded, this)
@@ -209,11 +206,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     const { pending } = this.#metadata
     const { decodedBytesMax } = this.#applied
     try {
-      const read =
-        door === 'remote_write_2'
-          ? keys.read2(body, this.#scope, decodedBytesMax, this)
-          : keys.read(body, this.#scope, decodedBytesMax, this)
-      if (read) return true
+      if (readBy(keys, door, body, this.#scope, decodedBytesMax, this)) return true
     } catch (error) {
       if (!(error instanceof WireError)) throw error
     }
@@ -415,9 +408,6 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
   }
 
   #points(body: Uint8Array): PointRejection[] {
-    // Which samples overflowed is said by their number, one at a time.
-    if (this.#overflowed.length === 0 && this.#plainBatch.read(body, this.#plainPoint)) return []
-    this.#scratch.count = this.#bodyStart
     const bad: PointRejection[] = []
     readMetricBatch(
       body,
@@ -434,14 +424,6 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     return bad
   }
 
-  readonly #plainPoint: TakePlainPoint = (key, end, timestamp, value) => {
-    const scope = this.#tenant * 2 + KEY_CANONICAL
-    const known = this.table.keys.find(key, this.#viewOf(key), 0, end, scope)
-    const series = known >= 0 ? known : this.#learnPoint(key, end, textsOfKey(key.subarray(0, end)))
-    this.#scratch.pushValue(series, timestamp, value)
-    return this.#scratch.count + this.#extras.count <= this.#itemsEnd
-  }
-
   #pointSeries(point: MetricPoint): number {
     const key = this.#key
     key.pos = 0
@@ -450,8 +432,8 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
       key.string(name)
       key.string(value)
     }
-    const scope = this.#tenant * 2 + KEY_CANONICAL
-    const known = this.#isOverflowed() ? -1 : this.table.keys.find(key.buf, this.#viewOf(key.buf), 0, key.pos, scope)
+    const view = this.#viewOf(key.buf)
+    const known = this.#isOverflowed() ? -1 : this.table.keys.find(key.buf, view, 0, key.pos, this.#scope)
     return known >= 0 ? known : this.#learnPoint(key.buf, key.pos, point)
   }
 
@@ -461,8 +443,7 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
     // xtrace takes empty names and keys, and so do we at its door.
     if (problem !== undefined && problem !== 'empty_label_name') return refused(problem)
     const series = this.#seriesOf(name, labels)
-    const scope = this.#tenant * 2 + KEY_CANONICAL
-    if (series >= 0 && series < OVERFLOW) this.#remember(key, this.#viewOf(key), 0, end, scope, series)
+    if (series >= 0 && series < OVERFLOW) this.#remember(key, this.#viewOf(key), 0, end, this.#scope, series)
     return series
   }
 
@@ -520,6 +501,19 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
       (keys.entries < this.#limits.seriesMax * KEYS_PER_SERIES && keys.bytes < keyBytesMax(this.#limits))
     )
   }
+}
+
+function readBy(
+  keys: FastKeys,
+  door: Door,
+  body: Uint8Array,
+  scope: number,
+  bytesMax: number,
+  sink: PlainSink2,
+): boolean {
+  if (door === 'metrics_batch') return keys.readBatch(body, scope, sink)
+  if (door === 'remote_write_2') return keys.read2(body, scope, bytesMax, sink)
+  return keys.read(body, scope, bytesMax, sink)
 }
 
 /** Most bytes that labels take as fields: what a block has beyond them is in fields that nobody knows, and would be kept with it. */

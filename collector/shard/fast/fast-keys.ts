@@ -1,5 +1,5 @@
 /**
- * The index of label blocks in the core's memory, and the reading of remote write 1.0 beside it.
+ * The index of label blocks in the core's memory, and the reading of bodies beside it.
  *
  * What is plain (known series, samples only) is read by the core into columns; each other message is copied out and read by the
  * portable reader, which looks its keys up here. The core's memory may grow whenever a key is remembered, and its views end then:
@@ -141,12 +141,32 @@ export class FastKeys implements KeyIndex {
     return true
   }
 
+  /**
+   * Reads a metric batch whose series are all known.
+   * @returns false when it is not for here: too large, not plain, or with a series that nobody knows; the sink has nothing of it then
+   */
+  readBatch(body: Uint8Array, scope: number, sink: Pick<PlainSink, 'plainSamples'>): boolean {
+    try {
+      if (!this.#place(body) || this.#core.readBatch(body.length, scope) === 0) return false
+    } catch (error) {
+      throw coreError(error)
+    }
+    this.#give(this.#core.count(), sink)
+    return true
+  }
+
+  /** Puts a body into the core's input. @returns false: it is too large */
+  #place(body: Uint8Array): boolean {
+    const input = this.#core.input(body.length)
+    if (input === 0) return false
+    this.#memory().set(body, input)
+    return true
+  }
+
   /** @returns the length of the message in the core's output; -1 when the body is not for here */
   #decode(body: Uint8Array, bytesMax: number): number {
     try {
-      const input = this.#core.input(body.length)
-      if (input === 0) return -1
-      this.#memory().set(body, input)
+      if (!this.#place(body)) return -1
       return this.#core.unsnap(body.length, Math.min(bytesMax, MOST_U32))
     } catch (error) {
       throw coreError(error)
@@ -175,7 +195,7 @@ export class FastKeys implements KeyIndex {
     return at !== 0 && sink.learnPlain(this.#memory(), at, at + this.#core.unknownSize())
   }
 
-  #give(count: number, sink: PlainSink): void {
+  #give(count: number, sink: Pick<PlainSink, 'plainSamples'>): void {
     const { series, times, words } = this.#columns
     this.#memory()
     sink.plainSamples(

@@ -1,5 +1,6 @@
 /** The core in WebAssembly, built from `assembly/` by `npm run build`. */
 import { existsSync, readFileSync } from 'node:fs'
+import { parseRfc3339 } from '../../../proto/wire/rfc3339.ts'
 
 /** What `assembly/index.ts` exports; offsets are in its memory. */
 export interface Core {
@@ -21,6 +22,8 @@ export interface Core {
   read1(at: number, end: number, scope: number): number
   open2(end: number, labelBytesMax: number): number
   read2(at: number, end: number, scope: number): number
+  /** 0: the batch is not for the core */
+  readBatch(size: number, scope: number): number
   metadataColumn(): number
   metadataPushed(): number
   staging(size: number): number
@@ -35,13 +38,23 @@ export interface Core {
 /** Beside this file in a build; run from source, in the build. */
 const PLACES = ['./core.wasm', '../../../dist/collector/shard/fast/core.wasm']
 
+const SECOND_LENGTH = '2026-11-01T10:00:00'.length
+
 let compiled: WebAssembly.Module | null | undefined
 
 /** A core with a memory of its own; undefined where it was not built or cannot run: the portable reader takes its place. */
 export function newCore(seed: number): Core | undefined {
   compiled ??= compile()
   if (compiled === null) return undefined
-  const { exports } = new WebAssembly.Instance(compiled, { env: { abort: outOfMemory } })
+  const ascii = new TextDecoder('latin1')
+  const textAt = (at: number, size: number): string => ascii.decode(new Uint8Array(core.memory.buffer, at, size))
+  const { exports } = new WebAssembly.Instance(compiled, {
+    env: { abort: outOfMemory },
+    'read-batch': {
+      secondOf: (at: number) => parseRfc3339(`${textAt(at, SECOND_LENGTH)}Z`) ?? Number.NaN,
+      numberOf: (at: number, size: number) => Number(textAt(at, size)),
+    },
+  })
   const core = exports as unknown as Core
   core.init(seed | 0, Math.imul(seed, 0x9e3779b1))
   return core

@@ -92,8 +92,13 @@ export function takeSample(q: usize, close: usize, series: i32, n: u32, withStar
       else if (value != 0) return 0
     } else return 0
   }
-  store<i32>(seriesAt + ((n as usize) << 2), series)
-  store<f64>(timesAt + ((n as usize) << 3), time as f64)
-  store<u64>(valuesAt + ((n as usize) << 3), bits)
+  putSample(n, series, time as f64, bits)
   return stop
+}
+
+/** A sample in place n of the columns. */
+export function putSample(n: u32, series: i32, time: f64, bits: u64): void {
+  store<i32>(seriesAt + ((n as usize) << 2), series)
+  store<f64>(timesAt + ((n as usize) << 3), time)
+  store<u64>(valuesAt + ((n as usize) << 3), bits)
 }

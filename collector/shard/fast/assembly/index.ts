@@ -21,6 +21,7 @@ export { columnLength, count, seriesColumn, timesColumn, unknownKey, unknownSize
 export { entriesUsed, find, keyLength, keyOf, remember, scopeOf } from './entries'
 export { read1 } from './read-1'
 export { metadataColumn, metadataPushed, open2, read2 } from './read-2'
+export { readBatch } from './read-batch'
 export { input, output, unsnap } from './snappy'
 
 /** A staging area of this size stays; one label block may be as large as a body. */

@@ -4,7 +4,7 @@ import { roomFor, SLACK } from './memory'
 const INPUT_BYTES_MAX: usize = 4 << 20
 const OUTPUT_BYTES_MAX: usize = 16 << 20
 
-let inputAt: usize = 0
+export let inputAt: usize = 0
 let inputBytes: usize = 0
 export let outputAt: usize = 0
 let outputBytes: usize = 0
