@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import type { Access, Credential, Networks } from '../../proto/runtime/access.ts'
 import { permit } from '../../proto/runtime/access.ts'
@@ -25,6 +26,7 @@ import type { TakeService } from '../shard/take-service.ts'
 import type { Excess, Limits } from './limits.ts'
 import type { ReceivedTenants } from './received-tenants.ts'
 import type { Origin, ReadSamples, Senders } from './senders.ts'
+import { namedOrigin } from './senders.ts'
 
 export interface DoorContext {
   readonly access: Access
@@ -111,7 +113,7 @@ export function admitted(
     discardRest(request)
     return undefined
   }
-  return context.places.of(credential, address, permitted.tenant)
+  return context.places.of(credential, request.socket, permitted.tenant)
 }
 
 /** As {@link admitted}, within the limits of the sender and its tenant: from here on the request is charged. */
@@ -200,6 +202,7 @@ function shownName({ id, admin }: Credential): string {
 function readSamples(outcome: Outcome<Taken>): ReadSamples | undefined {
   if (outcome.kind !== 'ok') return undefined
   const { items, refused } = outcome.value
+  if (refused.length === 0) return { received: items.sample + items.histogram, refused: [] }
   const ofSamples = refused.filter(({ kind }) => kind === 'sample' || kind === 'histogram')
   return { received: items.sample + items.histogram, refused: ofSamples.map((r) => [r.reason, r.count]) }
 }
@@ -214,23 +217,33 @@ export class SenderPlaces {
   readonly #shards: readonly TakeService[]
   /** Those that sent last. */
   readonly #known = new LRUCache<string, Sender>({ max: SENDERS_KNOWN_MAX })
+  /** Who sent last over a connection: most likely who sends next. */
+  readonly #last = new WeakMap<Socket, Sender>()
 
   constructor(shards: readonly TakeService[]) {
     this.#shards = shards
   }
 
   /** The tenant chooses no place: it is the credential's, or one that it names. */
-  of(credential: Credential, address: string, tenant: string): Sender {
+  of(credential: Credential, socket: Socket, tenant: string): Sender {
+    const last = this.#last.get(socket)
+    // What a credential may do can be other than it was.
+    if (last !== undefined && last.grant === credential && last.tenant === tenant) return last
+    const sender = this.#at(credential, socket.remoteAddress ?? '', tenant)
+    this.#last.set(socket, sender)
+    return sender
+  }
+
+  #at(credential: Credential, address: string, tenant: string): Sender {
     const place = `${credential.id} ${address}`
     const name = `${place} ${tenant}`
     const known = this.#known.get(name)
-    // What a credential may do can be other than it was.
     if (known !== undefined && known.grant === credential) return known
     const hash = createHash('sha256').update(place).digest()
     const sender: Sender = {
       key: hash.toString('hex', 0, 8),
       tenant,
-      origin: { tenant, address, credential: shownName(credential) },
+      origin: namedOrigin({ tenant, address, credential: shownName(credential) }),
       grant: credential,
       shard: this.#shards[hash.readUInt32LE() % this.#shards.length]!,
     }

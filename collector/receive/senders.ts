@@ -14,10 +14,12 @@ export interface Origin {
   readonly address: string
   /** `admin`, `key:` and its name, `none` where none is needed; `missing` where one is, `invalid` when nobody has it. */
   readonly credential: string
+  /** All three in one text; kept where one sends again and again. */
+  readonly name?: string
 }
 
 /** What one sender sent through one door. */
-export interface SenderCounts extends Origin {
+export interface SenderCounts extends Omit<Origin, 'name'> {
   readonly door: Door
   samplesReceived: number
   readonly samplesRefused: Map<Refusal, number>
@@ -44,7 +46,9 @@ const NOTHING: ReadSamples = { received: 0, refused: [] }
 export class Senders {
   readonly #now: () => number
   readonly #sendersMax: number
-  readonly #senders = new Map<string, SenderCounts>()
+  /** By origin's name, then door. */
+  readonly #senders = new Map<string, Map<Door, SenderCounts>>()
+  #size = 0
   #strangers = 0
 
   /** @param now wall clock, ms */
@@ -66,13 +70,17 @@ export class Senders {
   /** All of them, but those that sent nothing for an hour: they are forgotten. */
   current(): readonly SenderCounts[] {
     const oldest = this.#now() - FORGOTTEN_MS
-    for (const [key, { lastSeen }] of this.#senders) if (lastSeen < oldest) this.#forget(key)
-    return [...this.#senders.values()]
+    for (const counts of this.#all()) if (counts.lastSeen < oldest) this.#forget(counts)
+    return this.#all()
+  }
+
+  #all(): SenderCounts[] {
+    return [...this.#senders.values()].flatMap((doors) => [...doors.values()])
   }
 
   #of(origin: Origin, door: Door): SenderCounts {
-    const key = keyOf(origin, door)
-    const known = this.#senders.get(key)
+    const name = origin.name ?? nameOf(origin)
+    const known = this.#senders.get(name)?.get(door)
     if (known !== undefined) return known
     const { tenant, address, credential } = origin
     if (address !== OTHER && !this.#hasRoom(origin)) return this.#of({ tenant, address: OTHER, credential }, door)
@@ -86,38 +94,45 @@ export class Senders {
       requests: new Map(),
       lastSeen: 0,
     }
-    this.#senders.set(key, fresh)
+    const doors = this.#senders.get(name)
+    if (doors === undefined) this.#senders.set(name, new Map([[door, fresh]]))
+    else doors.set(door, fresh)
+    this.#size++
     if (isStranger(origin)) this.#strangers++
     return fresh
   }
 
   #hasRoom(origin: Origin): boolean {
     if (isStranger(origin) && this.#strangers >= STRANGERS_MAX) return false
-    if (this.#senders.size < this.#sendersMax) return true
-    let oldest: string | undefined
-    let at = Number.POSITIVE_INFINITY
-    for (const [key, { lastSeen }] of this.#senders) {
-      if (lastSeen >= at) continue
-      oldest = key
-      at = lastSeen
-    }
-    if (oldest === undefined || at > this.#now() - QUIET_MS) return false
+    if (this.#size < this.#sendersMax) return true
+    let oldest: SenderCounts | undefined
+    for (const counts of this.#all())
+      if (counts.lastSeen < (oldest?.lastSeen ?? Number.POSITIVE_INFINITY)) oldest = counts
+    if (oldest === undefined || oldest.lastSeen > this.#now() - QUIET_MS) return false
     this.#forget(oldest)
     return true
   }
 
-  #forget(key: string): void {
-    const counts = this.#senders.get(key)
-    if (counts !== undefined && isStranger(counts)) this.#strangers--
-    this.#senders.delete(key)
+  #forget(counts: SenderCounts): void {
+    const name = nameOf(counts)
+    const doors = this.#senders.get(name)
+    if (doors?.delete(counts.door) !== true) return
+    if (doors.size === 0) this.#senders.delete(name)
+    this.#size--
+    if (isStranger(counts)) this.#strangers--
   }
 }
 
-function isStranger({ credential }: Origin): boolean {
+function isStranger({ credential }: Pick<Origin, 'credential'>): boolean {
   return credential === 'invalid' || credential === 'missing'
 }
 
+/** With the name that it would be given each time. */
+export function namedOrigin(origin: Omit<Origin, 'name'>): Origin {
+  return { ...origin, name: nameOf(origin) }
+}
+
 /** Only the credential may have blanks. */
-function keyOf({ tenant, credential, address }: Origin, door: Door): string {
-  return `${tenant} ${credential} ${address} ${door}`
+function nameOf({ tenant, credential, address }: Omit<Origin, 'name'>): string {
+  return `${tenant} ${credential} ${address}`
 }

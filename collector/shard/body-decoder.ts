@@ -219,8 +219,8 @@ export class PortableDecoder implements BodyDecoder, PlainSink2, Request2Sink {
 
   // The sink of a write request, of either version.
 
-  plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array): void {
-    this.#scratch.pushAll(series, times, words)
+  plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array, count: number): void {
+    this.#scratch.pushAll(series, times, words, count)
     this.#bound()
   }
 

@@ -1,6 +1,9 @@
 /** Memory for so many samples is kept from write to write. */
 export const KEPT_SAMPLES: number = 1 << 18
 
+/** So many are put in one by one: views of columns cost more. */
+const FEW = 32
+
 /** The samples of the bodies of one write, in columns; the memory is used again for the next write. */
 export class Scratch {
   count = 0
@@ -38,15 +41,19 @@ export class Scratch {
     this.values[this.count - 1] = value
   }
 
-  /** Appends columns of equal length, two words a value. */
-  pushAll(series: Int32Array, times: Float64Array, words: Uint32Array): void {
-    const i = this.count
-    const end = i + series.length
+  /** Appends the first so many of columns, two words a value. */
+  pushAll(series: Int32Array, times: Float64Array, words: Uint32Array, count: number): void {
+    if (count < FEW) {
+      for (let i = 0; i < count; i++) this.push(series[i]!, times[i]!, words[2 * i]!, words[2 * i + 1]!)
+      return
+    }
+    const start = this.count
+    const end = start + count
     while (end > this.times.length) this.#grow()
-    this.series.set(series, i)
-    this.times.set(times, i)
-    this.words.set(words, 2 * i)
-    if (this.hasStarts) this.starts.fill(0, i, end)
+    this.series.set(series.subarray(0, count), start)
+    this.times.set(times.subarray(0, count), start)
+    this.words.set(words.subarray(0, 2 * count), 2 * start)
+    if (this.hasStarts) this.starts.fill(0, start, end)
     this.count = end
   }
 

@@ -108,9 +108,7 @@ export class HttpService implements Service {
         ServerResponse: NamedResponse,
         requireHostHeader: false, // nothing here depends on it, and the refusal would have no body
       },
-      (request, response) => {
-        void this.#serve(request, response)
-      },
+      (request, response) => this.#serve(request, response),
     )
     this.#server.on('clientError', answerMalformed)
   }
@@ -202,7 +200,8 @@ export class HttpService implements Service {
     return this.#problem === undefined ? { ready: true } : { ready: false, detail: this.#problem }
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Not async itself: of small requests there are many. */
+  #serve(request: IncomingMessage, response: ServerResponse): void {
     const id = `${this.#idPrefix}-${(++this.#requests).toString(36)}`
     if (response instanceof NamedResponse) response.requestId = id
     else response.setHeader(REQUEST_ID, id) // a runtime that makes its own
@@ -212,24 +211,27 @@ export class HttpService implements Service {
       return
     }
     try {
-      await this.#options.handler(request, response)
+      this.#options.handler(request, response)?.catch((error: unknown) => this.#answerFailed(request, response, error))
     } catch (error) {
-      if (error instanceof BodyError) {
-        if (error.status !== undefined) {
-          if (error.status === 503)
-            sendError(response, 503, 'SERVICE_UNAVAILABLE', error.message, { 'Retry-After': '1' })
-          else sendError(response, error.status, 'BAD_REQUEST', error.message)
-          discardRest(request)
-        } else request.destroy()
-        return
-      }
-      this.#options.log.error(
-        { service: this.name, method: request.method, path: pathOf(request), error: messageOf(error) },
-        'request failed',
-      )
-      if (!response.headersSent) sendError(response, 500, 'INTERNAL_ERROR', 'Internal Error')
-      else response.destroy()
+      this.#answerFailed(request, response, error)
     }
+  }
+
+  #answerFailed(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+    if (error instanceof BodyError) {
+      if (error.status !== undefined) {
+        if (error.status === 503) sendError(response, 503, 'SERVICE_UNAVAILABLE', error.message, { 'Retry-After': '1' })
+        else sendError(response, error.status, 'BAD_REQUEST', error.message)
+        discardRest(request)
+      } else request.destroy()
+      return
+    }
+    this.#options.log.error(
+      { service: this.name, method: request.method, path: pathOf(request), error: messageOf(error) },
+      'request failed',
+    )
+    if (!response.headersSent) sendError(response, 500, 'INTERNAL_ERROR', 'Internal Error')
+    else response.destroy()
   }
 }
 

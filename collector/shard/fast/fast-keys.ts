@@ -20,8 +20,8 @@ const MOST_U32 = 0xffffffff
 export interface PlainSink extends WriteRequestSink {
   /** Remembers the label block body[start..end) where it is of the usual form and there is room; else nothing has changed. */
   learnPlain(body: Uint8Array, start: number, end: number): boolean
-  /** Columns of equal length, two words a value; valid during the call. */
-  plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array): void
+  /** As many samples as `count` says, from the beginning of columns that are valid during the call; two words a value. */
+  plainSamples(series: Int32Array, times: Float64Array, words: Uint32Array, count: number): void
 }
 
 /** The same for remote write 2.0. */
@@ -41,26 +41,17 @@ export const fastKeys: MakeKeys = (seed) => {
 
 export class FastKeys implements KeyIndex {
   readonly #core: Core
-  /** Where the columns are, as indices of their views, and how long. They stay there. */
-  readonly #columns: {
-    readonly series: number
-    readonly times: number
-    readonly words: number
-    readonly length: number
-  }
+  readonly #columnLength: number
+  // Views of the core's memory, and of its columns, which stay where they are:
   #bytes = new Uint8Array(0)
-  #i32 = new Int32Array(0)
   #u32 = new Uint32Array(0)
-  #f64 = new Float64Array(0)
+  #series = new Int32Array(0)
+  #times = new Float64Array(0)
+  #words = new Uint32Array(0)
 
   constructor(core: Core) {
     this.#core = core
-    this.#columns = {
-      series: core.seriesColumn() >>> 2,
-      times: core.timesColumn() >>> 3,
-      words: core.valuesColumn() >>> 2,
-      length: core.columnLength(),
-    }
+    this.#columnLength = core.columnLength()
   }
 
   get entries(): number {
@@ -116,7 +107,7 @@ export class FastKeys implements KeyIndex {
       at = core.read1(at, end, scope)
       const count = core.count()
       if (count > 0) this.#give(count, sink)
-      if (at < end && count < this.#columns.length && !this.#learn(sink)) at += this.#readOne(at, end, sink)
+      if (at < end && count < this.#columnLength && !this.#learn(sink)) at += this.#readOne(at, end, sink)
     }
     return true
   }
@@ -196,13 +187,8 @@ export class FastKeys implements KeyIndex {
   }
 
   #give(count: number, sink: Pick<PlainSink, 'plainSamples'>): void {
-    const { series, times, words } = this.#columns
     this.#memory()
-    sink.plainSamples(
-      this.#i32.subarray(series, series + count),
-      this.#f64.subarray(times, times + count),
-      this.#u32.subarray(words, words + 2 * count),
-    )
+    sink.plainSamples(this.#series, this.#times, this.#words, count)
   }
 
   /** The message at an offset of the output, by the portable reader. @returns its length */
@@ -231,10 +217,13 @@ export class FastKeys implements KeyIndex {
   #memory(): Uint8Array {
     const { buffer } = this.#core.memory
     if (this.#bytes.buffer !== buffer) {
+      const core = this.#core
+      const length = this.#columnLength
       this.#bytes = new Uint8Array(buffer)
-      this.#i32 = new Int32Array(buffer)
       this.#u32 = new Uint32Array(buffer)
-      this.#f64 = new Float64Array(buffer)
+      this.#series = new Int32Array(buffer, core.seriesColumn(), length)
+      this.#times = new Float64Array(buffer, core.timesColumn(), length)
+      this.#words = new Uint32Array(buffer, core.valuesColumn(), 2 * length)
     }
     return this.#bytes
   }

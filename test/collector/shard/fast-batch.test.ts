@@ -40,9 +40,13 @@ class Reader {
   read(body: Uint8Array): MetricPoint[] | undefined {
     let points: MetricPoint[] | undefined
     const whole = this.#keys.readBatch(body, SCOPE, {
-      plainSamples: (series, times, words) => {
-        const values = new Float64Array(words.slice().buffer)
-        points = Array.from(series, (n, i) => ({ ...this.#series[n]!, value: values[i]!, timestamp: times[i]! }))
+      plainSamples: (series, times, words, count) => {
+        const values = new Float64Array(words.slice(0, 2 * count).buffer)
+        points = Array.from(series.subarray(0, count), (n, i) => ({
+          ...this.#series[n]!,
+          value: values[i]!,
+          timestamp: times[i]!,
+        }))
       },
     })
     assert.equal(whole, points !== undefined)
@@ -72,6 +76,12 @@ const NUMBERS = [
   '123456789012345',
   '9007199254740993',
   '0.1234567890123456789',
+  '0.9007199254740992',
+  '0.9007199254740993',
+  '9007199254740.992',
+  '0.0000000000000000001',
+  '1844674407370955161.5',
+  '99999999999999999999',
 ]
 const UNUSUAL_NUMBERS = ['1e3', '1E-7', '1e999', '01', '1.', '.5', '+1', '-', 'NaN', 'null', '"1"', '00', '1.e1']
 const TIMES = [

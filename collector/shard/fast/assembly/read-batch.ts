@@ -61,10 +61,11 @@ const SECOND_LENGTH: usize = 19 // 2026-11-01T10:00:00
 const second: usize = memory.data(32, 16)
 let secondMs: f64 = NaN
 
-/** So many digits are exact in a double, and so is their power of ten. */
-const EXACT_DIGITS: usize = 15
+/** So many digits fit into an integer; up to 2^53 it is exact as a double, as these powers of ten are, and so their quotient is the nearest. */
+const DIGITS_MAX: usize = 19
+const EXACT_MAX: u64 = 1 << 53
 const powersOfTen: usize = memory.data<f64>([
-  1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+  1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
 ])
 
 /** A length before a text takes so many bytes at most. */
@@ -222,7 +223,7 @@ function readNumber(p: usize): usize {
     if (fraction == 0) return 0
   }
   if (((load<u8>(q) | 0x20) as u32) == 0x65) return 0 // an exponent: seldom
-  if (whole + fraction <= EXACT_DIGITS) {
+  if (whole + fraction <= DIGITS_MAX && digits <= EXACT_MAX) {
     value = (digits as f64) / load<f64>(powersOfTen + (fraction << 3))
     if (negative) value = -value
     return q
