@@ -110,9 +110,7 @@ export function setUpTasks(own: AggregatorConfig, given: TaskParts): Tasks {
   return {
     fold,
     service,
-    late: ({ tenant, name, labels, oldest }) => {
-      for (const node of nodes.nodesOf(name, labels)) service.noteLate(tenant, node, oldest)
-    },
+    late: ({ tenant, node, oldest }) => service.noteLate(tenant, node, oldest),
     register: (metrics) => {
       rowSeconds.observe = registerTaskMetrics(metrics, fold, service)
     },

@@ -22,4 +22,4 @@ VOLUME /data
 EXPOSE 8743
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["/nodejs/bin/node", "-e", "fetch('http://127.0.0.1:8743/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
-CMD ["dist/aggregator/main.js"]
+CMD ["--heap-growing-percent=50", "dist/aggregator/main.js"]

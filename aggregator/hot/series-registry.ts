@@ -24,6 +24,28 @@ const SHARED_TEXTS = 200_000
 /** Names of the groups that a series is in. */
 export type SeriesGroups = (name: string, labels: readonly Label[]) => readonly string[]
 
+/** Series of one thing, such as a node. */
+export interface SeriesGroup {
+  readonly tenant: string
+  readonly name: string
+  readonly slots: ReadonlySet<number>
+}
+
+class Group implements SeriesGroup {
+  readonly tenant: string
+  readonly name: string
+  readonly slots = new Set<number>()
+  /** The list of a series that is in this group only, as nearly all are that are in any. */
+  readonly alone: readonly Group[] = [this]
+
+  constructor(tenant: string, name: string) {
+    this.tenant = tenant
+    this.name = name
+  }
+}
+
+const NO_GROUPS: readonly Group[] = []
+
 export class SeriesRegistry {
   readonly #groupsOf: SeriesGroups
   readonly #slots: (SeriesInfo | undefined)[] = []
@@ -34,7 +56,9 @@ export class SeriesRegistry {
   readonly #free: number[] = []
   readonly #byKey = new Map<string, number>()
   readonly #byName: SlotsBy = new Map()
-  readonly #byGroup: SlotsBy = new Map()
+  readonly #byGroup = new Map<string, Map<string, Group>>()
+  /** Of each slot; for series of the same groups mostly the same list. */
+  readonly #groups: (readonly Group[])[] = []
   readonly #texts = new LRUCache<string, string>({ max: SHARED_TEXTS })
   #collisions = 0
 
@@ -78,8 +102,7 @@ export class SeriesRegistry {
     this.#tenants[slot] = stored.tenant
     this.#byKey.set(key, slot)
     slotsIn(this.#byName, stored.tenant, stored.name).add(slot)
-    for (const group of this.#groupsOf(stored.name, stored.labels))
-      slotsIn(this.#byGroup, stored.tenant, group).add(slot)
+    this.#groups[slot] = this.#join(stored, slot)
     return slot
   }
 
@@ -120,7 +143,12 @@ export class SeriesRegistry {
 
   /** Slots of a group's series. */
   inGroup(tenant: string, group: string): Iterable<number> {
-    return this.#byGroup.get(tenant)?.get(group) ?? []
+    return this.#byGroup.get(tenant)?.get(group)?.slots ?? []
+  }
+
+  /** What a slot's series is in; the same list for most series that are in the same. @param slot in use */
+  groupsAt(slot: number): readonly SeriesGroup[] {
+    return this.#groups[slot]!
   }
 
   /** Names of metrics with at least one series. */
@@ -143,10 +171,34 @@ export class SeriesRegistry {
     if (info === undefined) return
     this.#byKey.delete(keyOf(info.tenant, info.id))
     forget(this.#byName, info.tenant, info.name, slot)
-    for (const group of this.#groupsOf(info.name, info.labels)) forget(this.#byGroup, info.tenant, group, slot)
+    this.#leave(slot)
     this.#slots[slot] = undefined
     this.#json[slot] = undefined
     this.#free.push(slot)
+  }
+
+  #join({ tenant, name, labels }: SeriesInfo, slot: number): readonly Group[] {
+    const names = new Set(this.#groupsOf(name, labels))
+    if (names.size === 0) return NO_GROUPS
+    const known = this.#byGroup.get(tenant) ?? new Map<string, Group>()
+    this.#byGroup.set(tenant, known)
+    const groups = [...names].map((one) => {
+      const group = known.get(one) ?? new Group(tenant, one)
+      known.set(one, group)
+      group.slots.add(slot)
+      return group
+    })
+    return groups.length === 1 ? groups[0]!.alone : groups
+  }
+
+  #leave(slot: number): void {
+    for (const { tenant, name, slots } of this.#groups[slot]!) {
+      slots.delete(slot)
+      const known = this.#byGroup.get(tenant)
+      if (slots.size === 0) known?.delete(name)
+      if (known?.size === 0) this.#byGroup.delete(tenant)
+    }
+    this.#groups[slot] = NO_GROUPS
   }
 
   #keepId(slot: number, id: SeriesId): void {

@@ -15,15 +15,16 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
+import { freeNow } from '../../proto/runtime/free-now.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
 import type { Batch, BatchHeader, SampleColumns } from '../../proto/wire/batch.ts'
 import { decodeBatch } from '../../proto/wire/batch.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { decimalValue, RAW_FLOAT } from '../../proto/wire/decimal.ts'
-import type { Label } from '../../proto/wire/labels.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
 import type { HotSeries, Pending } from '../hot/hot-series.ts'
-import type { SeriesRegistry } from '../hot/series-registry.ts'
+import type { SeriesGroup, SeriesRegistry } from '../hot/series-registry.ts'
+import { bytesOf } from '../store/native.ts'
 import type { Store } from '../store/store.ts'
 import { Dictionary } from './dictionary.ts'
 import type { ExtrasOfBatch } from './extras-of-batch.ts'
@@ -45,11 +46,10 @@ export type IntakeAnswer =
   /** No room: later. */
   | { readonly kind: 'full' }
 
-/** Samples of a series that came to their collector long after their time. */
+/** Samples of a node that came to their collector long after their time. */
 export interface LateSamples {
   readonly tenant: string
-  readonly name: string
-  readonly labels: readonly Label[]
+  readonly node: string
   /** Time of the oldest, ms. */
   readonly oldest: number
 }
@@ -251,6 +251,9 @@ export class Intake {
     }
     this.#marks.visible.received(header, now, proven)
     this.#tellLate(samples, slots)
+    // Until the rows are stored nobody needs them, and the next batch is here before.
+    freeNow(samples.memory)
+    freeNow(bytesOf(slots))
     if (header.urgent) this.#store.flush()
     const rows = await this.#settle(storing)
     this.#hot.stored(pending)
@@ -262,19 +265,15 @@ export class Intake {
     const { late } = this.#options
     if (late === undefined) return
     const lateMicros = late.afterMs * 1000
-    let oldest: Map<number, number> | undefined
+    const oldest = new Map<readonly SeriesGroup[], number>()
     for (let i = 0; i < count; i++) {
       const time = times[i]!
       if (arrivals[i]! - time * 1000 <= lateMicros) continue
-      oldest ??= new Map()
-      const slot = slots[i]!
-      const known = oldest.get(slot)
-      if (known === undefined || time < known) oldest.set(slot, time)
+      const nodes = this.#registry.groupsAt(slots[i]!)
+      if (nodes.length > 0 && time < (oldest.get(nodes) ?? Number.POSITIVE_INFINITY)) oldest.set(nodes, time)
     }
-    for (const [slot, time] of oldest ?? []) {
-      const { tenant, name, labels } = this.#registry.get(slot)
-      late.told({ tenant, name, labels, oldest: time })
-    }
+    for (const [nodes, time] of oldest)
+      for (const { tenant, name: node } of nodes) late.told({ tenant, node, oldest: time })
   }
 
   /** Waits until the parts of a batch are stored. @returns how many items they have */

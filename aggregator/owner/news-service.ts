@@ -24,7 +24,7 @@ export interface NewsOptions {
 }
 
 const EVERY_MS = 1000
-/** Late series that are told of at once: the owner takes a body of 64 MiB at most, and reads it in one turn. */
+/** Nodes with late samples that are told of at once: the owner takes a body of 64 MiB at most, and reads it in one turn. */
 const LATE_AT_ONCE = 2000
 
 export class NewsService implements Service {

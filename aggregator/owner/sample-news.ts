@@ -48,12 +48,12 @@ export class HeardMarks {
   }
 }
 
-/** Late samples that the owner has not been told of, at most so many series. */
+/** Late samples that the owner has not been told of, at most of so many nodes. */
 export class LateNotes {
   readonly #notes = new Map<string, LateSamples>()
 
   note(samples: LateSamples): void {
-    const key = JSON.stringify([samples.tenant, samples.name, samples.labels])
+    const key = JSON.stringify([samples.tenant, samples.node])
     const known = this.#notes.get(key)
     if (known === undefined && this.#notes.size >= LATE_MAX) return
     if (known === undefined || samples.oldest < known.oldest) this.#notes.set(key, samples)
@@ -77,8 +77,8 @@ export function readSampleNews(text: string): SampleNews | undefined {
     const { from, marks, late } = JSON.parse(text) as Partial<SampleNews>
     const isMark = ({ collector, mark }: CollectorMark): boolean =>
       typeof collector === 'string' && Number.isFinite(mark)
-    const isLate = ({ tenant, name, labels, oldest }: LateSamples): boolean =>
-      typeof tenant === 'string' && typeof name === 'string' && Array.isArray(labels) && Number.isFinite(oldest)
+    const isLate = ({ tenant, node, oldest }: LateSamples): boolean =>
+      typeof tenant === 'string' && typeof node === 'string' && Number.isFinite(oldest)
     if (typeof from !== 'string' || !Array.isArray(marks) || !Array.isArray(late)) return undefined
     return marks.every(isMark) && late.every(isLate) ? { from, marks, late } : undefined
   } catch {

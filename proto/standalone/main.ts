@@ -24,7 +24,7 @@ import { readConfig } from '../runtime/load-config.ts'
 import type { SharedConfig } from '../runtime/shared-config.ts'
 import { sharedSection } from '../runtime/shared-config.ts'
 import { workerPath } from '../runtime/worker-url.ts'
-import { COLLECTOR_NODE_FLAGS } from './collector-node-flags.ts'
+import { AGGREGATOR_NODE_FLAGS, COLLECTOR_NODE_FLAGS } from './node-flags.ts'
 
 const RESTART_PAUSE_MS = 200
 const RESTART_PAUSE_MAX_MS = 10_000
@@ -45,7 +45,7 @@ class Child {
   #listens = false
   #reloadsLater = false
 
-  constructor(name: string, path: string, env: Record<string, string | undefined>, nodeFlags: readonly string[] = []) {
+  constructor(name: string, path: string, env: Record<string, string | undefined>, nodeFlags: readonly string[]) {
     this.#name = name
     this.#path = path
     this.#env = env
@@ -173,7 +173,12 @@ if (print !== undefined) {
 }
 const shared = values[0] as unknown as SharedConfig
 const token = configured(() => findToken(shared.token, shared.dataDir))
-const aggregator = new Child('aggregator', workerPath('../../aggregator/main', import.meta.url), process.env)
+const aggregator = new Child(
+  'aggregator',
+  workerPath('../../aggregator/main', import.meta.url),
+  process.env,
+  AGGREGATOR_NODE_FLAGS,
+)
 let collector: Child | undefined
 let stopping = false
 

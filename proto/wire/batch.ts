@@ -88,6 +88,8 @@ export interface SampleColumns {
   readonly exponents: Uint8Array
   /** Two words a sample, low first: an Int64 mantissa, or the bits of a float64 under {@link RAW_FLOAT}. */
   readonly words: Uint32Array
+  /** All that the columns lie in, so that it can be given back in one piece. */
+  readonly memory: Uint8Array
 }
 
 /** A decoded batch. */
@@ -393,21 +395,25 @@ function readDefinitions(r: ByteReader, into: SeriesDefinition[]): void {
   }
 }
 
+/** Of its columns. */
+const BYTES_A_SAMPLE = 29
+
 function readSamples(r: ByteReader): SampleColumns {
   // A sample takes at least half a byte (its exponent): the count is checked against that before columns are allocated.
   const count = r.length(Math.min(BATCH_SAMPLES_MAX, r.left * 2), 'number of samples')
-  const refs = new Uint32Array(count)
-  const times = new Float64Array(count)
-  const arrivals = new Float64Array(count)
-  const exponents = new Uint8Array(count)
-  const words = new Uint32Array(count * 2)
+  const memory = new ArrayBuffer(count * BYTES_A_SAMPLE)
+  const times = new Float64Array(memory, 0, count)
+  const arrivals = new Float64Array(memory, 8 * count, count)
+  const words = new Uint32Array(memory, 16 * count, 2 * count)
+  const refs = new Uint32Array(memory, 24 * count, count)
+  const exponents = new Uint8Array(memory, 28 * count, count)
   readRefs(column(r), refs)
   readRuns(column(r), times)
   readRuns(column(r), arrivals)
   readExponents(column(r), exponents)
   readValues(column(r), exponents, words)
   if (r.left > 0) throw new WireError('malformed', `batch: ${r.left} bytes follow the columns`)
-  return { count, refs, times, arrivals, exponents, words }
+  return { count, refs, times, arrivals, exponents, words, memory: new Uint8Array(memory) }
 }
 
 function column(r: ByteReader): ByteReader {

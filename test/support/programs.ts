@@ -7,12 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { COLLECTOR_NODE_FLAGS } from '../../proto/standalone/collector-node-flags.ts'
+import { AGGREGATOR_NODE_FLAGS, COLLECTOR_NODE_FLAGS } from '../../proto/standalone/node-flags.ts'
 import './bounded-fetch.ts'
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
 const READY_MS = 60_000
 /** For profiles: `--cpu-prof --cpu-prof-dir=…`. */
+const PROGRAM_FLAGS = { collector: COLLECTOR_NODE_FLAGS, aggregator: AGGREGATOR_NODE_FLAGS, standalone: [] }
 const NODE_FLAGS = (process.env['FLEETMETER_TEST_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')
 
 export const TOKEN = 'test-token'
@@ -68,22 +69,18 @@ export async function start(
   args: readonly string[] = [],
 ): Promise<Running> {
   const path = name === 'standalone' ? 'proto/standalone/main.js' : `${name}/main.js`
-  const child = spawn(
-    process.execPath,
-    [...NODE_FLAGS, ...(name === 'collector' ? COLLECTOR_NODE_FLAGS : []), join(DIST, path), ...args],
-    {
-      env: {
-        PATH: process.env['PATH'] ?? '',
-        FLEETMETER_LOG_LEVEL: 'warn',
-        FLEETMETER_TOKEN: TOKEN,
-        FLEETMETER_STOP_WITH_PARENT: 'true',
-        FLEETMETER_COLLECTOR_SENDER_INTERVAL_MS: '0', // tests count the samples that they send
-        ...env,
-      },
-      stdio: ['pipe', 'pipe', 'pipe'],
-      detached: true, // so that a test can send a signal to its whole process group, as a terminal does
+  const child = spawn(process.execPath, [...NODE_FLAGS, ...PROGRAM_FLAGS[name], join(DIST, path), ...args], {
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      FLEETMETER_LOG_LEVEL: 'warn',
+      FLEETMETER_TOKEN: TOKEN,
+      FLEETMETER_STOP_WITH_PARENT: 'true',
+      FLEETMETER_COLLECTOR_SENDER_INTERVAL_MS: '0', // tests count the samples that they send
+      ...env,
     },
-  )
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true, // so that a test can send a signal to its whole process group, as a terminal does
+  })
   let output = ''
   let stdout = ''
   const exited = new Promise<number | string>((resolve) =>

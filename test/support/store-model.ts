@@ -20,7 +20,7 @@ export class StoreModel {
     const refs = [...samples.refs, ...starts.map((s) => s.ref), ...extras.flatMap((e) => ('ref' in e ? [e.ref] : []))]
     const unknown = [...new Set(refs)].filter((ref) => !dictionary.has(ref))
     if (unknown.length > 0) return unknown
-    const floats = new Float64Array(samples.words.buffer)
+    const floats = new Float64Array(samples.words.slice().buffer)
     for (let i = 0; i < samples.count; i++) {
       const { name, labels } = dictionary.get(samples.refs[i]!)!
       const exponent = samples.exponents[i]!

@@ -72,6 +72,34 @@ test('SeriesRegistry.inGroup() gives the series of a group, of one tenant, as lo
   assert.equal([...registry.inGroup('other', 'a')].length, 1)
 })
 
+test('SeriesRegistry.groupsAt() gives the groups of a series, each once', () => {
+  const registry = new SeriesRegistry((_, labels) => labels.map(([, value]) => value))
+  const groupsOf = (slot: number): string[] => registry.groupsAt(slot).map(({ tenant, name }) => `${tenant} ${name}`)
+  const both = [
+    ['host', 'a'],
+    ['node', 'a'],
+  ] as const
+  const one = registry.slotOf(info('up', [...both]))
+  const two = registry.slotOf(info('down', [['node', 'a']]))
+  const none = registry.slotOf(info('up', []))
+  const other = registry.slotOf(
+    info('up', [
+      ['node', 'a'],
+      ['zone', 'z'],
+    ]),
+  )
+  assert.deepEqual([one, two, none, other].map(groupsOf), [
+    ['default a'],
+    ['default a'],
+    [],
+    ['default a', 'default z'],
+  ])
+  assert.equal(registry.groupsAt(one), registry.groupsAt(two))
+  registry.release(one)
+  assert.deepEqual([...registry.inGroup('default', 'a')], [two, other])
+  assert.deepEqual(groupsOf(registry.slotOf(info('new', [['node', 'b']]))), ['default b'], 'a slot that is used again')
+})
+
 test('SeriesRegistry counts two series under one id', () => {
   const registry = new SeriesRegistry()
   const first = info('up', [['a', '1']])

@@ -13,12 +13,7 @@ const mark = (collector: string, at: number): SampleNews['marks'][number] => ({
   seenAt: 0,
   lead: 0,
 })
-const late = (name: string, oldest: number): SampleNews['late'][number] => ({
-  tenant: 't',
-  name,
-  labels: [['node', 'n']],
-  oldest,
-})
+const late = (node: string, oldest: number): SampleNews['late'][number] => ({ tenant: 't', node, oldest })
 
 test('of each collector the highest mark counts; nothing is known at first; who is silent for a minute is gone', () => {
   const heard = new HeardMarks()
@@ -30,7 +25,7 @@ test('of each collector the highest mark counts; nothing is known at first; who 
   assert.deepEqual(heard.merged([], 0, 61_001), [])
 })
 
-test('late samples: the oldest time of each series', () => {
+test('late samples: the oldest time of each node', () => {
   const notes = new LateNotes()
   for (const [name, oldest] of [
     ['a', 5],
@@ -40,7 +35,7 @@ test('late samples: the oldest time of each series', () => {
   ] as const)
     notes.note(late(name, oldest))
   assert.deepEqual(
-    notes.take(10).map(({ name, oldest }) => [name, oldest]),
+    notes.take(10).map(({ node, oldest }) => [node, oldest]),
     [
       ['a', 3],
       ['b', 9],
@@ -52,7 +47,7 @@ test('late samples: the oldest time of each series', () => {
     [2, 2, 2].map((max) =>
       notes
         .take(max)
-        .map(({ name }) => name)
+        .map(({ node }) => node)
         .join(),
     ),
     ['c,d', 'e', ''],
@@ -72,7 +67,7 @@ test('news are told when the samples are stored, again until somebody hears them
         throw new Error('nobody')
       }
       assert.deepEqual(readSampleNews(JSON.stringify(news)), news)
-      steps.push(news.late.map(({ name }) => name).join() || 'nothing')
+      steps.push(news.late.map(({ node }) => node).join() || 'nothing')
     },
     monotonic: () => performance.now(),
     log: silentLogger,

@@ -27,6 +27,7 @@ function columns(rows: readonly Row[]): SampleColumns {
     arrivals: Float64Array.from(rows, (row) => row.at),
     exponents: Uint8Array.from(rows, (row) => row.e),
     words: new Uint32Array(BigInt64Array.from(rows, (row) => BigInt(row.v)).buffer),
+    memory: new Uint8Array(0),
   }
 }
 

@@ -66,7 +66,7 @@ function build(
 }
 
 function pointsOf({ samples }: Batch): Point[] {
-  const floats = new Float64Array(samples.words.buffer)
+  const floats = new Float64Array(samples.words.slice().buffer)
   return Array.from({ length: samples.count }, (_, i) => ({
     ref: samples.refs[i]!,
     time: samples.times[i]!,
