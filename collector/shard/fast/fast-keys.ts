@@ -12,7 +12,7 @@ import type { MetadataRanges } from '../../../proto/wire/remote-write-2.ts'
 import type { KeyIndex, MakeKeys } from '../key-index.ts'
 import { PortableKeys } from '../key-index.ts'
 import type { Core } from './load-core.ts'
-import { coreError, newCore } from './load-core.ts'
+import { address, coreError, newCore } from './load-core.ts'
 
 const MOST_U32 = 0xffffffff
 
@@ -86,7 +86,7 @@ export class FastKeys implements KeyIndex {
   }
 
   key(entry: number): Uint8Array {
-    const at = this.#core.keyOf(entry)
+    const at = address(this.#core.keyOf(entry))
     return this.#memory().subarray(at, at + this.#core.keyLength(entry))
   }
 
@@ -148,7 +148,7 @@ export class FastKeys implements KeyIndex {
 
   /** Puts a body into the core's input. @returns false: it is too large */
   #place(body: Uint8Array): boolean {
-    const input = this.#core.input(body.length)
+    const input = address(this.#core.input(body.length))
     if (input === 0) return false
     this.#memory().set(body, input)
     return true
@@ -165,7 +165,7 @@ export class FastKeys implements KeyIndex {
   }
 
   #giveMetadata(count: number, sink: PlainSink2): void {
-    const body = this.#memory().subarray(this.#core.output())
+    const body = this.#memory().subarray(address(this.#core.output()))
     const at = this.#core.metadataColumn() >>> 2
     for (let i = at; i < at + METADATA_WORDS * count; i += METADATA_WORDS) {
       const [series, type, helpAt, helpLength, unitAt, unitLength] = this.#u32.subarray(i, i + METADATA_WORDS)
@@ -182,7 +182,7 @@ export class FastKeys implements KeyIndex {
 
   /** Labels that nobody knows, where they are all that kept the core from going on. */
   #learn(sink: PlainSink): boolean {
-    const at = this.#core.unknownKey()
+    const at = address(this.#core.unknownKey())
     return at !== 0 && sink.learnPlain(this.#memory(), at, at + this.#core.unknownSize())
   }
 
@@ -193,7 +193,7 @@ export class FastKeys implements KeyIndex {
 
   /** The message at an offset of the output, by the portable reader. @returns its length */
   #readOne(at: number, end: number, sink: PlainSink): number {
-    const output = this.#core.output()
+    const output = address(this.#core.output())
     const rest = this.#memory().subarray(output + at, output + end)
     const reader = new Reader(rest)
     try {
@@ -208,7 +208,7 @@ export class FastKeys implements KeyIndex {
 
   #stage(bytes: Uint8Array, start: number, end: number): number {
     if (bytes.buffer === this.#core.memory.buffer) return bytes.byteOffset + start
-    const at = this.#core.staging(end - start)
+    const at = address(this.#core.staging(end - start))
     const memory = this.#memory()
     for (let from = start, to = at; from < end; ) memory[to++] = bytes[from++]! // most are too short for a call to pay
     return at

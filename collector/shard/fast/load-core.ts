@@ -47,7 +47,8 @@ export function newCore(seed: number): Core | undefined {
   compiled ??= compile()
   if (compiled === null) return undefined
   const ascii = new TextDecoder('latin1')
-  const textAt = (at: number, size: number): string => ascii.decode(new Uint8Array(core.memory.buffer, at, size))
+  const textAt = (at: number, size: number): string =>
+    ascii.decode(new Uint8Array(core.memory.buffer, address(at), size))
   const { exports } = new WebAssembly.Instance(compiled, {
     env: { abort: outOfMemory },
     'read-batch': {
@@ -58,6 +59,11 @@ export function newCore(seed: number): Core | undefined {
   const core = exports as unknown as Core
   core.init(seed | 0, Math.imul(seed, 0x9e3779b1))
   return core
+}
+
+/** Of what the core gives as one: beyond two gigabytes it comes as a negative number. */
+export function address(given: number): number {
+  return given >>> 0
 }
 
 /** What a call of the core threw, as it is to be told: it traps only where its memory cannot grow any more. */

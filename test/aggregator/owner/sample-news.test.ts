@@ -79,6 +79,8 @@ test('news are told when the samples are stored, again until somebody hears them
   await eventually('it is told', () => steps.includes('a'), 10_000)
   assert.deepEqual(steps.slice(0, 3), ['stored', 'stored', 'a'])
   assert.deepEqual(service.health(), { ready: true })
+  const other = { from: 'b', marks: [], late: [{ tenant: 't', name: 'm', labels: [], oldest: 1 }, late('a', 2)] }
+  assert.deepEqual(readSampleNews(JSON.stringify(other)), { ...other, late: [late('a', 2)] }, 'of another version')
   for (const text of ['', '{}', '[]', 'null', '{"from":"a","marks":[{}],"late":[]}', '{"from":1,"marks":[],"late":[]}'])
     assert.equal(readSampleNews(text), undefined, text)
 })

@@ -1,7 +1,8 @@
 /** Metric batches read by the core against those that JSON.parse reads: what the first reads, the second reads to the same bits. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FastKeys, fastKeys } from '../../../collector/shard/fast/fast-keys.ts'
+import { FastKeys } from '../../../collector/shard/fast/fast-keys.ts'
+import { newCore } from '../../../collector/shard/fast/load-core.ts'
 import { ByteWriter } from '../../../proto/wire/bytes.ts'
 import type { Label } from '../../../proto/wire/labels.ts'
 import type { MetricPoint } from '../../../proto/wire/metric-batch.ts'
@@ -19,10 +20,9 @@ class Reader {
   readonly #keys: FastKeys
   readonly #series: Pick<MetricPoint, 'name' | 'labels'>[] = []
 
-  constructor() {
-    const keys = fastKeys(1)
-    assert.ok(keys instanceof FastKeys, 'npm run build makes dist/collector/shard/fast/core.wasm')
-    this.#keys = keys
+  constructor(core = newCore(1)) {
+    assert.ok(core !== undefined, 'npm run build makes dist/collector/shard/fast/core.wasm')
+    this.#keys = new FastKeys(core)
   }
 
   /** From now on their series are known. */
@@ -204,6 +204,20 @@ test('the core takes no body that is cut off, nor one with anything behind it', 
     ['[{', '[,{'],
   ] as const)
     assert.equal(reader.read(bytesOf(HEARTBEAT.replace(good, bad))), undefined, bad)
+})
+
+test('the core reads where addresses are beyond two gigabytes', () => {
+  const core = newCore(1)!
+  const reader = new Reader(core)
+  const bodyOf = (name: string): Uint8Array =>
+    bytesOf(`{"metrics":[{"name":"${name}","value":0.12345678901234567,"timestamp":"2026-11-21T17:08:05Z"}]}`)
+  const long = 'm'.repeat(1 << 20)
+  const [known] = readParsed(bodyOf(long))
+  assert.equal(reader.read(bodyOf('a')), undefined)
+  core.memory.grow(2 ** 15 + 100) // pages of 64 KiB; what is larger than before comes behind them
+  reader.learn([known!])
+  assert.ok(core.input(bodyOf(long).length) < 0)
+  assert.deepEqual(reader.read(bodyOf(long)), [known])
 })
 
 test('the core takes as many points as it has room for', () => {
