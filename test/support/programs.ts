@@ -12,8 +12,8 @@ import './bounded-fetch.ts'
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
 const READY_MS = 60_000
-/** For profiles: `--cpu-prof --cpu-prof-dir=…`. */
 const PROGRAM_FLAGS = { collector: COLLECTOR_NODE_FLAGS, aggregator: AGGREGATOR_NODE_FLAGS, standalone: [] }
+/** For profiles: `--cpu-prof --cpu-prof-dir=…`. */
 const NODE_FLAGS = (process.env['FLEETMETER_TEST_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '')
 
 export const TOKEN = 'test-token'
