@@ -9,6 +9,7 @@ const [addresses, token, prefix, count, body, atOnce = count] = process.argv.sli
 const urls = addresses.split(',')
 const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }
 const ANSWER_MS = 20_000
+const LIFE_MS = 240_000
 /** Where there is another address to ask. */
 const NEXT_MS = 5000
 
@@ -32,6 +33,8 @@ async function reserve(id, first) {
   }
 }
 
+// What waits for a server that was killed keeps no process alive by itself; and a test that failed waits for nobody.
+const life = setTimeout(() => process.exit(1), LIFE_MS)
 const answers = new Array(Number(count))
 let next = 0
 await Promise.all(
@@ -39,4 +42,5 @@ await Promise.all(
     for (let i = next++; i < answers.length; i = next++) answers[i] = await reserve(`${prefix}-${i}`, i)
   }),
 )
+clearTimeout(life)
 process.stdout.write(JSON.stringify(answers))
