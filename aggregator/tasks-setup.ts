@@ -8,7 +8,7 @@ import type { AggregatorConfig } from './config.ts'
 import type { DirectorySnapshot } from './directory/snapshot.ts'
 import type { HotService } from './hot/hot-service.ts'
 import type { SeriesGroups, SeriesRegistry } from './hot/series-registry.ts'
-import type { LateSamples } from './intake/intake.ts'
+import type { LateSamples } from './intake/late-samples.ts'
 import type { CollectorMark } from './intake/watermarks.ts'
 import type { StoredParts } from './prometheus/stored-parts.ts'
 import type { Database } from './store/clickhouse.ts'
@@ -110,7 +110,7 @@ export function setUpTasks(own: AggregatorConfig, given: TaskParts): Tasks {
   return {
     fold,
     service,
-    late: ({ tenant, node, oldest }) => service.noteLate(tenant, node, oldest),
+    late: (samples) => service.noteLate(samples),
     register: (metrics) => {
       rowSeconds.observe = registerTaskMetrics(metrics, fold, service)
     },

@@ -29,6 +29,7 @@ import type { Store } from '../store/store.ts'
 import { Dictionary } from './dictionary.ts'
 import type { ExtrasOfBatch } from './extras-of-batch.ts'
 import { NO_EXTRAS, readExtrasOfBatch } from './extras-of-batch.ts'
+import type { LateSamples } from './late-samples.ts'
 import { RefusedBatches } from './refused-batches.ts'
 import type { Watermarks } from './watermarks.ts'
 
@@ -45,14 +46,6 @@ export type IntakeAnswer =
   | { readonly kind: 'newer'; readonly reason: string }
   /** No room: later. */
   | { readonly kind: 'full' }
-
-/** Samples of a node that came to their collector long after their time. */
-export interface LateSamples {
-  readonly tenant: string
-  readonly node: string
-  /** Time of the oldest, ms. */
-  readonly oldest: number
-}
 
 export interface IntakeOptions {
   readonly quarantine: string

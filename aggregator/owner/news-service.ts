@@ -5,10 +5,10 @@ import type { Logger } from '../../proto/runtime/log.ts'
 import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import { orAborted } from '../../proto/runtime/or-aborted.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
-import type { LateSamples } from '../intake/intake.ts'
+import type { LateSamples } from '../intake/late-samples.ts'
+import { LateNotes } from '../intake/late-samples.ts'
 import type { CollectorMark } from '../intake/watermarks.ts'
 import type { SampleNews } from './sample-news.ts'
-import { LateNotes } from './sample-news.ts'
 
 export interface NewsOptions {
   /** Of this process. */

@@ -4,7 +4,7 @@
  *
  *     standby, each second: marks of its collectors (of what is stored), late samples once they are stored ──▶ owner
  */
-import type { LateSamples } from '../intake/intake.ts'
+import type { LateSamples } from '../intake/late-samples.ts'
 import type { CollectorMark } from '../intake/watermarks.ts'
 
 /** What a standby tells, as JSON. */
@@ -19,7 +19,6 @@ export interface SampleNews {
 const KEPT_MS = 60_000
 /** After a take-over, all that are there have been heard, ms. */
 const FIRST_MS = 5000
-const LATE_MAX = 100_000
 
 /** The marks of all aggregators, at the owner. Times are of one monotonic clock, ms. */
 export class HeardMarks {
@@ -45,29 +44,6 @@ export class HeardMarks {
           if (mark.mark > (best.get(mark.collector)?.mark ?? Number.NEGATIVE_INFINITY)) best.set(mark.collector, mark)
     }
     return [...best.values()]
-  }
-}
-
-/** Late samples that the owner has not been told of, at most of so many nodes. */
-export class LateNotes {
-  readonly #notes = new Map<string, LateSamples>()
-
-  note(samples: LateSamples): void {
-    const key = JSON.stringify([samples.tenant, samples.node])
-    const known = this.#notes.get(key)
-    if (known === undefined && this.#notes.size >= LATE_MAX) return
-    if (known === undefined || samples.oldest < known.oldest) this.#notes.set(key, samples)
-  }
-
-  /** Those that have waited longest, at most so many. */
-  take(max: number): LateSamples[] {
-    const taken: LateSamples[] = []
-    for (const [key, note] of this.#notes) {
-      if (taken.length >= max) break
-      taken.push(note)
-      this.#notes.delete(key)
-    }
-    return taken
   }
 }
 

@@ -11,6 +11,8 @@ import { RateLimitedLog } from '../../proto/runtime/log.ts'
 import { orAborted } from '../../proto/runtime/or-aborted.ts'
 import type { Health, Service } from '../../proto/runtime/service.ts'
 import type { DirectorySnapshot } from '../directory/snapshot.ts'
+import type { LateSamples } from '../intake/late-samples.ts'
+import { LateNotes } from '../intake/late-samples.ts'
 import type { Account } from './accounts.ts'
 import type { SweptArchive } from './archive-sweep.ts'
 import { ArchiveSweep } from './archive-sweep.ts'
@@ -88,7 +90,6 @@ const LOST_KNOWN_MAX = 10_000
 const CROWD_CHECKS_MAX = 1000
 /** Attempts that are calculated in one round. */
 const ROUND_MAX = 256
-const LATE_NODES_MAX = 100_000
 const TOGETHER_MS = 50
 
 export class TasksService implements Service {
@@ -99,8 +100,7 @@ export class TasksService implements Service {
   readonly #samples: TenantSamples
   readonly sweep: ArchiveSweep
   #counts = { calculations: 0, failures: 0 }
-  /** By tenant and node. */
-  readonly #late = new Map<string, { tenant: string; node: string; oldest: number }>()
+  readonly #late = new LateNotes()
   /** Attempts that cannot be calculated for a while: until when, and the pause. */
   readonly #paused = new Map<string, { until: number; pauseMs: number }>()
   /** Up to which figures were looked at. */
@@ -159,11 +159,8 @@ export class TasksService implements Service {
   }
 
   /** Samples of a node came late: looked at in the next round, so that a calculation under way is not overtaken. */
-  noteLate(tenant: string, node: string, oldest: number): void {
-    const key = JSON.stringify([tenant, node])
-    const known = this.#late.get(key)
-    if (known === undefined && this.#late.size >= LATE_NODES_MAX) return
-    this.#late.set(key, { tenant, node, oldest: Math.min(oldest, known?.oldest ?? oldest) })
+  noteLate(samples: LateSamples): void {
+    this.#late.note(samples)
   }
 
   /**
@@ -247,17 +244,17 @@ export class TasksService implements Service {
 
   /** What cannot be told now, since the archive is away, waits. */
   async #tellLate(): Promise<void> {
-    const late = [...this.#late]
+    const late = this.#late.take()
     if (late.length === 0) return
-    this.#late.clear()
     const known = this.#ledger.tasks.nodesByName()
-    for (const [name, { tenant, node, oldest }] of late) {
+    for (const samples of late) {
+      const { tenant, node, oldest } = samples
       let told = false
-      await this.#tried(`late ${name}`, async () => {
+      await this.#tried(`late ${JSON.stringify([tenant, node])}`, async () => {
         await this.#tellLateOf(known, tenant, node, oldest)
         told = true
       })
-      if (!told) this.noteLate(tenant, node, oldest)
+      if (!told) this.#late.note(samples)
     }
   }
 

@@ -202,7 +202,6 @@ function shownName({ id, admin }: Credential): string {
 function readSamples(outcome: Outcome<Taken>): ReadSamples | undefined {
   if (outcome.kind !== 'ok') return undefined
   const { items, refused } = outcome.value
-  if (refused.length === 0) return { received: items.sample + items.histogram, refused: [] }
   const ofSamples = refused.filter(({ kind }) => kind === 'sample' || kind === 'histogram')
   return { received: items.sample + items.histogram, refused: ofSamples.map((r) => [r.reason, r.count]) }
 }

@@ -88,7 +88,7 @@ export class TaskRig {
     assert.deepEqual(sortedJson(this.ledger), sortedJson(whole))
     this.service = this.#newService()
     // Nobody keeps that samples were late over a restart: it is told again here.
-    if (this.#sampledAgain) this.service.noteLate(TENANT, 'n', T0)
+    if (this.#sampledAgain) this.service.noteLate({ tenant: TENANT, node: 'n', oldest: T0 })
   }
 
   snapshot(): { n: number; state: string } {
@@ -106,7 +106,7 @@ export class TaskRig {
   sampleAgain(): void {
     this.series = this.series.map((one) => ({ ...one, values: Array.from(one.values, (value) => 100 - value) }))
     this.#sampledAgain = true
-    this.service.noteLate(TENANT, 'n', T0)
+    this.service.noteLate({ tenant: TENANT, node: 'n', oldest: T0 })
   }
 
   /** One of the tasks that may leave memory does, as if it were old. */

@@ -1,9 +1,10 @@
 /** What the owner knows of samples that came to other aggregators. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { LateNotes } from '../../../aggregator/intake/late-samples.ts'
 import { NewsService } from '../../../aggregator/owner/news-service.ts'
 import type { SampleNews } from '../../../aggregator/owner/sample-news.ts'
-import { HeardMarks, LateNotes, readSampleNews } from '../../../aggregator/owner/sample-news.ts'
+import { HeardMarks, readSampleNews } from '../../../aggregator/owner/sample-news.ts'
 import { silentLogger } from '../../../proto/runtime/log.ts'
 import { eventually } from '../../support/programs.ts'
 

@@ -8,8 +8,8 @@
  */
 import { COLUMN_LENGTH, endReading, putSample } from './columns'
 import { E_SERIES, entryAt, expected, isKey, lookUp, step } from './entries'
-import { copyText, equal, roomFor, SLACK } from './memory'
-import { inputAt } from './snappy'
+import { copyText, equal } from './memory'
+import { inputAt, outputAt, reserveOutput } from './snappy'
 
 // Imported from the host, under this file's name; both are seldom needed.
 /** What a time in UTC says down to its second, 19 characters, in ms since the epoch; NaN: it is none. */
@@ -70,8 +70,8 @@ const powersOfTen: usize = memory.data<f64>([
 
 /** A length before a text takes so many bytes at most. */
 const LENGTH_BYTES: usize = 4
-let keyAt: usize = 0
-let keyRoom: usize = 0
+/** Texts of a key: the name of its metric, names and values of labels. */
+const TEXTS_MAX: usize = 2 * (LABELS_MAX as usize) + 1
 
 // Of the point in hand:
 let nameAt: usize = 0
@@ -93,9 +93,9 @@ export function readBatch(size: u32, scope: u32): bool {
   while (load<u8>(p) != CLOSE_LIST || n != 0) {
     p = readPoint(p)
     if (p == 0 || n == COLUMN_LENGTH) return false
-    const keySize = (writeKey() - keyAt) as u32
+    const keySize = (writeKey() - outputAt) as u32
     let entry = expected(scope)
-    if (entry < 0 || !isKey(entry, keyAt, keySize)) entry = lookUp(keyAt, keySize, scope)
+    if (entry < 0 || !isKey(entry, outputAt, keySize)) entry = lookUp(outputAt, keySize, scope)
     if (entry < 0) return false
     step(entry)
     putSample(n++, load<i32>(entryAt(entry), E_SERIES), time, reinterpret<u64>(value))
@@ -121,21 +121,8 @@ function firstPoint(end: usize): usize {
   if (load<u8>(p) != OPEN) return 0
   p = pastColon(pastWord(blanks(p + 1), METRICS))
   if (p == 0 || load<u8>(p) != OPEN_LIST) return 0
-  makeRoom(end - inputAt)
+  reserveOutput(end - inputAt + TEXTS_MAX * LENGTH_BYTES) // a key is texts of the body, with a length before each
   return blanks(p + 1)
-}
-
-/** A key is texts of the body, with a length before each. */
-function makeRoom(size: usize): void {
-  const needed = size + (2 * (LABELS_MAX as usize) + 1) * LENGTH_BYTES
-  if (needed <= keyRoom) return
-  const before = keyAt
-  keyAt = 0
-  keyRoom = 0
-  heap.free(before)
-  const room = roomFor(needed)
-  keyAt = heap.alloc(room + SLACK)
-  keyRoom = room
 }
 
 /** @returns what follows the point at p; 0: it is not plain */
@@ -299,9 +286,9 @@ function compare(a: usize, aEnd: usize, b: usize, bEnd: usize): i32 {
   return ((aEnd - a) as i32) - ((bEnd - b) as i32)
 }
 
-/** Writes the name and the labels of the point in hand to `keyAt`, as the portable reader does. @returns their end */
+/** Writes the name and the labels of the point in hand to the output, as the portable reader does. @returns their end */
 function writeKey(): usize {
-  let to = writeText(keyAt, nameAt, nameEnd)
+  let to = writeText(outputAt, nameAt, nameEnd)
   const end = labels + (labelCount as usize) * LABEL_BYTES
   for (let at = labels; at < end; at += LABEL_BYTES) {
     to = writeText(to, load<u32>(at, L_NAME), load<u32>(at, L_NAME_END))

@@ -28,6 +28,18 @@ export function output(): usize {
   return outputAt
 }
 
+/** Room for so many bytes in the output; what was there may be gone. */
+export function reserveOutput(size: usize): void {
+  if (size <= outputBytes) return
+  const before = outputAt
+  outputAt = 0
+  outputBytes = 0
+  heap.free(before)
+  const room = roomFor(size)
+  outputAt = heap.alloc(room + SLACK)
+  outputBytes = room
+}
+
 /**
  * Decodes the snappy block in the input into the output.
  * @returns the decoded length; -1 for anything but one whole block of at most `max` bytes
@@ -43,15 +55,7 @@ export function unsnap(length: u32, max: u32): i32 {
     if (byte < 128) break
   }
   if (stated > (max as u64) || stated > (OUTPUT_BYTES_MAX as u64)) return -1
-  if ((stated as usize) > outputBytes) {
-    const before = outputAt
-    outputAt = 0
-    outputBytes = 0
-    heap.free(before)
-    const room = roomFor(stated as usize)
-    outputAt = heap.alloc(room + SLACK)
-    outputBytes = room
-  }
+  reserveOutput(stated as usize)
   const first = outputAt
   const last = outputAt + <usize>stated
   let d = first
