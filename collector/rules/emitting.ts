@@ -99,7 +99,8 @@ export class Emitting {
       if (told) fold.fold(piece, baseline)
       yield piece.count + (baseline?.count ?? 0)
     }
-    for (const [rule, columns] of fold.columns)
+    // Not told of at all: a group without points would take back what was said of it when they were all there.
+    for (const [rule, columns] of told ? fold.columns : [])
       if (!lane.isOfOthers(window.end, rule)) yield* this.#tell({ rule, end: window.end, complete }, columns, frame)
     fold.close()
     window.emittedAt = this.#now

@@ -163,7 +163,7 @@ export class KafkaBroker {
   /** One cluster: what a node is given at the beginning differs in its number only, so that one Java makes it for all. */
   #format(): void {
     const [first, ...others] = this.#nodes as [Node, ...Node[]]
-    const id = randomBytes(16).toString('base64url')
+    const id = uuid()
     const args = ['format', '-t', id, '-c', join(first.directory, 'properties')]
     const { status, stdout, stderr } = spawnSync('java', [...this.#java('kafka.tools.StorageTool'), ...args], {
       encoding: 'utf8',
@@ -176,7 +176,7 @@ export class KafkaBroker {
       copyFileSync(join(made, 'bootstrap.checkpoint'), join(data, 'bootstrap.checkpoint'))
       const own = meta
         .replace(/^node\.id=.*$/m, `node.id=${node.id}`)
-        .replace(/^directory\.id=.*$/m, `directory.id=${randomBytes(16).toString('base64url').replace(/^-/, 'A')}`)
+        .replace(/^directory\.id=.*$/m, `directory.id=${uuid()}`)
       writeFileSync(join(data, 'meta.properties'), own)
     }
   }
@@ -192,6 +192,11 @@ export class KafkaBroker {
     writeFileSync(join(node.directory, 'pid'), String(child.pid))
     node.process = child
   }
+}
+
+/** As Kafka writes one. Kafka's tools take one that begins with a hyphen for an option. */
+function uuid(): string {
+  return randomBytes(16).toString('base64url').replace(/^-/, 'A')
 }
 
 async function ready(node: Node): Promise<void> {

@@ -225,6 +225,21 @@ test('Shards and merger end with what the model says, bit for bit, and give noth
   )
 })
 
+test('What was given out stays when a restart has its points in part only, and late ones come while it is given out anew', () => {
+  const all: Op[] = [
+    { kind: 'add', series: 0, time: -10_001, value: 0 },
+    { kind: 'pass', ms: 29_000 },
+    { kind: 'emit', shard: 0, urgent: false, work: Number.POSITIVE_INFINITY },
+    { kind: 'pass', ms: 20_000 },
+    { kind: 'forget', shard: 0 },
+    { kind: 'restart', shard: 0, all: false },
+    { kind: 'emit', shard: 0, urgent: true, work: 1 },
+    { kind: 'again', which: 0, sameArrival: true },
+  ]
+  const { given, points } = run(all)
+  assert.deepEqual(sorted(given), sorted(rulesModel(rules, points, options)))
+})
+
 for (const defect of MODEL_DEFECTS) {
   test(`The property notices this defect: ${defect}`, () => {
     const agrees = (all: readonly Op[], wrong?: ModelDefect): boolean => {
