@@ -26,9 +26,17 @@ export interface LoadJob {
   /** Sample time of the first round, and between two, ms. */
   readonly startMs: number
   readonly stepMs: number
-  /** So many rounds are a window, from the first on, and windows begin so often, ms; undefined: there are none. */
-  readonly windows: { readonly rounds: number; readonly everyMs: number } | undefined
+  /** Undefined: there are none. */
+  readonly windows: LoadWindows | undefined
   readonly connections: number
+}
+
+/** So many rounds are a window, from the first on, and begin so often, ms; so many windows are a turn, which begin so often, ms. */
+export interface LoadWindows {
+  readonly rounds: number
+  readonly everyMs: number
+  readonly inTurn: number
+  readonly turnMs: number
 }
 
 /** Rounds [first, end). */
@@ -102,9 +110,15 @@ let kept: { readonly first: number; readonly rounds: readonly Round[] } = { firs
 function makeRounds(count: number): Round[] {
   return Array.from({ length: count }, () => {
     const round = made++
-    const window = Math.floor(round / perWindow) * (job.windows?.everyMs ?? 0)
-    return makeRound(job.startMs + window + (round % perWindow) * job.stepMs)
+    return makeRound(job.startMs + windowStart(Math.floor(round / perWindow)) + (round % perWindow) * job.stepMs)
   })
+}
+
+/** Of a window, ms after the first one's. */
+function windowStart(window: number): number {
+  if (job.windows === undefined) return 0
+  const { everyMs, inTurn, turnMs } = job.windows
+  return Math.floor(window / inTurn) * turnMs + (window % inTurn) * everyMs
 }
 
 /** A part may be asked for again, by another receiver; then the one behind it. */

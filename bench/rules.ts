@@ -8,7 +8,7 @@
  * and sum of the outputs must be what the samples imply, to the last one.
  *
  *     flat     ├─ samples ── to vmagent ── end of the window + grace ── outputs ── nothing ─┤
- *     paced    ├─ window ─┼─ window ─┼─ window ─┼─ window ─┼─ window ─┼─ window, to vmagent ─┤  each with outputs of the one before
+ *     paced    ├─ window ─┼─ window ─┼─ … ─┼─ window ─┼─ to vmagent ────────────────────────┤  each with outputs of the ones before
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -25,8 +25,8 @@ import { checkForwarded, Load, Sink } from './talker.ts'
 
 /** By name. */
 export const RULES_JOBS: Readonly<Record<string, Omit<RulesJob, 'turns'>>> = {
-  flat: { nodes: 200, rounds: 100, windowMs: 30_000, windows: 1, overMs: 0 },
-  paced: { nodes: 400, rounds: 2, windowMs: 10_000, windows: 6, overMs: 55_000 },
+  flat: { nodes: 200, rounds: 100, windowMs: 30_000, windows: 1, overMs: 0, keepMs: 60_000 },
+  paced: { nodes: 200, rounds: 2, windowMs: 1000, windows: 50, overMs: 49_000, keepMs: 10_000 },
 }
 
 export interface RulesJob {
@@ -38,6 +38,8 @@ export interface RulesJob {
   readonly windows: number
   /** Their samples come evenly over this time, ms; 0: flat out. */
   readonly overMs: number
+  /** So long windows take late samples: short enough for them to give their memory back within the run. */
+  readonly keepMs: number
   readonly turns: number
 }
 
@@ -85,7 +87,7 @@ export async function measureRules(job: RulesJob): Promise<RulesCost> {
     rounds,
     startMs: start + stepMs,
     stepMs,
-    windows: { rounds: job.rounds, everyMs: TURN_MS / job.windows },
+    windows: { rounds: job.rounds, everyMs: windowMs, inTurn: job.windows, turnMs: TURN_MS },
     connections: 4,
   })
   const sink = new Sink()
@@ -100,7 +102,7 @@ export async function measureRules(job: RulesJob): Promise<RulesCost> {
       FLEETMETER_COLLECTOR_RULES: JSON.stringify([{ ...RULE, interval: `${windowMs / 1000}s` }]),
       FLEETMETER_COLLECTOR_RULES_POINTS_MAX: '20000000',
       FLEETMETER_COLLECTOR_RULES_GROUPS_MAX: '1000000',
-      FLEETMETER_COLLECTOR_RULES_KEEP_MS: '60000', // so that windows give their memory back, as after minutes of any keeping
+      FLEETMETER_COLLECTOR_RULES_KEEP_MS: String(job.keepMs),
     })
     started.push(fleetmeter)
     const turns: RulesTurn[] = []

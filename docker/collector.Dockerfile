@@ -25,4 +25,4 @@ VOLUME /data
 EXPOSE 8742
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["/nodejs/bin/node", "-e", "fetch('http://127.0.0.1:8742/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
-CMD ["--single-threaded-gc", "--max-semi-space-size=4", "dist/collector/main.js"]
+CMD ["--single-threaded-gc", "--max-semi-space-size=4", "--heap-growing-percent=50", "dist/collector/main.js"]

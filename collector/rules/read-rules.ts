@@ -3,7 +3,7 @@
  *
  *     rules:
  *       - match: '{__name__=~"DCGM_FI_DEV_.*"}'     one selector or a list
- *         interval: 1m                              10s to 1h, a divisor of a day
+ *         interval: 1m                              1s to 1h, a divisor of a day
  *         by: [Hostname]                            or without: […]; neither: one group a metric
  *         outputs: [avg, max, 'quantiles(0.5, 0.99)']
  *         keep_input: true                          default
@@ -28,7 +28,7 @@ const RULES_MAX = 1000
 const PHIS_MAX = 20
 
 const EXPECTED_OUTPUT = `expected one of ${PLAIN_OUTPUTS.join(', ')}, quantiles(0.5, 0.99)`
-const EXPECTED_INTERVAL = 'expected a duration from 10s to 1h that divides a day, such as 30s, 1m or 5m'
+const EXPECTED_INTERVAL = 'expected a duration from 1s to 1h that divides a day, such as 30s, 1m or 5m'
 
 /** A field that is read from whatever stands in the file. @param read answers undefined for what is not allowed */
 const field = <T>(expected: string, read: (given: unknown) => T | undefined) =>
@@ -70,7 +70,7 @@ const labels = v.optional(v.array(label, 'expected a list of label names'))
 const KEYS = {
   name: v.optional(text),
   match: v.pipe(v.array(selector), v.minLength(1, 'expected at least one selector')),
-  interval: duration(EXPECTED_INTERVAL, (ms) => ms >= 10 * SECOND && ms <= HOUR && DAY % ms === 0),
+  interval: duration(EXPECTED_INTERVAL, (ms) => ms >= SECOND && ms <= HOUR && DAY % ms === 0),
   by: labels,
   without: labels,
   outputs: v.pipe(

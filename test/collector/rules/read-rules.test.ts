@@ -56,7 +56,7 @@ test('readRules() names everything that is wrong at once, with its place', () =>
   ])
   assert.deepEqual(rules, [])
   const outputs = 'expected one of count, sum, avg, min, max, last, increase, rate, histogram, quantiles(0.5, 0.99)'
-  const interval = 'expected a duration from 10s to 1h that divides a day, such as 30s, 1m or 5m'
+  const interval = 'expected a duration from 1s to 1h that divides a day, such as 30s, 1m or 5m'
   const label = 'expected the name of a label, not __name__: that is always part of the group'
   assert.deepEqual(problems, [
     'rules[0].match: "m{" is not allowed: not a selector, at 3: expected a label name, got the end',
