@@ -24,8 +24,10 @@ import { row } from './table.ts'
 import { checkForwarded, Load, Sink } from './talker.ts'
 
 /** By name. */
-export const RULES_JOBS: Readonly<Record<string, Omit<RulesJob, 'turns'>>> = {
+const RULES_JOBS: Readonly<Record<string, Omit<RulesJob, 'turns'>>> = {
   flat: { nodes: 200, rounds: 100, windowMs: 30_000, windows: 1, overMs: 0, keepMs: 60_000 },
+  few: { nodes: 50, rounds: 750, windowMs: 30_000, windows: 1, overMs: 0, keepMs: 60_000 },
+  many: { nodes: 4175, rounds: 10, windowMs: 30_000, windows: 1, overMs: 0, keepMs: 60_000 },
   paced: { nodes: 200, rounds: 2, windowMs: 1000, windows: 50, overMs: 49_000, keepMs: 10_000 },
 }
 
@@ -100,8 +102,11 @@ export async function measureRules(job: RulesJob): Promise<RulesCost> {
     started.push(vmagent)
     const fleetmeter = await startCollector(join(directory, 'collector'), sinkUrl, {
       FLEETMETER_COLLECTOR_RULES: JSON.stringify([{ ...RULE, interval: `${windowMs / 1000}s` }]),
-      FLEETMETER_COLLECTOR_RULES_POINTS_MAX: '20000000',
-      FLEETMETER_COLLECTOR_RULES_GROUPS_MAX: '1000000',
+      FLEETMETER_COLLECTOR_RULES_POINTS_MAX: '40000000',
+      FLEETMETER_COLLECTOR_RULES_GROUPS_MAX: '2000000',
+      FLEETMETER_COLLECTOR_SERIES_MAX: '2000000',
+      FLEETMETER_COLLECTOR_SERIES_PER_TENANT_MAX: '2000000',
+      FLEETMETER_COLLECTOR_SERIES_PER_SENDER_MAX: '2000000',
       FLEETMETER_COLLECTOR_RULES_KEEP_MS: String(job.keepMs),
     })
     started.push(fleetmeter)

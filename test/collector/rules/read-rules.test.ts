@@ -87,8 +87,12 @@ test('readRules() names everything that is wrong at once, with its place', () =>
 
 test('readRules() takes only intervals whose windows are aligned with the day', () => {
   const allowed = (interval: string) => readRules([one({ interval })]).problems.length === 0
-  assert.deepEqual(['10s', '16s', '1m', '16m', '20m', '1h'].filter(allowed), ['10s', '16s', '1m', '16m', '20m', '1h'])
-  assert.deepEqual(['9s', '11s', '7m', '25m', '61m', '2h', '1d', '-1m', '', '1m30s'].filter(allowed), [])
+  const aligned = ['1s', '1500ms', '9s', '10s', '16s', '1m', '16m', '20m', '1h']
+  assert.deepEqual(aligned.filter(allowed), aligned)
+  assert.deepEqual(
+    ['0s', '999ms', '500ms', '1001ms', '7s', '11s', '7m', '25m', '61m', '2h', '1d', '-1m', '', '1m30s'].filter(allowed),
+    [],
+  )
 })
 
 test('readRules() refuses two rules that may write the same series', () => {
