@@ -7,6 +7,13 @@ import { stopChild } from './processes.ts'
 
 const PACKAGE = 'victoria-metrics'
 
+/** Room for a million series and more. */
+export const MANY_SERIES: Env = {
+  FLEETMETER_COLLECTOR_SERIES_MAX: '2000000',
+  FLEETMETER_COLLECTOR_SERIES_PER_TENANT_MAX: '2000000',
+  FLEETMETER_COLLECTOR_SERIES_PER_SENDER_MAX: '2000000',
+}
+
 export interface Forwarder {
   readonly pid: number
   readonly url: string

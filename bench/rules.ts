@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GPUS } from './fleet.ts'
 import type { Forwarder } from './forwarders.ts'
-import { startCollector, startVmagent, vmagentVersion } from './forwarders.ts'
+import { MANY_SERIES, startCollector, startVmagent, vmagentVersion } from './forwarders.ts'
 import { cpuSeconds, memoryMib } from './processes.ts'
 import { quantiles } from './quantiles.ts'
 import type { Forwarded } from './sink.process.ts'
@@ -104,9 +104,7 @@ export async function measureRules(job: RulesJob): Promise<RulesCost> {
       FLEETMETER_COLLECTOR_RULES: JSON.stringify([{ ...RULE, interval: `${windowMs / 1000}s` }]),
       FLEETMETER_COLLECTOR_RULES_POINTS_MAX: '40000000',
       FLEETMETER_COLLECTOR_RULES_GROUPS_MAX: '2000000',
-      FLEETMETER_COLLECTOR_SERIES_MAX: '2000000',
-      FLEETMETER_COLLECTOR_SERIES_PER_TENANT_MAX: '2000000',
-      FLEETMETER_COLLECTOR_SERIES_PER_SENDER_MAX: '2000000',
+      ...MANY_SERIES,
       FLEETMETER_COLLECTOR_RULES_KEEP_MS: String(job.keepMs),
     })
     started.push(fleetmeter)

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
 import { measureTurn } from './forward.ts'
 import type { Forwarder } from './forwarders.ts'
-import { startCollector } from './forwarders.ts'
+import { MANY_SERIES, startCollector } from './forwarders.ts'
 import { memoryMib } from './processes.ts'
 import { quantiles } from './quantiles.ts'
 import { row } from './table.ts'
@@ -61,11 +61,7 @@ export async function measureSeries(job: SeriesJob): Promise<SeriesCost> {
       const load = new Load({ ...shape, nodes, rounds: all, startMs, stepMs: STEP_MS })
       loads.push(load)
       await load.ready()
-      const forwarder = await startCollector(join(directory, name), url, {
-        FLEETMETER_COLLECTOR_SERIES_MAX: '2000000',
-        FLEETMETER_COLLECTOR_SERIES_PER_TENANT_MAX: '2000000',
-        FLEETMETER_COLLECTOR_SERIES_PER_SENDER_MAX: '2000000',
-      })
+      const forwarder = await startCollector(join(directory, name), url, MANY_SERIES)
       started.push(forwarder)
       return { load, forwarder, rounds }
     }

@@ -83,7 +83,6 @@ export class Emitting {
   *#window(lane: Lane, frame: FoldFrame, window: Window): Generator<number, void> {
     const complete = window.emittedAt === undefined
     const before = lane.before(window)
-    const told = !lane.isBelowFloor(window.end)
     const dropped = lane.isSufficient(window.end) ? window.dropped : undefined
     window.dropped = undefined
     this.#begun.push({ window, dropped })
@@ -91,18 +90,18 @@ export class Emitting {
     if (!complete) for (const late of [before, window]) if (late !== undefined) yield* this.#settle(lane, late)
     const only = complete ? undefined : window.stirred
     window.stirred = new Set()
-    const fold = new WindowFold(frame, window.end, only)
+    // Below the floor nothing is told of: a group without points would take back what was said of it when they were all there.
+    const fold = lane.isBelowFloor(window.end) ? undefined : new WindowFold(frame, window.end, only)
     for (const [number, piece] of window.pieces) {
       const baseline = before?.pieces.get(number)
       if (baseline !== undefined) lane.settle(before!, baseline, this.#sorter)
       lane.settle(window, piece, this.#sorter)
-      if (told) fold.fold(piece, baseline)
+      fold?.fold(piece, baseline)
       yield piece.count + (baseline?.count ?? 0)
     }
-    // Not told of at all: a group without points would take back what was said of it when they were all there.
-    for (const [rule, columns] of told ? fold.columns : [])
+    for (const [rule, columns] of fold?.columns ?? [])
       if (!lane.isOfOthers(window.end, rule)) yield* this.#tell({ rule, end: window.end, complete }, columns, frame)
-    fold.close()
+    fold?.close()
     window.emittedAt = this.#now
     const { intervalMs, graceMs } = lane.shape
     this.#windows.push({ intervalMs, graceMs, end: window.end, dropped })
