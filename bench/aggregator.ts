@@ -16,6 +16,7 @@ import { startEngine } from '../test/support/engine.ts'
 import type { Running } from '../test/support/programs.ts'
 import { enginePid, eventually, freePort, ready, scrape, start, terminate, total } from '../test/support/programs.ts'
 import type { LoadJob, LoadResult } from './load.process.ts'
+import { prometheus3Peer } from './peers.ts'
 import { cpuSeconds, memoryMib, quiet, stopChild } from './processes.ts'
 import { quantiles } from './quantiles.ts'
 import { row } from './table.ts'
@@ -280,11 +281,8 @@ async function startPrometheus(command: string, directory: string): Promise<Peer
 
 /** Prints the table. */
 export async function aggregator(turns: number): Promise<void> {
-  const prometheus = process.env['FLEETMETER_TEST_PROMETHEUS_3']
-  if (prometheus === undefined)
-    throw new Error(
-      'FLEETMETER_TEST_PROMETHEUS_3 names no Prometheus 3: build one with "go build -C test/interop/prometheus-3 -mod=mod -tags remove_all_sd -o /tmp/prometheus-3 github.com/prometheus/prometheus/cmd/prometheus"',
-    )
+  const { command, version } = await prometheus3Peer()
+  console.log(`beside ${version}\n`)
   const ratio = (pair: AggregatorPair): number => (pair.aggregator + pair.engine) / pair.prometheus
   console.log(
     '| CPU s / million samples | aggregator | engine | Prometheus | × | loop delay p99, ms: collector | aggregator |',
@@ -295,7 +293,7 @@ export async function aggregator(turns: number): Promise<void> {
     row(name, [pair.aggregator, pair.engine, pair.prometheus, ratio(pair), delay.collector, delay.aggregator])
   }
   const { pairs, peakMib, disk } = await measureAggregator(
-    prometheus,
+    command,
     {
       nodes: NODES,
       rounds: ROUNDS,

@@ -9,8 +9,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { allocations } from './allocation.ts'
 import type { Forwarder } from './forwarders.ts'
-import { startCollector, startVmagent, vmagentVersion } from './forwarders.ts'
+import { startCollector, startVmagent } from './forwarders.ts'
+import { vmagentPeer } from './peers.ts'
 import type { WriteVersion } from './post.ts'
 import { cpuSeconds, memoryMib, quiet } from './processes.ts'
 import { quantiles } from './quantiles.ts'
@@ -23,6 +25,7 @@ const ROUNDS = { cold: 100, between: [100, 100, 100], turn: 80 }
 
 /** CPU seconds a million samples. */
 export interface ForwardCost {
+  readonly samples: number
   readonly cpuPerMillion: number
   readonly seconds: number
   /** Forwarded, a sample. */
@@ -40,9 +43,13 @@ export interface Forward {
   readonly warm: readonly ForwardTurn[]
   /** Resident memory at its highest, MiB. */
   readonly peakMib: Of<number>
+  /** That V8 allocates for a sample in a warm turn, by thread, the most first: of another collector, which tells of its collections. */
+  readonly allocatedBytes: readonly number[]
 }
 
 const MILLION = 1e6
+/** Of the collector that tells of its collections: the last one counts. */
+const TRACED_TURNS = 3
 const STEP_MS = 1000
 
 /** @param rounds samples of each series that each of them takes cold, then without being measured, and in each turn */
@@ -52,7 +59,7 @@ export async function measureForward(
   turns: number,
 ): Promise<Forward> {
   const before = rounds.between.reduce((sum, n) => sum + n, rounds.cold)
-  const all = before + turns * rounds.turn
+  const all = before + (turns + TRACED_TURNS) * rounds.turn
   const load = new Load({
     nodes,
     pods: false,
@@ -88,15 +95,40 @@ export async function measureForward(
     const cold = await next(rounds.cold)
     for (const count of rounds.between) await next(count)
     const warm: ForwardTurn[] = []
-    while (at < all) warm.push(await next(rounds.turn))
+    for (let n = 0; n < turns; n++) warm.push(await next(rounds.turn))
+    const allocated = await measureAllocated(join(directory, 'traced'), sinkUrl, load, sink, at, rounds.turn)
     const peak = ({ pid }: Forwarder): number => memoryMib(pid).peak
     const peakMib = { vmagent: peak(vmagent), fleetmeter: peak(fleetmeter), fleetmeter2: peak(fleetmeter2) }
-    return { cold, warm, peakMib }
+    return { cold, warm, peakMib, allocatedBytes: allocated }
   } finally {
     for (const { stop } of started) await stop()
     load.end()
     sink.end()
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+/** @param first of the rounds that are left for it @param count of a turn @returns bytes a sample, by thread */
+async function measureAllocated(
+  directory: string,
+  sinkUrl: string,
+  load: Load,
+  sink: Sink,
+  first: number,
+  count: number,
+): Promise<number[]> {
+  const collector = await startCollector(directory, sinkUrl, {}, ['--trace-gc'])
+  try {
+    let from = 0
+    let samples = 0
+    for (let turn = 0; turn < TRACED_TURNS; turn++) {
+      from = collector.output().length
+      const part = { first: first + turn * count, end: first + (turn + 1) * count, version: 1 } as const
+      samples = (await measureTurn(collector, load, sink, part)).samples
+    }
+    return allocations(collector.output(), from).map((bytes) => bytes / samples)
+  } finally {
+    await collector.stop()
   }
 }
 
@@ -116,6 +148,7 @@ export async function measureTurn(
   const got = batches.samples > 0 ? batches : writes
   checkForwarded(got, sent.samples, sent.sum)
   return {
+    samples: sent.samples,
     cpuPerMillion: (cpu / sent.samples) * MILLION,
     seconds: sent.seconds,
     wireBytes: got.bytes / got.samples,
@@ -124,8 +157,8 @@ export async function measureTurn(
 
 /** Prints the table. */
 export async function forward(turns: number): Promise<void> {
-  console.log(`beside ${vmagentVersion()}\n`)
-  const { cold, warm, peakMib } = await measureForward(NODES, ROUNDS, turns)
+  console.log(`beside ${vmagentPeer().version}\n`)
+  const { cold, warm, peakMib, allocatedBytes } = await measureForward(NODES, ROUNDS, turns)
   console.log(
     '| CPU s / million samples | vmagent | fleetmeter | × | fleetmeter, 2.0 | × 1.0 | bytes / sample forwarded | |',
   )
@@ -143,4 +176,5 @@ export async function forward(turns: number): Promise<void> {
   console.log(`median of 2.0 × 1.0 ${median((turn) => over(turn.fleetmeter2, turn.fleetmeter))}`)
   const peaks = [peakMib.vmagent, peakMib.fleetmeter, peakMib.fleetmeter2].map((n) => n.toFixed(0))
   console.log(`peak memory, MiB: ${peaks.join(' / ')}`)
+  console.log(`bytes allocated a sample, by thread: ${allocatedBytes.map((bytes) => bytes.toFixed(2)).join(' / ')}`)
 }

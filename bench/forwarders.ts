@@ -1,11 +1,10 @@
 /** What is measured: a collector as built and Debian's vmagent, both forwarding to the same sink. */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import type { Env } from '../test/support/programs.ts'
 import { eventually, freePort, ready, start, terminate } from '../test/support/programs.ts'
+import { vmagentPeer } from './peers.ts'
 import { stopChild } from './processes.ts'
-
-const PACKAGE = 'victoria-metrics'
 
 /** Room for a million series and more. */
 export const MANY_SERIES: Env = {
@@ -21,32 +20,28 @@ export interface Forwarder {
   readonly stop: () => Promise<void>
 }
 
-/** @returns its name and version. @throws Error with what to do when it is not there */
-export function vmagentVersion(): string {
-  const { error, stdout, stderr } = spawnSync('vmagent', ['-version'], { encoding: 'utf8' })
-  if (error !== undefined)
-    throw new Error(`vmagent is not there, which this bench measures beside: \`apt-get install ${PACKAGE}\` (Debian)`)
-  // Debian's build says nothing of its version: the package does.
-  const itself = (stdout + stderr).trim()
-  const { stdout: ofPackage } = spawnSync('dpkg-query', ['-W', '-f', `\${Version}`, PACKAGE], { encoding: 'utf8' })
-  return `vmagent ${itself || ofPackage || 'of unknown version'} (Debian package ${PACKAGE})`
-}
-
 /** With journal, checks and fsync as by default, and only what was sent is forwarded: no rules, no figures of this host. */
-export async function startCollector(directory: string, sinkUrl: string, env: Env = {}): Promise<Forwarder> {
-  const collector = await start('collector', {
+export async function startCollector(
+  directory: string,
+  sinkUrl: string,
+  env: Env = {},
+  flags: readonly string[] = [],
+): Promise<Forwarder & { readonly output: () => string }> {
+  const settings = {
     FLEETMETER_DATA_DIR: directory,
     FLEETMETER_COLLECTOR_LISTEN: '127.0.0.1:0',
     FLEETMETER_COLLECTOR_HOST: 'false',
     FLEETMETER_AGGREGATOR_URL: sinkUrl,
     FLEETMETER_COLLECTOR_RULES: '[]',
     ...env,
-  })
+  }
+  const collector = await start('collector', settings, [], flags)
   await ready(collector.url)
   return {
     pid: collector.process.pid!,
     url: collector.url,
     writeUrl: `${collector.url}/api/v1/write`,
+    output: collector.output,
     stop: async () => void (await terminate(collector)),
   }
 }
@@ -54,7 +49,7 @@ export async function startCollector(directory: string, sinkUrl: string, env: En
 export async function startVmagent(directory: string, sinkUrl: string): Promise<Forwarder> {
   const port = await freePort()
   const child = spawn(
-    'vmagent',
+    vmagentPeer().command,
     [
       `-httpListenAddr=127.0.0.1:${port}`,
       `-remoteWrite.url=${sinkUrl}/api/v1/write`,

@@ -8,10 +8,11 @@
  * became of those before; its latency counts from then, and what is refused is not sent again.
  */
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Fleet } from './fleet.ts'
+import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
+import type { HttpAnswer } from './http-connection.ts'
+import { HttpConnection, wholeRequest } from './http-connection.ts'
 import type { Quantiles } from './quantiles.ts'
 import { quantiles } from './quantiles.ts'
 
@@ -49,34 +50,46 @@ const CONNECTIONS_CLOSED = 16
 const CONNECTIONS_OPEN = 64
 const STEP_MS = 100
 
+const HEADERS = ['Content-Type: application/x-protobuf', 'Content-Encoding: snappy']
+const TAKEN = 204
+const REFUSED = 503
+
 const job = JSON.parse(process.argv[2]!) as OverloadJob
 const fleet = new Fleet(job.nodes)
-const perRound = Math.ceil(fleet.series / 2000)
+const perRound = Math.ceil(fleet.series / SAMPLES_PER_REQUEST)
 const begin = Date.now() - Math.ceil(job.bodies / perRound) * STEP_MS
-const bodies: (Uint8Array | undefined)[] = []
-for (let i = 0; i < job.bodies; i++) bodies.push(fleet.request(begin + Math.floor(i / perRound) * STEP_MS))
+const requests: (Uint8Array | undefined)[] = []
+for (let i = 0; i < job.bodies; i++) {
+  const body = fleet.request(begin + Math.floor(i / perRound) * STEP_MS)
+  requests.push(wholeRequest('/api/v1/write', HEADERS, body))
+}
 let next = 0
 /** What was refused is as new, and making bodies takes long. */
 const again: Uint8Array[] = []
 
-/** @returns the status; -1 for a refusal that does not say when to come again */
-function post(url: string, body: Uint8Array, agent: Agent): Promise<number> {
-  return new Promise((resolve) => {
-    const headers = {
-      'Content-Type': 'application/x-protobuf',
-      'Content-Encoding': 'snappy',
-      'Content-Length': body.length,
-    }
-    const outgoing = request(`${url}/api/v1/write`, { method: 'POST', agent, headers })
-    outgoing.on('response', (response) => {
-      response.resume()
-      const silent = response.statusCode === 503 && response.headers['retry-after'] === undefined
-      response.on('end', () => resolve(silent ? -1 : (response.statusCode ?? 0)))
-      response.on('error', () => resolve(0))
-    })
-    outgoing.on('error', () => resolve(0))
-    outgoing.end(body)
-  })
+/** Connections of one sender: what is due while all of them wait for answers waits for one that is free. */
+class Sender {
+  readonly #free: HttpConnection[]
+  readonly #all: readonly HttpConnection[]
+  readonly #waiting: ((connection: HttpConnection) => void)[] = []
+
+  constructor(url: string, localAddress: string, connections: number) {
+    this.#all = Array.from({ length: connections }, () => new HttpConnection(url, localAddress))
+    this.#free = [...this.#all]
+  }
+
+  async send(request: Uint8Array): Promise<HttpAnswer> {
+    const connection = this.#free.pop() ?? (await new Promise<HttpConnection>((resolve) => this.#waiting.push(resolve)))
+    const answer = await connection.send(request)
+    const behind = this.#waiting.shift()
+    if (behind === undefined) this.#free.push(connection)
+    else behind(connection)
+    return answer
+  }
+
+  close(): void {
+    for (const connection of this.#all) connection.close()
+  }
 }
 
 class Tally {
@@ -87,38 +100,32 @@ class Tally {
   readonly refused: number[] = []
 
   /** @param due when it should have been sent */
-  async send(url: string, agent: Agent, due: number): Promise<void> {
-    const body = again.pop() ?? bodies[next]
-    if (body === undefined) throw new Error('there are not enough bodies: raise RATE_MAX')
-    if (body === bodies[next]) bodies[next++] = undefined // its memory is needed
+  async send(sender: Sender, due: number): Promise<void> {
+    const request = again.pop() ?? requests[next]
+    if (request === undefined) throw new Error('there are not enough bodies: raise RATE_MAX')
+    if (request === requests[next]) requests[next++] = undefined // its memory is needed
     this.offered++
     this.lag = Math.max(this.lag, performance.now() - due)
-    const status = await post(url, body, agent)
+    const { status, head } = await sender.send(request)
     const ms = performance.now() - due
-    if (status === 204) this.accepted.push(ms)
-    else if (status === 503) {
+    if (status === TAKEN) this.accepted.push(ms)
+    else if (status === REFUSED && /\r\nretry-after:/i.test(head)) {
       this.refused.push(ms)
-      again.push(body)
+      again.push(request)
     } else this.wrong++
   }
 }
 
-function agents(connections: number): Agent[] {
-  return Array.from(
-    { length: job.senders },
-    (_, s) => new Agent({ keepAlive: true, maxSockets: connections, localAddress: `127.0.0.${2 + s}` }),
-  )
-}
-
 async function run({ url, seconds, rate }: OverloadTurn): Promise<OverloadResult> {
   const tally = new Tally()
-  const senders = agents(rate === 0 ? CONNECTIONS_CLOSED / job.senders : CONNECTIONS_OPEN)
+  const connections = rate === 0 ? CONNECTIONS_CLOSED / job.senders : CONNECTIONS_OPEN
+  const senders = Array.from({ length: job.senders }, (_, s) => new Sender(url, `127.0.0.${2 + s}`, connections))
   const started = performance.now()
   const end = started + seconds * 1000
   const waiting = new Set<Promise<void>>()
   if (rate === 0) {
-    const connection = async (agent: Agent): Promise<void> => {
-      while (performance.now() < end) await tally.send(url, agent, performance.now())
+    const connection = async (sender: Sender): Promise<void> => {
+      while (performance.now() < end) await tally.send(sender, performance.now())
     }
     for (let n = 0; n < CONNECTIONS_CLOSED; n++) waiting.add(connection(senders[n % senders.length]!))
   } else {
@@ -126,7 +133,7 @@ async function run({ url, seconds, rate }: OverloadTurn): Promise<OverloadResult
       const due = started + (n * 1000) / rate
       const early = due - performance.now()
       if (early > 0) await sleep(early)
-      const sent = tally.send(url, senders[n % senders.length]!, due)
+      const sent = tally.send(senders[n % senders.length]!, due)
       waiting.add(sent)
       void sent.then(() => waiting.delete(sent))
     }
@@ -135,7 +142,7 @@ async function run({ url, seconds, rate }: OverloadTurn): Promise<OverloadResult
   const inTime = tally.accepted.length
   const took = (performance.now() - started) / 1000
   await Promise.all(waiting)
-  for (const agent of senders) agent.destroy()
+  for (const sender of senders) sender.close()
   const accepted = rate === 0 ? tally.accepted.length : inTime
   return {
     seconds: rate === 0 ? (performance.now() - started) / 1000 : took,

@@ -3,20 +3,23 @@
  * right before each open loop of once and three times as much: a busy machine meets both. What it takes is forwarded to a sink.
  *
  *     senders ──remote write──▶ collector ──▶ sink process
+ *     processor 1 …             processor 0   processor 1 …
+ *
+ * The collector has a processor of its own: else the bench would show what senders leave it, of which there are three times as many.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { kill, ready, scrape, start, total } from '../test/support/programs.ts'
 import type { OverloadJob, OverloadResult, OverloadTurn } from './overload.process.ts'
-import { memoryMib } from './processes.ts'
+import { memoryMib, pin } from './processes.ts'
 import { Sink, Talker } from './talker.ts'
 
 const NODES = 40
 const SENDERS = 8
 /** Bodies a second that no machine takes: so many are made before the clock runs, some 50 KB each. */
-const RATE_MAX = 1500
+const RATE_MAX = 2000
 const WARM_SECONDS = 3
 const PAUSE_MS = 500
 const TIMES = [1, 3]
@@ -32,8 +35,10 @@ export interface OverloadRound {
 
 /** @param seconds of each turn */
 export async function measureOverload(seconds: number): Promise<OverloadRound[]> {
-  const open = TIMES.reduce((sum, times) => sum + times + 1, 0) // what is refused is sent again, but not while it waits
-  const bodies = RATE_MAX * (WARM_SECONDS + seconds * open)
+  const last = availableParallelism() - 1
+  if (last === 0) throw new Error('this bench needs two processors: one for the collector, one for its senders')
+  pin(process.pid, `1-${last}`)
+  const bodies = RATE_MAX * (WARM_SECONDS + seconds * 2 * TIMES.length) // what is refused is sent again
   const job: OverloadJob = { nodes: NODES, bodies, senders: SENDERS }
   const load = new Talker('./overload.process.ts', [JSON.stringify(job)])
   const sink = new Sink()
@@ -49,6 +54,7 @@ export async function measureOverload(seconds: number): Promise<OverloadRound[]>
     })
     try {
       await ready(collector.url)
+      pin(collector.process.pid!, '0')
       const run = async (turn: Omit<OverloadTurn, 'url'>): Promise<OverloadResult> => {
         const result = JSON.parse(await load.ask(JSON.stringify({ url: collector.url, ...turn }))) as OverloadResult
         // Every body holds as many samples, and what is acknowledged is in the counters: told apart from what was refused.

@@ -44,6 +44,14 @@ export function machine(): string {
   return `${all[0]?.model ?? 'unknown processor'}, ${all.length} cores, Node ${process.versions.node}, ${process.platform} ${process.arch}`
 }
 
+/**
+ * Has a process with all its threads, and what it starts from then on, run on these processors alone (`taskset`, Linux).
+ * @param processors `0`, `1-3`
+ */
+export function pin(pid: number, processors: string): void {
+  execFileSync('taskset', ['-acp', processors, String(pid)], { stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
 /** A script of this folder in a process of its own. */
 export function startScript(name: string, args: readonly string[]): ChildProcess {
   const path = fileURLToPath(new URL(name, import.meta.url))

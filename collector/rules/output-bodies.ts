@@ -10,6 +10,8 @@ import { encodeHistogram } from '../../proto/wire/native-histogram.ts'
 import { STALE_HIGH, STALE_LOW } from '../../proto/wire/remote-write.ts'
 import { SnappyWriter } from '../../proto/wire/snappy-writer.ts'
 import type { OutputSink } from './merger.ts'
+import type { Field } from './output-entry.ts'
+import { entryHead, SAMPLE_FIELD_BYTES, SampleField, writeBehind } from './output-entry.ts'
 import type { OutputGroups } from './output-groups.ts'
 import { commonOf } from './output-groups.ts'
 import type { SampleHistogram } from './sample-histogram.ts'
@@ -22,13 +24,9 @@ export interface OutputBody {
 }
 
 const SERIES_PER_BODY = 5000
-const TAG_SERIES = 0x0a
-const TAG_SAMPLE = 0x12
 const TAG_HISTOGRAM = 0x22
-const TAG_VALUE = 0x09
-const TAG_TIME = 0x10
-/** Where the bits of the value stand in the field of a sample. */
-const VALUE_AT = 3
+
+const NOWHERE = -1
 
 /** Bodies under way, one a tenant. */
 export class OutputBodies implements OutputSink {
@@ -89,51 +87,46 @@ export class OutputBodies implements OutputSink {
   }
 }
 
-/** The first `pos` bytes. */
-interface Field {
-  readonly buf: Uint8Array
-  readonly pos: number
-}
-
 class OpenBody {
   outputs = 0
   readonly #snappy = new SnappyWriter()
-  readonly #head = new ByteWriter(16)
-  /** The series before, and where its label block stands in the body. */
+  /** The series before, and how many bytes its sample has. */
   #groups: OutputGroups | undefined
   #group = 0
   #series = 0
-  #at = 0
+  #field = 0
 
   /** A series with the field of its sample. Hot. */
   add(groups: OutputGroups, group: number, series: number, field: Field): void {
     const snappy = this.#snappy
-    const bytes = groups.bytesOf(group)
-    const start = groups.startOf(group, series)
-    const end = groups.endOf(group, series)
-    const size = end - start
-    const before = this.#groups
-    // Where what it has in common with the series before is written down.
-    const place = before === undefined ? NOWHERE : this.#compare(before, groups, group, series)
-    const head = place === NOWHERE ? 0 : groups.head[place]!
-    const tail = place === NOWHERE ? 0 : groups.tail[place]!
-    this.#head.pos = 0
-    this.#head.u8(TAG_SERIES)
-    this.#head.varint(size + field.pos)
-    snappy.literal(this.#head.buf, 0, this.#head.pos)
-    const at = snappy.length
-    if (head > 0) snappy.copy(at - this.#at, head, bytes, start)
-    snappy.literal(bytes, start + head, end - tail)
-    if (tail > 0) {
-      const sizeBefore = before!.endOf(this.#group, this.#series) - before!.startOf(this.#group, this.#series)
-      snappy.copy(at + size - this.#at - sizeBefore, tail, bytes, end - tail)
-    }
+    const usual = field.pos === SAMPLE_FIELD_BYTES && this.#field === SAMPLE_FIELD_BYTES
+    if (usual && series > 0 && series === this.#series + 1 && group === this.#group && groups === this.#groups)
+      groups.writePrepared(group, series, snappy)
+    else this.#write(groups, group, series, field.pos)
     snappy.literal(field.buf, 0, field.pos)
     this.#groups = groups
     this.#group = group
     this.#series = series
-    this.#at = at
+    this.#field = field.pos
     this.outputs++
+  }
+
+  #write(groups: OutputGroups, group: number, series: number, field: number): void {
+    const bytes = groups.bytesOf(group)
+    const start = groups.startOf(group, series)
+    const end = groups.endOf(group, series)
+    const before = this.#groups
+    // Where what it has in common with the series before is written down.
+    const place = before === undefined ? NOWHERE : this.#compare(before, groups, group, series)
+    if (place === NOWHERE) {
+      const head = entryHead(end - start + field)
+      this.#snappy.literal(head.buf, 0, head.pos)
+      this.#snappy.literal(bytes, start, end)
+      return
+    }
+    const sizeBefore = before!.endOf(this.#group, this.#series) - before!.startOf(this.#group, this.#series)
+    const label = { bytes, start, end, head: groups.head[place]!, tail: groups.tail[place]!, before: sizeBefore }
+    writeBehind(this.#snappy, label, this.#field, field)
   }
 
   /** The block, valid until something is added: then the next one begins. */
@@ -164,50 +157,6 @@ class OpenBody {
       follows[group] = last
     }
     return place
-  }
-}
-
-const NOWHERE = -1
-const BITS = new Uint32Array(2)
-const FLOAT = new Float64Array(BITS.buffer)
-
-/** The field of a sample, valid until the next one. Most have the time of the one before. */
-class SampleField implements Field {
-  readonly #writer = new ByteWriter(32)
-  #time = Number.NaN
-
-  get buf(): Uint8Array {
-    return this.#writer.buf
-  }
-
-  get pos(): number {
-    return this.#writer.pos
-  }
-
-  ofValue(time: number, value: number): this {
-    FLOAT[0] = value
-    return this.ofBits(time, BITS[0]!, BITS[1]!)
-  }
-
-  ofBits(time: number, low: number, high: number): this {
-    if (time !== this.#time) this.#begin(time)
-    this.#writer.patchU32(VALUE_AT, low)
-    this.#writer.patchU32(VALUE_AT + 4, high)
-    return this
-  }
-
-  #begin(time: number): void {
-    const writer = this.#writer
-    writer.pos = 0
-    writer.u8(TAG_SAMPLE)
-    writer.u8(0)
-    writer.u8(TAG_VALUE)
-    writer.u32(0)
-    writer.u32(0)
-    writer.u8(TAG_TIME)
-    writer.varint(time)
-    writer.buf[1] = writer.pos - 2
-    this.#time = time
   }
 }
 

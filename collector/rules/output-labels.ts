@@ -41,12 +41,25 @@ export function outputSeries(
   const [tenant, metric, ...flat] = JSON.parse(key) as [string, string, ...string[]]
   const group: Label[] = []
   for (let i = 0; i < flat.length; i += 2) group.push([flat[i]!, flat[i + 1]!])
+  const own: Label[] = [[METRIC_NAME, ''], [COLLECTOR, collector], ...rule.labels]
+  const plain = withGroup(own, group)
   const series = rule.outputs.flatMap((output): OutputSeries[] => {
-    const base: Label[] = [[METRIC_NAME, outputName(rule, metric, output.kind)], [COLLECTOR, collector], ...rule.labels]
-    if (output.kind !== 'quantiles') return [{ output, phi: undefined, labels: withGroup(base, group) }]
-    return output.phis.map((phi) => ({ output, phi, labels: withGroup([...base, [QUANTILE, String(phi)]], group) }))
+    const name = outputName(rule, metric, output.kind)
+    if (output.kind !== 'quantiles') return [{ output, phi: undefined, labels: named(plain, name) }]
+    return output.phis.map((phi) => {
+      const labels = withGroup([...own, [QUANTILE, String(phi)]], group)
+      return { output, phi, labels: named(labels, name) }
+    })
   })
   return { tenant, series }
+}
+
+/** The same with a metric name in its place. */
+function named(labels: readonly Label[], name: string): Label[] {
+  return labels.with(
+    labels.findIndex(([label]) => label === METRIC_NAME),
+    [METRIC_NAME, name],
+  )
 }
 
 /** @see https://docs.victoriametrics.com/victoriametrics/stream-aggregation/#output-metric-names */

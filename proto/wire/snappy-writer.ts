@@ -74,6 +74,29 @@ export class SnappyWriter {
     this.#pos = pos
   }
 
+  /**
+   * What {@link finishElements} gave, of bytes [start, end): its copies mean what they meant where it was written.
+   * @param length decoded, bytes
+   */
+  elements(bytes: Uint8Array, start: number, end: number, length: number): void {
+    if (this.#tag !== NONE) this.#endLiteral()
+    this.#reserve(end - start)
+    const out = this.#out
+    let pos = this.#pos
+    for (let i = start; i < end; i++) out[pos++] = bytes[i]!
+    this.#pos = pos
+    this.length += length
+  }
+
+  /** What was written, to be put behind other things; valid until the next thing is written. */
+  finishElements(): Uint8Array<ArrayBuffer> {
+    if (this.#tag !== NONE) this.#endLiteral()
+    const elements = this.#out.subarray(PREAMBLE_BYTES, this.#pos)
+    this.length = 0
+    this.#pos = PREAMBLE_BYTES
+    return elements
+  }
+
   /** The block, valid until the next one is begun: with the next thing that is written. */
   finish(): Uint8Array<ArrayBuffer> {
     if (this.#tag !== NONE) this.#endLiteral()

@@ -6,19 +6,18 @@
  * FLEETMETER_TEST_PROMETHEUS_SECONDS sets how long.
  */
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { copyFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { startPair } from '../support/pair.ts'
 import { hasPeer } from '../support/peers.ts'
 import { authorized, eventually, freePort, scrape, temporaryDirectory, total } from '../support/programs.ts'
+import { buildPrometheus3 } from '../support/prometheus-3.ts'
 import type { ReadSeries } from '../support/remote-read.ts'
 import { readSeries } from '../support/remote-read.ts'
 
@@ -80,13 +79,13 @@ const PEERS: readonly Peer[] = [
 
 /** Built from its Go module in CI, which takes minutes; elsewhere the one that FLEETMETER_TEST_PROMETHEUS_3 names. */
 async function prometheus3(t: TestContext): Promise<string | undefined> {
-  built ??= buildPrometheus3(t)
+  built ??= findPrometheus3(t)
   return built
 }
 
 let built: Promise<string | undefined> | undefined
 
-async function buildPrometheus3(t: TestContext): Promise<string | undefined> {
+async function findPrometheus3(t: TestContext): Promise<string | undefined> {
   const given = process.env['FLEETMETER_TEST_PROMETHEUS_3']
   if (given !== undefined) return given
   if (process.env['CI'] === undefined) {
@@ -94,21 +93,7 @@ async function buildPrometheus3(t: TestContext): Promise<string | undefined> {
     return undefined
   }
   if (!hasPeer(t, 'go', 'version', 'golang')) return undefined
-  const directory = temporaryDirectory()
-  for (const file of ['go.mod', 'go.sum'])
-    copyFileSync(fileURLToPath(new URL(`./prometheus-3/${file}`, import.meta.url)), join(directory, file))
-  const binary = join(directory, 'prometheus')
-  const flags = [
-    'build',
-    '-mod=mod',
-    '-tags',
-    'remove_all_sd',
-    '-o',
-    binary,
-    'github.com/prometheus/prometheus/cmd/prometheus',
-  ]
-  await promisify(execFile)('go', flags, { cwd: directory, maxBuffer: 64 * 1024 * 1024 })
-  return binary
+  return buildPrometheus3(temporaryDirectory())
 }
 
 for (const { what, find, scraping, classic, settings, door, native, custom } of PEERS)

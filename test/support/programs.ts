@@ -62,14 +62,15 @@ export function freePort(): Promise<number> {
   })
 }
 
-/** Starts a program and waits until it says where it listens. Rejects when it ends before that. */
+/** Starts a program and waits until it says where it listens. Rejects when it ends before that. @param flags of Node, besides its own */
 export async function start(
   name: 'collector' | 'aggregator' | 'standalone',
   env: Env,
   args: readonly string[] = [],
+  flags: readonly string[] = [],
 ): Promise<Running> {
   const path = name === 'standalone' ? 'proto/standalone/main.js' : `${name}/main.js`
-  const child = spawn(process.execPath, [...NODE_FLAGS, ...PROGRAM_FLAGS[name], join(DIST, path), ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, ...PROGRAM_FLAGS[name], ...flags, join(DIST, path), ...args], {
     env: {
       PATH: process.env['PATH'] ?? '',
       FLEETMETER_LOG_LEVEL: 'warn',

@@ -34,25 +34,37 @@ function read(body: Uint8Array): string[] {
   return said
 }
 
-test('OutputBodies: series come back as they were, whatever stood before them', () => {
-  let given: { readonly said: readonly string[]; readonly outputs: number }[] = []
-  const bodies = new OutputBodies(({ body, outputs }) => given.push({ said: read(body), outputs }))
-  // The second time, what follows what is known; the third, other series do.
-  for (const order of [
-    [x, y, long, x],
-    [x, y, long, x],
-    [y, x, y],
-  ]) {
-    const wanted: string[] = []
-    for (const [i, group] of order.entries()) {
-      for (const series of i === 3 ? [2, 0] : [0, 1, 2]) {
-        bodies.float(groups, group, series, 60_000, 1)
-        const labels = readLabels(groups.bytesOf(group), groups.startOf(group, series), groups.endOf(group, series))
-        wanted.push(`${labels.map(([name, value]) => `${name}=${value.slice(0, 30)}`).join(' ')} 60000 ${0x3ff00000} 0`)
+const TODAY = 1_795_420_000_000
+/** A sample has fewer bytes then. */
+const LONG_AGO = 60_000
+
+for (const { what, timeOf } of [
+  { what: 'samples of today', timeOf: () => TODAY },
+  { what: 'of long ago', timeOf: () => LONG_AGO },
+  { what: 'of both', timeOf: (output: number) => (output % 4 === 1 ? LONG_AGO : TODAY) },
+])
+  test(`OutputBodies: series come back as they were, whatever stood before them: ${what}`, () => {
+    let given: { readonly said: readonly string[]; readonly outputs: number }[] = []
+    const bodies = new OutputBodies(({ body, outputs }) => given.push({ said: read(body), outputs }))
+    // The second time, what follows what is known; the third, other series do.
+    for (const order of [
+      [x, y, long, x],
+      [x, y, long, x],
+      [y, x, y],
+    ]) {
+      const wanted: string[] = []
+      for (const [i, group] of order.entries()) {
+        for (const series of i === 3 ? [2, 0] : [0, 1, 2]) {
+          const time = timeOf(wanted.length)
+          bodies.float(groups, group, series, time, 1)
+          const labels = readLabels(groups.bytesOf(group), groups.startOf(group, series), groups.endOf(group, series))
+          wanted.push(
+            `${labels.map(([name, value]) => `${name}=${value.slice(0, 30)}`).join(' ')} ${time} ${0x3ff00000} 0`,
+          )
+        }
       }
+      bodies.flush()
+      assert.deepEqual(given, [{ said: wanted, outputs: wanted.length }])
+      given = []
     }
-    bodies.flush()
-    assert.deepEqual(given, [{ said: wanted, outputs: wanted.length }])
-    given = []
-  }
-})
+  })

@@ -40,3 +40,20 @@ test('SnappyWriter: blocks say what was written, one after the other', () => {
     { numRuns: 300 },
   )
 })
+
+test('SnappyWriter: elements that were written before, behind other things', () => {
+  const writer = new SnappyWriter()
+  const prepared = new SnappyWriter()
+  const bytes = Uint8Array.from({ length: 300 }, (_, i) => i)
+  prepared.literal(bytes, 0, 2)
+  prepared.copy(12, 10, bytes, 90) // bytes 90 to 100 where ten bytes and these two stand behind them
+  const elements = prepared.finishElements().slice()
+  writer.literal(bytes, 90, 100)
+  writer.elements(elements, 0, elements.length, 12)
+  writer.literal(bytes, 200, 203)
+  assert.equal(writer.length, 25)
+  assert.deepEqual(
+    [...portableSnappy.uncompress(writer.finish(), 100)],
+    [...bytes.slice(90, 100), 0, 1, ...bytes.slice(90, 100), ...bytes.slice(200, 203)],
+  )
+})
