@@ -22,6 +22,8 @@ import type { Emission } from './shard-rules.ts'
 export interface OutputSink {
   /** @param group its number. @param series which of the group's */
   float(groups: OutputGroups, group: number, series: number, time: number, value: number): void
+  /** The same of each series of the group, by series. */
+  floats(groups: OutputGroups, group: number, time: number, values: Float64Array): void
   histogram(groups: OutputGroups, group: number, series: number, time: number, histogram: SampleHistogram): void
   /** What was given out before is no longer so, and nothing stands in its place. */
   none(groups: OutputGroups, group: number, series: number, time: number): void
@@ -47,6 +49,9 @@ interface MergedRule {
   readonly groups: OutputGroups
   /** For the outputs of a group, one each. */
   readonly outputs: readonly { readonly kind: Output['kind']; readonly phi: number }[]
+  /** Of the group in hand, by output: its value, and 1 where that is new. */
+  readonly values: Float64Array
+  readonly fresh: Uint8Array
 }
 
 const NO_VALUES = new Float64Array(0)
@@ -62,19 +67,24 @@ export class Merger {
   constructor(rules: readonly Rule[], shards: number, options: MergerOptions) {
     this.#options = options
     this.#shards = shards
-    this.#rules = rules.map((rule, index) => ({
-      rule,
-      needs: needsOf(rule),
-      windows: new Map(),
-      through: new Array<number>(shards).fill(Number.NEGATIVE_INFINITY),
-      forgotten: Number.NEGATIVE_INFINITY,
-      groups: new OutputGroups(index, rule, options.collector, shards),
-      outputs: rule.outputs.flatMap((output): MergedRule['outputs'] =>
-        output.kind === 'quantiles'
-          ? output.phis.map((phi) => ({ kind: output.kind, phi }))
-          : [{ kind: output.kind, phi: Number.NaN }],
-      ),
-    }))
+    this.#rules = rules.map((rule, index) => {
+      const groups = new OutputGroups(index, rule, options.collector, shards)
+      return {
+        rule,
+        needs: needsOf(rule),
+        windows: new Map(),
+        through: new Array<number>(shards).fill(Number.NEGATIVE_INFINITY),
+        forgotten: Number.NEGATIVE_INFINITY,
+        groups,
+        outputs: rule.outputs.flatMap((output): MergedRule['outputs'] =>
+          output.kind === 'quantiles'
+            ? output.phis.map((phi) => ({ kind: output.kind, phi }))
+            : [{ kind: output.kind, phi: Number.NaN }],
+        ),
+        values: new Float64Array(groups.width),
+        fresh: new Uint8Array(groups.width),
+      }
+    })
   }
 
   /** By rule: up to which window end every shard has emitted. */
@@ -147,17 +157,23 @@ function giveRule(merged: MergedRule, sink: OutputSink): void {
 }
 
 /** Of a group that {@link MergedWindow.partsOf} was just asked of. Hot. */
-function giveRow({ outputs, groups }: MergedRule, end: number, window: MergedWindow, group: number, sink: OutputSink) {
+function giveRow(merged: MergedRule, end: number, window: MergedWindow, group: number, sink: OutputSink): void {
+  const { outputs, groups, values, fresh } = merged
   const { part, row } = window
-  const empty = part!.count[row] === 0
-  for (let i = 0; i < outputs.length; i++) {
-    if (empty) {
-      if (window.setNone(group, i)) sink.none(groups, group, i, end)
-      continue
-    }
-    const value = floatOfRow(outputs[i]!.kind as RowOutput, part!, row)
-    if (window.setFloat(group, i, value)) sink.float(groups, group, i, end, value)
+  if (part!.count[row] === 0) {
+    for (let i = 0; i < outputs.length; i++) if (window.setNone(group, i)) sink.none(groups, group, i, end)
+    return
   }
+  let changed = 0
+  for (let i = 0; i < outputs.length; i++) {
+    const value = floatOfRow(outputs[i]!.kind as RowOutput, part!, row)
+    const isNew = window.setFloat(group, i, value)
+    values[i] = value
+    fresh[i] = isNew ? 1 : 0
+    if (isNew) changed++
+  }
+  if (changed === outputs.length) sink.floats(groups, group, end, values)
+  else for (let i = 0; i < outputs.length; i++) if (fresh[i] === 1) sink.float(groups, group, i, end, values[i]!)
 }
 
 function giveGroup(merged: MergedRule, end: number, window: MergedWindow, group: number, sink: OutputSink): void {

@@ -23,7 +23,8 @@ export interface OutputBody {
   readonly outputs: number
 }
 
-const SERIES_PER_BODY = 5000
+/** With the last group's: they stand together. */
+const OUTPUTS_PER_BODY = 5000
 const TAG_HISTOGRAM = 0x22
 
 const NOWHERE = -1
@@ -43,6 +44,14 @@ export class OutputBodies implements OutputSink {
 
   float(groups: OutputGroups, group: number, series: number, time: number, value: number): void {
     this.#add(groups, group, series, this.#sample.ofValue(time, value))
+  }
+
+  floats(groups: OutputGroups, group: number, time: number, values: Float64Array): void {
+    groups.make(group)
+    const tenant = groups.tenantOf(group)
+    const body = this.#bodyOf(tenant)
+    body.addRow(groups, group, time, values, this.#sample)
+    if (body.outputs >= OUTPUTS_PER_BODY) this.#close(tenant, body)
   }
 
   histogram(groups: OutputGroups, group: number, series: number, time: number, histogram: SampleHistogram): void {
@@ -69,7 +78,7 @@ export class OutputBodies implements OutputSink {
     const tenant = groups.tenantOf(group)
     const body = this.#bodyOf(tenant)
     body.add(groups, group, series, field)
-    if (body.outputs === SERIES_PER_BODY) this.#close(tenant, body)
+    if (body.outputs >= OUTPUTS_PER_BODY) this.#close(tenant, body)
   }
 
   #bodyOf(tenant: string): OpenBody {
@@ -96,19 +105,38 @@ class OpenBody {
   #series = 0
   #field = 0
 
-  /** A series with the field of its sample. Hot. */
+  /** A series with the field of its sample. */
   add(groups: OutputGroups, group: number, series: number, field: Field): void {
-    const snappy = this.#snappy
-    const usual = field.pos === SAMPLE_FIELD_BYTES && this.#field === SAMPLE_FIELD_BYTES
-    if (usual && series > 0 && series === this.#series + 1 && group === this.#group && groups === this.#groups)
-      groups.writePrepared(group, series, snappy)
-    else this.#write(groups, group, series, field.pos)
-    snappy.literal(field.buf, 0, field.pos)
+    this.#write(groups, group, series, field.pos)
+    this.#snappy.literal(field.buf, 0, field.pos)
+    this.#wrote(groups, group, series, field.pos)
+    this.outputs++
+  }
+
+  /** All series of a group. Hot: nearly all outputs come so, and behind the group of the window before. */
+  addRow(groups: OutputGroups, group: number, time: number, values: Float64Array, sample: SampleField): void {
+    const { rows, width } = groups
+    const before = this.#groups === groups && this.#series === width - 1 ? this.#group : NOWHERE
+    const behind = before === NOWHERE ? 0 : groups.serial[before]!
+    const isUsual =
+      behind !== 0 && this.#field === SAMPLE_FIELD_BYTES && sample.ofValue(time, 0).pos === SAMPLE_FIELD_BYTES
+    if (isUsual && rows.has(group, behind)) {
+      rows.write(group, this.#snappy)
+      for (let i = 0; i < width; i++) rows.putSample(group, i, sample.ofValue(time, values[i]!))
+      this.#wrote(groups, group, width - 1, SAMPLE_FIELD_BYTES)
+      this.outputs += width
+      return
+    }
+    const isAgain = isUsual && groups.follows[group] === behind
+    for (let i = 0; i < width; i++) this.add(groups, group, i, sample.ofValue(time, values[i]!))
+    if (isAgain) groups.prepareRow(group, before)
+  }
+
+  #wrote(groups: OutputGroups, group: number, series: number, field: number): void {
     this.#groups = groups
     this.#group = group
     this.#series = series
-    this.#field = field.pos
-    this.outputs++
+    this.#field = field
   }
 
   #write(groups: OutputGroups, group: number, series: number, field: number): void {

@@ -6,10 +6,10 @@ const TAG_SERIES = 0x0a
 const TAG_SAMPLE = 0x12
 const TAG_VALUE = 0x09
 const TAG_TIME = 0x10
-/** Where the bits of the value stand in the field of a sample. */
-const VALUE_AT = 3
-/** The field of a sample of our days: of 2004 to 2109. */
+/** The field of a sample of our days, of 2004 to 2109: where the bits of its value stand, and its time, a varint to the end. */
 export const SAMPLE_FIELD_BYTES = 18
+export const VALUE_AT = 3
+export const TIME_AT = 12
 
 /** The first `pos` bytes. */
 export interface Field {
@@ -60,11 +60,9 @@ export function preparedBehind(label: BehindAnother): Uint8Array {
   return PREPARED.finishElements()
 }
 
-/** Of a label block of so many bytes: what {@link preparedBehind} stands for. */
-export function preparedLength(labelBytes: number): number {
-  let head = 2 // the tag, and a varint
-  for (let rest = (labelBytes + SAMPLE_FIELD_BYTES) >>> 7; rest > 0; rest >>>= 7) head++
-  return head + labelBytes
+/** Bytes of head and labels of an entry whose sample has {@link SAMPLE_FIELD_BYTES}. */
+export function entryLength(labelBytes: number): number {
+  return entryHead(labelBytes + SAMPLE_FIELD_BYTES).pos + labelBytes
 }
 
 const BITS = new Uint32Array(2)
@@ -72,10 +70,18 @@ const FLOAT = new Float64Array(BITS.buffer)
 
 /** The field of a sample, valid until the next one. Most have the time of the one before. */
 export class SampleField implements Field {
+  /** Bits of the value. */
+  low = 0
+  high = 0
+  /** The bytes of the time as two numbers, where the field has {@link SAMPLE_FIELD_BYTES}. */
+  timeLow = 0
+  timeHigh = 0
   readonly #writer = new ByteWriter(32)
   #time = Number.NaN
 
   get buf(): Uint8Array {
+    this.#writer.patchU32(VALUE_AT, this.low)
+    this.#writer.patchU32(VALUE_AT + 4, this.high)
     return this.#writer.buf
   }
 
@@ -90,8 +96,8 @@ export class SampleField implements Field {
 
   ofBits(time: number, low: number, high: number): this {
     if (time !== this.#time) this.#begin(time)
-    this.#writer.patchU32(VALUE_AT, low)
-    this.#writer.patchU32(VALUE_AT + 4, high)
+    this.low = low
+    this.high = high
     return this
   }
 
@@ -105,7 +111,13 @@ export class SampleField implements Field {
     writer.u32(0)
     writer.u8(TAG_TIME)
     writer.varint(time)
-    writer.buf[1] = writer.pos - 2
+    const { buf, pos } = writer
+    buf[1] = pos - 2
+    this.timeLow = buf[TIME_AT]! | (buf[TIME_AT + 1]! << 8) | (buf[TIME_AT + 2]! << 16) | (buf[TIME_AT + 3]! << 24)
+    this.timeHigh = buf[TIME_AT + 4]! | (buf[TIME_AT + 5]! << 8)
     this.#time = time
   }
 }
+
+/** One of our days: its value and time are put in later. */
+export const SAMPLE_FIELD: Uint8Array = new SampleField().ofValue(2 ** 41, 0).buf.slice(0, SAMPLE_FIELD_BYTES)

@@ -7,11 +7,12 @@
 import { grown } from '../../proto/wire/grown.ts'
 import { Writer } from '../../proto/wire/protobuf.ts'
 import { writeSeries } from '../../proto/wire/remote-write.ts'
-import type { SnappyWriter } from '../../proto/wire/snappy-writer.ts'
-import { preparedBehind, preparedLength } from './output-entry.ts'
+import { entryLength, preparedBehind, SAMPLE_FIELD_BYTES } from './output-entry.ts'
 import type { GroupKey } from './output-labels.ts'
 import { outputSeries } from './output-labels.ts'
+import { PreparedRows } from './prepared-rows.ts'
 import type { Rule } from './rule.ts'
+import { SharedChunks } from './shared-chunks.ts'
 
 /** How many bytes label blocks begin with, and end with, that are the same; together no more than the shorter one has. */
 export interface Common {
@@ -29,18 +30,10 @@ export function commonOf(a: Uint8Array, start: number, end: number, b: Uint8Arra
   return { head, tail }
 }
 
-/** Texts of some hundred groups share a piece of memory, which goes with the last of them. */
-const CHUNK_BYTES = 1 << 16
 const CAPACITY_MIN = 64
 const NONE = -1
 
 let nextSerial = 1
-
-interface Chunk {
-  readonly bytes: Uint8Array
-  used: number
-  groups: number
-}
 
 export class OutputGroups {
   /** Numbers given out so far, those that are free again included. */
@@ -58,6 +51,8 @@ export class OutputGroups {
   head: Uint32Array
   tail: Uint32Array
   follows: Float64Array = new Float64Array(CAPACITY_MIN)
+  /** Of groups that came twice behind the same one. */
+  readonly rows: PreparedRows
   readonly #rule: Rule
   readonly #collector: string
   readonly #numbers = new Map<GroupKey, number>()
@@ -72,11 +67,9 @@ export class OutputGroups {
   #tenant = new Int32Array(CAPACITY_MIN)
   #chunk = new Int32Array(CAPACITY_MIN)
   #start = new Uint32Array(CAPACITY_MIN)
-  /** By number × width + series: where its label block ends in the chunk, and what is prepared of it, see {@link writePrepared}. */
+  /** By number × width + series: where its label block ends in the chunk. */
   #ends: Uint32Array
-  #preparedEnds: Uint32Array
-  readonly #chunks: (Chunk | undefined)[] = []
-  #filling = NONE
+  readonly #chunks = new SharedChunks()
 
   constructor(index: number, rule: Rule, collector: string, shards: number) {
     this.rule = index
@@ -84,7 +77,7 @@ export class OutputGroups {
     this.head = new Uint32Array(CAPACITY_MIN * this.width)
     this.tail = new Uint32Array(CAPACITY_MIN * this.width)
     this.#ends = new Uint32Array(CAPACITY_MIN * this.width)
-    this.#preparedEnds = new Uint32Array(CAPACITY_MIN * this.width)
+    this.rows = new PreparedRows(this.width, CAPACITY_MIN)
     this.#told = Array.from({ length: shards }, () => ({ keys: [], numbers: new Int32Array(CAPACITY_MIN) }))
     this.#rule = rule
     this.#collector = collector
@@ -135,30 +128,23 @@ export class OutputGroups {
     if (this.serial[number] !== 0) return
     const { tenant, series } = outputSeries(this.#rule, this.#keys[number]!, this.#collector)
     const writer = new Writer()
-    const ends = series.map(({ labels }) => {
+    const ends: number[] = []
+    for (const { labels } of series) {
       writeSeries(writer, { labels, samples: [] })
-      return writer.len
-    })
-    const labels = writer.finish()
-    const first = number * this.width
-    const prepared: Uint8Array[] = []
-    let size = labels.length
-    for (const [i, end] of ends.entries()) {
-      if (i > 0) {
-        const [start, from] = [ends[i - 1]!, ends[i - 2] ?? 0]
-        const { head, tail } = commonOf(labels, start, end, labels, from, start)
-        this.head[first + i] = head
-        this.tail[first + i] = tail
-        prepared.push(preparedBehind({ bytes: labels, start, end, head, tail, before: start - from }).slice())
-        size += prepared.at(-1)!.length
-      }
-      this.#ends[first + i] = end
-      this.#preparedEnds[first + i] = size
+      ends.push(writer.len)
     }
-    const start = this.#keep(number, [labels, ...prepared])
-    for (let i = first; i < first + this.width; i++) {
-      this.#ends[i]! += start
-      this.#preparedEnds[i]! += start
+    const labels = writer.finish()
+    this.#chunk[number] = this.#chunks.reserve(labels.length)
+    const start = this.#chunks.start
+    this.#start[number] = start
+    this.bytesOf(number).set(labels, start)
+    const first = number * this.width
+    for (const [i, end] of ends.entries()) {
+      this.#ends[first + i] = start + end
+      if (i === 0) continue
+      const { head, tail } = commonOf(labels, ends[i - 1]!, end, labels, ends[i - 2] ?? 0, ends[i - 1]!)
+      this.head[first + i] = head
+      this.tail[first + i] = tail
     }
     const known = this.#tenants.indexOf(tenant)
     this.#tenant[number] = known >= 0 ? known : this.#tenants.push(tenant) - 1
@@ -172,7 +158,7 @@ export class OutputGroups {
 
   /** What the label fields of a group's series stand in, one after the other. */
   bytesOf(number: number): Uint8Array {
-    return this.#chunks[this.#chunk[number]!]!.bytes
+    return this.#chunks.bytesOf(this.#chunk[number]!)
   }
 
   startOf(number: number, series: number): number {
@@ -183,12 +169,31 @@ export class OutputGroups {
     return this.#ends[number * this.width + series]!
   }
 
-  /** Writes a series behind the one before of the same group, where both have a usual sample: all that stands in front of its own. Hot. */
-  writePrepared(number: number, series: number, snappy: SnappyWriter): void {
-    const place = number * this.width + series
-    const ends = this.#preparedEnds
-    const length = preparedLength(this.#ends[place]! - this.#ends[place - 1]!)
-    snappy.elements(this.bytesOf(number), ends[place - 1]!, ends[place]!, length)
+  /**
+   * Prepares the outputs of a group to be written behind those of another, its `follows`, whose serial it has.
+   * @param before number of that
+   */
+  prepareRow(number: number, before: number): void {
+    const { width } = this
+    const bytes = this.bytesOf(number)
+    let length = 0
+    for (let i = 0; i < width; i++)
+      length += entryLength(this.endOf(number, i) - this.startOf(number, i)) + SAMPLE_FIELD_BYTES
+    const entries = function* (groups: OutputGroups): Iterable<Uint8Array> {
+      for (let i = 0; i < width; i++) {
+        const [group, series] = i === 0 ? [before, width - 1] : [number, i - 1]
+        const place = number * width + i
+        yield preparedBehind({
+          bytes,
+          start: groups.startOf(number, i),
+          end: groups.endOf(number, i),
+          head: groups.head[place]!,
+          tail: groups.tail[place]!,
+          before: groups.endOf(group, series) - groups.startOf(group, series),
+        })
+      }
+    }
+    this.rows.prepare(number, this.serial[before]!, entries(this), length)
   }
 
   /** Numbers of groups that only windows ending here or before told of are free again. */
@@ -199,35 +204,14 @@ export class OutputGroups {
       this.#keys[number] = undefined
       this.#free.push(number)
       if (this.serial[number] === 0) continue
-      const chunk = this.#chunk[number]!
-      if (--this.#chunks[chunk]!.groups === 0 && chunk !== this.#filling) this.#chunks[chunk] = undefined
+      this.rows.forget(number)
+      this.#chunks.release(this.#chunk[number]!)
     }
-  }
-
-  /** @returns where the first of the pieces is in the group's chunk, the others behind it */
-  #keep(number: number, pieces: readonly Uint8Array[]): number {
-    const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
-    let chunk = this.#chunks[this.#filling]
-    if (chunk === undefined || chunk.used + length > chunk.bytes.length) {
-      if (chunk?.groups === 0) this.#chunks[this.#filling] = undefined
-      chunk = { bytes: new Uint8Array(Math.max(CHUNK_BYTES, length)), used: 0, groups: 0 }
-      const free = this.#chunks.indexOf(undefined)
-      this.#filling = free >= 0 ? free : this.#chunks.length
-      this.#chunks[this.#filling] = chunk
-    }
-    const start = chunk.used
-    for (const piece of pieces) {
-      chunk.bytes.set(piece, chunk.used)
-      chunk.used += piece.length
-    }
-    chunk.groups++
-    this.#chunk[number] = this.#filling
-    this.#start[number] = start
-    return start
   }
 
   #grow(): void {
     const capacity = 2 * this.serial.length
+    this.rows.grow(capacity)
     this.serial = grown(this.serial, new Float64Array(capacity))
     this.follows = grown(this.follows, new Float64Array(capacity))
     this.head = grown(this.head, new Uint32Array(capacity * this.width))
@@ -237,6 +221,5 @@ export class OutputGroups {
     this.#chunk = grown(this.#chunk, new Int32Array(capacity))
     this.#start = grown(this.#start, new Uint32Array(capacity))
     this.#ends = grown(this.#ends, new Uint32Array(capacity * this.width))
-    this.#preparedEnds = grown(this.#preparedEnds, new Uint32Array(capacity * this.width))
   }
 }

@@ -30,8 +30,13 @@ export class SnappyWriter {
   #pos = PREAMBLE_BYTES
   /** Where the tag of the literal goes that is under way; NONE: none is. A short one's tag has one byte. */
   #tag = NONE
+  /** Elements that are not copied yet: bytes [start, end) of it. */
+  #run: Uint8Array | undefined
+  #runStart = 0
+  #runEnd = 0
 
   literal(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#run !== undefined) this.#copyRun()
     for (let from = start; from < end; ) {
       if (this.#tag === NONE) this.#tag = this.#pos++
       const room = LITERAL_BYTES_MAX - (this.#pos - this.#tag - 1)
@@ -60,7 +65,7 @@ export class SnappyWriter {
       this.literal(bytes, at, at + size)
       return
     }
-    if (this.#tag !== NONE) this.#endLiteral()
+    this.#endElement()
     this.length += size
     this.#reserve(3 * Math.ceil(size / COPY_BYTES_MAX))
     const out = this.#out
@@ -75,22 +80,24 @@ export class SnappyWriter {
   }
 
   /**
-   * What {@link finishElements} gave, of bytes [start, end): its copies mean what they meant where it was written.
+   * What {@link finishElements} gave, of bytes [start, end): its copies mean what they meant where it was written. Bytes that stand one
+   * behind the other are copied at once, with the next thing that is written: until then samples may be put into them.
    * @param length decoded, bytes
    */
   elements(bytes: Uint8Array, start: number, end: number, length: number): void {
-    if (this.#tag !== NONE) this.#endLiteral()
-    this.#reserve(end - start)
-    const out = this.#out
-    let pos = this.#pos
-    for (let i = start; i < end; i++) out[pos++] = bytes[i]!
-    this.#pos = pos
+    if (bytes === this.#run && start === this.#runEnd) this.#runEnd = end
+    else {
+      this.#endElement()
+      this.#run = bytes
+      this.#runStart = start
+      this.#runEnd = end
+    }
     this.length += length
   }
 
   /** What was written, to be put behind other things; valid until the next thing is written. */
   finishElements(): Uint8Array<ArrayBuffer> {
-    if (this.#tag !== NONE) this.#endLiteral()
+    this.#endElement()
     const elements = this.#out.subarray(PREAMBLE_BYTES, this.#pos)
     this.length = 0
     this.#pos = PREAMBLE_BYTES
@@ -99,7 +106,7 @@ export class SnappyWriter {
 
   /** The block, valid until the next one is begun: with the next thing that is written. */
   finish(): Uint8Array<ArrayBuffer> {
-    if (this.#tag !== NONE) this.#endLiteral()
+    this.#endElement()
     const out = this.#out
     let bytes = 1
     for (let rest = this.length; rest > 0x7f; rest >>>= 7) bytes++
@@ -109,6 +116,19 @@ export class SnappyWriter {
     this.length = 0
     this.#pos = PREAMBLE_BYTES
     return block
+  }
+
+  #endElement(): void {
+    if (this.#tag !== NONE) this.#endLiteral()
+    if (this.#run !== undefined) this.#copyRun()
+  }
+
+  #copyRun(): void {
+    const size = this.#runEnd - this.#runStart
+    this.#reserve(size)
+    this.#out.set(this.#run!.subarray(this.#runStart, this.#runEnd), this.#pos)
+    this.#pos += size
+    this.#run = undefined
   }
 
   /** Writes the tag of the literal under way, of which there is at least a byte; that of a long one takes more room. */

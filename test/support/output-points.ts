@@ -27,6 +27,9 @@ export function outputPoints(merger: Merger): OutputPoint[] {
   }
   const sink: OutputSink = {
     float: (groups, group, series, time, value) => add(groups, group, series, time, { kind: 'float', value }),
+    floats: (groups, group, time, values) => {
+      for (const [series, value] of values.entries()) add(groups, group, series, time, { kind: 'float', value })
+    },
     histogram: (groups, group, series, time, histogram) =>
       add(groups, group, series, time, { kind: 'histogram', histogram }),
     none: (groups, group, series, time) => add(groups, group, series, time, { kind: 'none' }),

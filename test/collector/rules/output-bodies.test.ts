@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { OutputBodies } from '../../../collector/rules/output-bodies.ts'
 import { OutputGroups } from '../../../collector/rules/output-groups.ts'
 import { readRules } from '../../../collector/rules/read-rules.ts'
@@ -68,3 +69,54 @@ for (const { what, timeOf } of [
       given = []
     }
   })
+
+test('OutputBodies: groups whole and in parts, in any order, window after window, of two rules, forgotten and named again', () => {
+  const other = readRules([{ match: 'm', interval: '1m', by: ['Hostname'], outputs: ['max'] }]).rules[0]!
+  const steps = fc.array(
+    fc.record({
+      rule: fc.nat(1),
+      host: fc.nat(5),
+      whole: fc.boolean(),
+      time: fc.constantFrom(TODAY, TODAY, TODAY + 60_000, LONG_AGO),
+      value: fc.double({ noNaN: true }),
+    }),
+    { maxLength: 30 },
+  )
+  const windows = fc.array(fc.record({ steps, again: fc.nat(4), forget: fc.boolean() }), { minLength: 1, maxLength: 5 })
+  let said: string[] = []
+  fc.assert(
+    fc.property(windows, (all) => {
+      const both = [rules[0]!, other].map((rule, i) => new OutputGroups(i, rule, 'me', 1))
+      const bodies = new OutputBodies(({ body }) => said.push(...read(body)))
+      for (const [end, { steps, again, forget }] of all.entries()) {
+        // Most windows have the groups of the one before, in its order.
+        for (let times = 0; times <= again; times++) {
+          const wanted: string[] = []
+          for (const { rule, host, whole, time, value } of steps) {
+            const groups = both[rule]!
+            groups.name(0, host, JSON.stringify(['t', 'm', 'Hostname', `host-${10 ** host}`]))
+            const group = groups.numberOf(0, host, end)
+            const written = whole ? Array.from({ length: groups.width }, (_, i) => i) : [host % groups.width]
+            const values = Float64Array.from({ length: groups.width }, (_, i) => value + i)
+            if (whole) bodies.floats(groups, group, time, values)
+            else bodies.float(groups, group, written[0]!, time, values[written[0]!]!)
+            for (const series of written) {
+              const labels = readLabels(
+                groups.bytesOf(group),
+                groups.startOf(group, series),
+                groups.endOf(group, series),
+              )
+              const [low, high] = new Uint32Array(Float64Array.of(values[series]!).buffer)
+              wanted.push(`${labels.map(([name, text]) => `${name}=${text}`).join(' ')} ${time} ${high} ${low}`)
+            }
+          }
+          bodies.flush()
+          assert.deepEqual(said, wanted)
+          said = []
+        }
+        if (forget) for (const groups of both) groups.forget(end)
+      }
+    }),
+    { numRuns: 300 },
+  )
+})

@@ -50,10 +50,12 @@ test('SnappyWriter: elements that were written before, behind other things', () 
   const elements = prepared.finishElements().slice()
   writer.literal(bytes, 90, 100)
   writer.elements(elements, 0, elements.length, 12)
+  elements[2] = 77 // what is put in before the next thing is written counts
   writer.literal(bytes, 200, 203)
+  elements[2] = 78
   assert.equal(writer.length, 25)
   assert.deepEqual(
     [...portableSnappy.uncompress(writer.finish(), 100)],
-    [...bytes.slice(90, 100), 0, 1, ...bytes.slice(90, 100), ...bytes.slice(200, 203)],
+    [...bytes.slice(90, 100), 0, 77, ...bytes.slice(90, 100), ...bytes.slice(200, 203)],
   )
 })
