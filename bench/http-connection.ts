@@ -38,10 +38,15 @@ export class HttpConnection {
     this.#localAddress = localAddress
   }
 
+  /** So that sending does not wait for it. */
+  async open(): Promise<void> {
+    this.#socket ??= await this.#connect()
+  }
+
   /** One at a time. Never rejects. */
   async send(request: Uint8Array): Promise<HttpAnswer> {
     try {
-      this.#socket ??= await this.#open()
+      this.#socket ??= await this.#connect()
     } catch {
       return NO_ANSWER
     }
@@ -56,7 +61,7 @@ export class HttpConnection {
     this.#socket?.destroy()
   }
 
-  async #open(): Promise<Socket> {
+  async #connect(): Promise<Socket> {
     const socket = connect({ host: this.#host, port: this.#port, localAddress: this.#localAddress, noDelay: true })
     await once(socket, 'connect')
     socket.setEncoding('latin1')

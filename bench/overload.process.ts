@@ -11,7 +11,6 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fleet, SAMPLES_PER_REQUEST } from './fleet.ts'
-import type { HttpAnswer } from './http-connection.ts'
 import { HttpConnection, wholeRequest } from './http-connection.ts'
 import type { Quantiles } from './quantiles.ts'
 import { quantiles } from './quantiles.ts'
@@ -36,6 +35,8 @@ export interface OverloadResult {
   readonly offered: number
   readonly accepted: number
   readonly refused: number
+  /** Due, and no connection was free until the end. */
+  readonly unsent: number
   /** Connections lost, other answers, and refusals without Retry-After. */
   readonly wrong: number
   /** ms. */
@@ -47,7 +48,7 @@ export interface OverloadResult {
 
 const CONNECTIONS_CLOSED = 16
 /** Of each sender, in an open loop. */
-const CONNECTIONS_OPEN = 64
+const CONNECTIONS_OPEN = 512
 const STEP_MS = 100
 
 const HEADERS = ['Content-Type: application/x-protobuf', 'Content-Encoding: snappy']
@@ -64,27 +65,47 @@ for (let i = 0; i < job.bodies; i++) {
   requests.push(wholeRequest('/api/v1/write', HEADERS, body))
 }
 let next = 0
-/** What was refused is as new, and making bodies takes long. */
+/** What was refused is as new, and making bodies takes long: the first of them first, as senders keep the order of time. */
 const again: Uint8Array[] = []
+let againNext = 0
+
+function nextRequest(): Uint8Array {
+  if (againNext < again.length) return again[againNext++]!
+  const request = requests[next]
+  if (request === undefined) throw new Error('there are not enough bodies: raise RATE_MAX')
+  requests[next++] = undefined // its memory is needed
+  return request
+}
 
 /** Connections of one sender: what is due while all of them wait for answers waits for one that is free. */
 class Sender {
   readonly #free: HttpConnection[]
   readonly #all: readonly HttpConnection[]
-  readonly #waiting: ((connection: HttpConnection) => void)[] = []
+  readonly #waiting: ((connection: HttpConnection | undefined) => void)[] = []
 
   constructor(url: string, localAddress: string, connections: number) {
     this.#all = Array.from({ length: connections }, () => new HttpConnection(url, localAddress))
     this.#free = [...this.#all]
   }
 
-  async send(request: Uint8Array): Promise<HttpAnswer> {
-    const connection = this.#free.pop() ?? (await new Promise<HttpConnection>((resolve) => this.#waiting.push(resolve)))
-    const answer = await connection.send(request)
-    const behind = this.#waiting.shift()
-    if (behind === undefined) this.#free.push(connection)
-    else behind(connection)
-    return answer
+  async open(): Promise<void> {
+    for (const connection of this.#all) await connection.open()
+  }
+
+  /** A connection that nobody uses, until {@link free}; undefined once it is too late for what is due. */
+  async take(): Promise<HttpConnection | undefined> {
+    return this.#free.pop() ?? (await new Promise((resolve) => this.#waiting.push(resolve)))
+  }
+
+  free(connection: HttpConnection): void {
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#free.push(connection)
+    else next(connection)
+  }
+
+  /** What is due and has no connection is not sent. */
+  end(): void {
+    for (const next of this.#waiting.splice(0)) next(undefined)
   }
 
   close(): void {
@@ -94,6 +115,7 @@ class Sender {
 
 class Tally {
   offered = 0
+  unsent = 0
   wrong = 0
   lag = 0
   readonly accepted: number[] = []
@@ -101,12 +123,16 @@ class Tally {
 
   /** @param due when it should have been sent */
   async send(sender: Sender, due: number): Promise<void> {
-    const request = again.pop() ?? requests[next]
-    if (request === undefined) throw new Error('there are not enough bodies: raise RATE_MAX')
-    if (request === requests[next]) requests[next++] = undefined // its memory is needed
     this.offered++
     this.lag = Math.max(this.lag, performance.now() - due)
-    const { status, head } = await sender.send(request)
+    const connection = await sender.take()
+    if (connection === undefined) {
+      this.unsent++
+      return
+    }
+    const request = nextRequest()
+    const { status, head } = await connection.send(request)
+    sender.free(connection)
     const ms = performance.now() - due
     if (status === TAKEN) this.accepted.push(ms)
     else if (status === REFUSED && /\r\nretry-after:/i.test(head)) {
@@ -120,6 +146,7 @@ async function run({ url, seconds, rate }: OverloadTurn): Promise<OverloadResult
   const tally = new Tally()
   const connections = rate === 0 ? CONNECTIONS_CLOSED / job.senders : CONNECTIONS_OPEN
   const senders = Array.from({ length: job.senders }, (_, s) => new Sender(url, `127.0.0.${2 + s}`, connections))
+  for (const sender of senders) await sender.open() // as those are that send all the time
   const started = performance.now()
   const end = started + seconds * 1000
   const waiting = new Set<Promise<void>>()
@@ -141,6 +168,7 @@ async function run({ url, seconds, rate }: OverloadTurn): Promise<OverloadResult
   // Of an open loop, what was answered within its time counts; the rest only has its latency.
   const inTime = tally.accepted.length
   const took = (performance.now() - started) / 1000
+  if (rate > 0) for (const sender of senders) sender.end()
   await Promise.all(waiting)
   for (const sender of senders) sender.close()
   const accepted = rate === 0 ? tally.accepted.length : inTime
@@ -149,6 +177,7 @@ async function run({ url, seconds, rate }: OverloadTurn): Promise<OverloadResult
     offered: tally.offered,
     accepted,
     refused: tally.refused.length,
+    unsent: tally.unsent,
     wrong: tally.wrong,
     latencies: quantiles(tally.accepted),
     refusals: quantiles(tally.refused),

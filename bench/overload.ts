@@ -86,9 +86,9 @@ export async function measureOverload(seconds: number): Promise<OverloadRound[]>
 export async function overload(seconds: number): Promise<void> {
   console.log('capacity: bodies of 2,000 samples a second in a closed loop of 16 connections, right before\n')
   console.log(
-    '| offered | capacity | taken of it | closed loop p50, ms | p99 | taken p50, ms | p99 | refused | refusal p50, ms | p99 | peak MiB | behind, ms |',
+    '| offered | capacity | taken of it | closed loop p50, ms | p99 | taken p50, ms | p99 | refused | refusal p50, ms | p99 | not sent | peak MiB | behind, ms |',
   )
-  console.log(`|${'---:|'.repeat(12)}`)
+  console.log(`|${'---:|'.repeat(13)}`)
   for (const { times, capacity, closed, open, peakMib } of await measureOverload(seconds)) {
     const taken = open.accepted / open.seconds / capacity
     const text = [
@@ -102,6 +102,7 @@ export async function overload(seconds: number): Promise<void> {
       `${((100 * open.refused) / open.offered).toFixed(0)} %`,
       open.refused === 0 ? '' : open.refusals.p50.toFixed(0),
       open.refused === 0 ? '' : open.refusals.p99.toFixed(0),
+      `${((100 * open.unsent) / open.offered).toFixed(0)} %`,
       peakMib.toFixed(0),
       open.lagMs.toFixed(0),
     ]

@@ -9,6 +9,7 @@
  * Last samples are set while judging, so that a write is judged against itself; `undo` puts them back.
  */
 
+import { Instants } from './instants.ts'
 import { OVERFLOW } from './overflow.ts'
 import { REFUSAL_CODES } from './refusals.ts'
 import type { Scratch } from './scratch.ts'
@@ -36,10 +37,13 @@ export class Judge {
   #undoTimes = new Float64Array(4096)
   #undoWords = new Uint32Array(8192)
   /** Items of this write by series and time; made only when a series goes back in time within a write. */
-  #instants: Map<string, number> | undefined
+  #instants: Instants | undefined
+  readonly #seed: number
 
-  constructor(scratch: Scratch) {
+  /** @param seed of a hash table */
+  constructor(scratch: Scratch, seed: number) {
     this.#scratch = scratch
+    this.#seed = seed
   }
 
   /** Judges all samples in the scratch columns. */
@@ -98,18 +102,18 @@ export class Judge {
       if (table.touchedBy[s] === this.#write && table.lastItem[s] !== NO_ITEM)
         this.verdicts.bytes[table.lastItem[s]!] = REPLACED
       this.#setLast(table, s, time, item)
-      this.#instants?.set(`${s}:${time}`, item)
+      this.#instants?.set(item)
       return ACCEPTED
     }
     if (!(time < last)) {
       this.#setLast(table, s, time, item)
-      this.#instants?.set(`${s}:${time}`, item)
+      this.#instants?.set(item)
       return ACCEPTED
     }
     if (table.touchedBy[s] !== this.#write) {
       this.#touch(table, s)
       table.lastItem[s] = NO_ITEM
-      this.#instants?.set(`${s}:${time}`, item)
+      this.#instants?.set(item)
       return ACCEPTED
     }
     return this.#compareWithWrite(s, time, item)
@@ -117,19 +121,17 @@ export class Judge {
 
   /** The series has gone back in time within this write: has the write this instant already? */
   #compareWithWrite(s: number, time: number, item: number): number {
-    const { series, times, words } = this.#scratch
+    const { words } = this.#scratch
     if (this.#instants === undefined) {
-      this.#instants = new Map()
-      for (let i = 0; i < item; i++)
-        if (this.verdicts.bytes[i] === ACCEPTED) this.#instants.set(`${series[i]}:${times[i]}`, i)
+      this.#instants = new Instants(this.#scratch, this.#seed)
+      for (let i = 0; i < item; i++) if (this.verdicts.bytes[i] === ACCEPTED) this.#instants.set(i)
     }
-    const key = `${s}:${time}`
-    const earlier = this.#instants.get(key)
+    const earlier = this.#instants.get(s, time)
     if (earlier !== undefined) {
       if (words[2 * earlier] === words[2 * item] && words[2 * earlier + 1] === words[2 * item + 1]) return DUPLICATE
       this.verdicts.bytes[earlier] = REPLACED
     }
-    this.#instants.set(key, item)
+    this.#instants.set(item)
     return ACCEPTED
   }
 

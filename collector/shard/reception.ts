@@ -141,11 +141,11 @@ export class Reception {
   #drops = new Uint8Array(0)
   #dropping = false
 
-  /** @param seed of the hash table */
+  /** @param seed of hash tables, random */
   constructor(limits: SeriesLimits, seed: number, makeKeys: MakeKeys = fastKeys) {
     this.#limits = limits
     this.table = new SeriesTable(seed, makeKeys)
-    this.#judge = new Judge(this.scratch)
+    this.#judge = new Judge(this.scratch, seed)
     this.#extrasJudge = new ExtrasJudge(this.extras)
     this.#metadata = new KnownMetadata(limits.metadataBytesMax)
     this.overflow = new Overflow(limits.overflowSeriesMax, seed)

@@ -7,6 +7,9 @@
 /** ES2024; of Node from 21 on. */
 type Transferable = ArrayBuffer & { transfer?(length: number): ArrayBuffer }
 
+/** Of smaller pieces the garbage collector is cheaper. */
+const FREED_BYTES_MIN = 8 * 1024
+
 /** To give a thread a buffer takes it away here: to one that is not there, it is gone. */
 const nobody = closedPort()
 
@@ -20,6 +23,11 @@ export function freeNow(bytes: Uint8Array): void {
   const { transfer } = buffer as Transferable
   if (transfer === undefined) nobody.postMessage(undefined, [buffer])
   else transfer.call(buffer, 0)
+}
+
+/** The same of a piece of a body that is large enough for it to be cheaper than the garbage collector. */
+export function freeLarge(chunk: Uint8Array): void {
+  if (chunk.length >= FREED_BYTES_MIN) freeNow(chunk)
 }
 
 function closedPort(): MessagePort {

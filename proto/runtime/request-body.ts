@@ -1,11 +1,9 @@
 /** Bodies of requests: read within a budget, and given up with a status when they cannot be had. */
 import type { IncomingMessage } from 'node:http'
 import { FairShare } from './fair-share.ts'
-import { freeNow } from './free-now.ts'
+import { freeLarge } from './free-now.ts'
 
 const NO_BODY = new Uint8Array(0)
-/** Of smaller pieces the garbage collector is cheaper. */
-const FREED_BYTES_MIN = 8 * 1024
 
 /** The body cannot be had. Without a status there is nobody left to answer. */
 export class BodyError extends Error {
@@ -102,7 +100,7 @@ export function readBody(
     const fill = (chunk: Buffer): void => {
       body.set(chunk, at)
       at += chunk.length
-      if (chunk.length >= FREED_BYTES_MIN) freeNow(chunk)
+      freeLarge(chunk)
     }
     return consume(request, fill, () => body, budget)
   }
