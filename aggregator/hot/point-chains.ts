@@ -2,8 +2,9 @@
  * Points of many series in blocks of sixteen, chained per series: appended in constant time, given back from the front,
  * no object per point, and memory that is known to the byte.
  *
- * A series' points come nearly always in the order of time. One that does not is appended all the same and the chain is
- * put in order when it is next read; of two points for one instant the one with the larger arrival stays.
+ * A series' points come nearly always in the order of time. One that does not is put into its place where that is in the last block;
+ * else it is appended all the same, and the chain is put in order when it is next read. Of two points for one instant the one with the
+ * larger arrival stays.
  *
  * Slots and blocks below their counts exist by construction, which is what the `!` on typed arrays relies on.
  */
@@ -82,7 +83,10 @@ export class PointChains {
     else if (time === newest && this.#unordered[slot] === 0) {
       this.#replaceNewest(slot, points.values[i]!, points.arrivals[i]!)
       return
-    } else this.#unordered[slot] = 1
+    } else if (this.#unordered[slot] === 0) {
+      if (this.#insert(slot, points, i)) return
+      this.#unordered[slot] = 1
+    }
     const at = this.#placeFor(slot)
     const slab = this.#slabs[(this.#last[slot]! / SLAB_BLOCKS) | 0]!.points
     slab[at] = time
@@ -131,15 +135,19 @@ export class PointChains {
     return latest
   }
 
-  /** Gives back the blocks of a series that lie wholly before `time`. */
+  /** Gives back the blocks of a series, from its front, that lie wholly before `time`. A chain is not put in order for it: that is all of it. */
   dropBefore(slot: number, time: number): void {
     if (this.isEmpty(slot)) return
-    if (this.#unordered[slot] === 1) this.#order(slot)
     let block = this.#first[slot]!
     while (block !== NONE) {
       const slab = this.#slabs[(block / SLAB_BLOCKS) | 0]!
       const n = block === this.#last[slot] ? this.#fill[slot]! : BLOCK
-      if (slab.points[((block % SLAB_BLOCKS) * BLOCK + n - 1) * WIDTH]! >= time) break
+      const start = (block % SLAB_BLOCKS) * BLOCK * WIDTH
+      const end = start + n * WIDTH
+      // Of one in order the last point tells.
+      let at = this.#unordered[slot] === 1 ? start : end - WIDTH
+      while (at < end && slab.points[at]! < time) at += WIDTH
+      if (at < end) break
       const next = slab.next[block % SLAB_BLOCKS]!
       this.#release(block)
       block = next
@@ -162,6 +170,33 @@ export class PointChains {
     }
     this.#fill[slot] = fill + 1
     return ((block % SLAB_BLOCKS) * BLOCK + fill) * WIDTH
+  }
+
+  /** Puts the i-th of these points, which is older than the newest one, into its place. @returns false where that is not in the last block */
+  #insert(slot: number, { times, values, arrivals }: PointColumns, i: number): boolean {
+    const time = times[i]!
+    const block = this.#last[slot]!
+    const { points } = this.#slabs[(block / SLAB_BLOCKS) | 0]!
+    const start = (block % SLAB_BLOCKS) * BLOCK * WIDTH
+    const end = start + this.#fill[slot]! * WIDTH
+    if (time < points[start]! && block !== this.#first[slot]) return false
+    let at = end
+    while (at > start && points[at - WIDTH]! > time) at -= WIDTH
+    if (at > start && points[at - WIDTH] === time) {
+      if (arrivals[i]! <= points[at - 1]!) return true
+      at -= WIDTH
+    } else {
+      // The last one makes room: in this block, or in the next one.
+      const last = end - WIDTH
+      const place = this.#placeFor(slot)
+      const slab = this.#slabs[(this.#last[slot]! / SLAB_BLOCKS) | 0]!.points
+      for (let k = 0; k < WIDTH; k++) slab[place + k] = points[last + k]!
+      points.copyWithin(at + WIDTH, at, last)
+    }
+    points[at] = time
+    points[at + 1] = values[i]!
+    points[at + 2] = arrivals[i]!
+    return true
   }
 
   /** Another value for the newest instant: the later arrival stays. */

@@ -2,7 +2,12 @@
  * What a collector's session means by its series references. Pages, since references only grow and old ones are forgotten
  * with their series: a page that nobody used for a while goes, and a collector that still needs it is asked to describe.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { SeriesDefinition } from '../../proto/wire/batch.ts'
+
 const PAGE = 1024
+/** Definitions that are learnt in one turn of the event loop: some ms, and three times that in a process that has just started. */
+const SLICE = 250
 const UNKNOWN = -1
 
 interface Page {
@@ -14,6 +19,29 @@ export class Dictionary {
   readonly #pages = new Map<number, Page>()
   /** When the session sent last, ms. */
   usedAt = 0
+  #learnt: Promise<unknown> = Promise.resolve()
+
+  /**
+   * Learns what references mean, in turns: what it is given first, first, since what comes behind may refer to it.
+   * @param slotOf the slot of a series
+   * @returns a promise that rejects with what reading them throws
+   */
+  learn(
+    definitions: Iterable<SeriesDefinition>,
+    slotOf: (definition: SeriesDefinition) => number,
+    now: number,
+  ): Promise<void> {
+    this.usedAt = now // a sweep between two turns must not take it for idle
+    const own = this.#learnt.then(async () => {
+      let count = 0
+      for (const definition of definitions) {
+        if (++count % SLICE === 0) await nextTurn()
+        this.set(definition.ref, slotOf(definition), now)
+      }
+    })
+    this.#learnt = own.catch(() => undefined) // whoever sent them is told; the next ones are others
+    return own
+  }
 
   set(ref: number, slot: number, now: number): void {
     const number = Math.floor(ref / PAGE)

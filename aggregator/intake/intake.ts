@@ -17,8 +17,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../proto/runtime/clock.ts'
 import { freeNow } from '../../proto/runtime/free-now.ts'
 import type { Logger } from '../../proto/runtime/log.ts'
-import type { Batch, BatchHeader, SampleColumns } from '../../proto/wire/batch.ts'
-import { decodeBatch } from '../../proto/wire/batch.ts'
+import type { BatchHeader, OpenBatch, SampleColumns, SeriesDefinition } from '../../proto/wire/batch.ts'
+import { openBatch } from '../../proto/wire/batch.ts'
 import { ITEM_KINDS } from '../../proto/wire/batch-extras.ts'
 import { decimalValue, RAW_FLOAT } from '../../proto/wire/decimal.ts'
 import { WireError } from '../../proto/wire/wire-error.ts'
@@ -84,8 +84,6 @@ const TWO_32 = 4294967296
 const NEED_MAX = 100_000
 /** Samples that are taken in one turn of the event loop: a few ms. */
 const SLICE = 10_000
-/** The same for definitions. */
-const DEFINITIONS_SLICE = 1000
 const SWEEP_EVERY_MS = 600_000
 const SWEEP_LATEST_MS = 1_200_000
 /** A session or page that nobody used for this long is forgotten. */
@@ -147,9 +145,9 @@ export class Intake {
    * @param unproven of who cannot say yet that everything up to the batch's cursor is stored: gets its header, for {@link proven}
    */
   async receive(bytes: Uint8Array, unproven?: BatchHeader[]): Promise<IntakeAnswer> {
-    let batch: Batch
+    let batch: OpenBatch
     try {
-      batch = decodeBatch(bytes)
+      batch = openBatch(bytes)
     } catch (error) {
       if (error instanceof WireError) return this.#undecodable(bytes, error)
       throw error
@@ -161,10 +159,9 @@ export class Intake {
     const first = header.to > header.from ? this.#earlier(header, range) : undefined
     if (first !== undefined) {
       this.#counts.repeated++
-      // What comes behind it refers to these: nobody else says them again.
-      const now = this.#options.clock.now()
-      const dictionary = this.#session(header)
-      for (const definition of batch.definitions) dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
+      // What comes behind it refers to its definitions: nobody else says them again.
+      const unreadable = await this.#define(batch, bytes)
+      if (unreadable !== undefined) return unreadable
       if (header.urgent) this.#store.flush()
       return first
     }
@@ -192,19 +189,16 @@ export class Intake {
     return this.#underWay.get(range)
   }
 
-  async #receive(batch: Batch, bytes: Uint8Array, proven: boolean): Promise<IntakeAnswer> {
-    const { header, definitions, samples, extras, starts } = batch
+  async #receive(batch: OpenBatch, bytes: Uint8Array, proven: boolean): Promise<IntakeAnswer> {
+    const { header, samples, extras, starts } = batch
     const newcomer = this.#options.before?.(header.collector)
     if (newcomer !== undefined) await newcomer
     const now = this.#options.clock.now()
     this.#counts.batches++
     this.#counts.bytes += bytes.length
     const dictionary = this.#session(header)
-    dictionary.usedAt = now // a sweep between two turns must not take it for idle
-    for (const [i, definition] of definitions.entries()) {
-      if (i > 0 && i % DEFINITIONS_SLICE === 0) await nextTurn()
-      dictionary.set(definition.ref, this.#registry.slotOf(definition), now)
-    }
+    const unreadable = await this.#define(batch, bytes)
+    if (unreadable !== undefined) return unreadable
     const slots = new Int32Array(samples.count)
     const others = Uint32Array.from([...starts, ...extras.filter((extra) => extra.kind !== 'metadata')], (x) => x.ref)
     const otherSlots = new Int32Array(others.length)
@@ -252,6 +246,21 @@ export class Intake {
     this.#hot.stored(pending)
     this.#marks.stored.received(header, now, proven)
     return { kind: 'stored', expired: samples.count + extras.length - rows }
+  }
+
+  /**
+   * Learns what a batch's references mean; batches of a session one after the other, since later ones refer to what earlier ones define.
+   * @returns what is answered where that cannot be read
+   */
+  async #define({ header, definitions }: OpenBatch, bytes: Uint8Array): Promise<IntakeAnswer | undefined> {
+    try {
+      const slotOf = (definition: SeriesDefinition): number => this.#registry.slotOf(definition)
+      await this.#session(header).learn(definitions, slotOf, this.#options.clock.now())
+      return undefined
+    } catch (error) {
+      if (error instanceof WireError) return this.#undecodable(bytes, error)
+      throw error
+    }
   }
 
   #tellLate({ times, arrivals, count }: SampleColumns, slots: Int32Array): void {

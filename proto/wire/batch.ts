@@ -101,6 +101,11 @@ export interface Batch {
   readonly starts: readonly StartMark[]
 }
 
+/** One whose definitions are read, once, as they are asked for. */
+export interface OpenBatch extends Omit<Batch, 'definitions'> {
+  readonly definitions: Iterable<SeriesDefinition>
+}
+
 /** Collects samples as they come and writes the columns directly; nothing is kept per sample. */
 export class BatchBuilder {
   /** What is not a sample. */
@@ -319,17 +324,26 @@ function writeDefinition(out: ByteWriter, d: SeriesDefinition): void {
  *   or `too_large` for bytes that no collector of this version writes
  */
 export function decodeBatch(bytes: Uint8Array): Batch {
+  const { definitions, ...batch } = openBatch(bytes)
+  return { ...batch, definitions: [...definitions] }
+}
+
+/**
+ * The same, but for the definitions, which are read as they are asked for: there may be tens of thousands, a few µs each.
+ * @throws WireError also while they are read
+ */
+export function openBatch(bytes: Uint8Array): OpenBatch {
   const reader = new ByteReader(bytes)
   readPreamble(reader)
   let header: BatchHeader | undefined
   let samples: SampleColumns | undefined
   let extras: Extra[] = []
   let starts: StartMark[] = []
-  const definitions: SeriesDefinition[] = []
+  const series: ByteReader[] = []
   while (reader.left > 0) {
     const { kind, payload } = readSection(reader)
     if (kind === HEADER) header = readHeader(payload)
-    else if (kind === SERIES) readDefinitions(payload, definitions)
+    else if (kind === SERIES) series.push(payload)
     else if (kind === SAMPLES) samples = readSamples(payload)
     else if (kind === EXTRAS) extras = readExtras(payload)
     else if (kind === STARTS) starts = readStarts(payload)
@@ -337,7 +351,7 @@ export function decodeBatch(bytes: Uint8Array): Batch {
   }
   if (header === undefined || samples === undefined)
     throw new WireError('truncated', 'batch: the header or the samples are missing')
-  return { header, definitions, samples, extras, starts }
+  return { header, definitions: readDefinitions(series), samples, extras, starts }
 }
 
 function readPreamble(reader: ByteReader): void {
@@ -382,16 +396,18 @@ function readHeader(r: ByteReader): BatchHeader {
   }
 }
 
-function readDefinitions(r: ByteReader, into: SeriesDefinition[]): void {
-  while (r.left > 0) {
-    const ref = r.varint()
-    const tenant = r.string()
-    const id = r.bytes(16).slice()
-    const name = r.string()
-    const count = r.length(r.left, 'number of labels')
-    const labels: Label[] = []
-    for (let i = 0; i < count; i++) labels.push([r.string(), r.string()])
-    into.push({ ref, tenant, id, name, labels })
+function* readDefinitions(sections: readonly ByteReader[]): Generator<SeriesDefinition, undefined> {
+  for (const r of sections) {
+    while (r.left > 0) {
+      const ref = r.varint()
+      const tenant = r.string()
+      const id = r.bytes(16).slice()
+      const name = r.string()
+      const count = r.length(r.left, 'number of labels')
+      const labels: Label[] = []
+      for (let i = 0; i < count; i++) labels.push([r.string(), r.string()])
+      yield { ref, tenant, id, name, labels }
+    }
   }
 }
 

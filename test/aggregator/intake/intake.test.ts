@@ -4,11 +4,12 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { runMetricQuery } from '../../../aggregator/query/metric-query.ts'
 import type { BatchHeader } from '../../../proto/wire/batch.ts'
 import { encodeDefinitions, withSection } from '../../../proto/wire/batch.ts'
 import { crc32c } from '../../../proto/wire/crc32c.ts'
-import { batchOf, definition } from '../../support/batches.ts'
+import { batchOf, cutDefinitions, definition } from '../../support/batches.ts'
 import { engineOfFile } from '../../support/engine.ts'
 import type { Rig } from '../../support/intake.ts'
 import { startRig } from '../../support/intake.ts'
@@ -45,6 +46,29 @@ test('a batch whose series are not known is asked for them, and nothing of it is
   assert.equal(await rig.count(), 2)
 })
 
+test('what refers to the definitions of the batch before it, however many, waits until they are learnt', async (t) => {
+  const rig = await rigOn(t)
+  const many = Array.from({ length: 3000 }, (_, i) => definition(i + 1, 'up', { a: `${i}` }))
+  const last = { ref: 3000, time: now, at: 1000, value: 1 }
+  const answers = await Promise.all([
+    rig.intake.receive(batchOf(points, many, { from: 0, to: 2 })),
+    rig.intake.receive(batchOf([last], [], { from: 2, to: 3 })),
+    rig.intake.receive(batchOf(points, many, { from: 0, to: 2 })),
+  ])
+  assert.deepEqual(answers, Array(3).fill({ kind: 'stored', expired: 0 }))
+  assert.equal(rig.intake.counts.needs, 0)
+  assert.equal(await rig.count(), 3)
+})
+
+test('definitions that cannot be read are kept aside, and what the session says behind them is taken', async (t) => {
+  const rig = await rigOn(t)
+  const cut = withSection(batchOf(points, []), cutDefinitions(series))
+  assert.equal((await rig.intake.receive(cut)).kind, 'unreadable')
+  assert.equal(rig.intake.counts.received[0], 0)
+  assert.deepEqual(await rig.intake.receive(batchOf(points, series)), { kind: 'stored', expired: 0 })
+  assert.equal(await rig.count(), 2)
+})
+
 test('references of one session mean nothing in another, nor in another shard', async (t) => {
   const rig = await rigOn(t)
   await rig.intake.receive(batchOf(points, series))
@@ -71,6 +95,7 @@ test('a range that comes again while it waits gets the answer of the first, and 
   const inserts = (): number => rig.store.counts.inserts
   const first = rig.intake.receive(bytes)
   const again = rig.intake.receive(bytes)
+  await nextTurn()
   assert.equal(rig.store.waiting, 2, 'it is not taken twice')
   assert.deepEqual([await first, await again], Array(2).fill({ kind: 'stored', expired: 0 }))
   const before = inserts()
@@ -106,6 +131,7 @@ test('a cursor that only brokers vouch for says of no range that it is stored, u
 test('a batch is visible before it is stored', async (t) => {
   const rig = await rigOn(t)
   const answer = rig.intake.receive(batchOf(points, series, { urgent: false }))
+  await nextTurn()
   assert.equal(rig.registry.matching('default', 'up', []).filter((slot) => !rig.hot.isEmpty(slot)).length, 2)
   assert.deepEqual(await answer, { kind: 'stored', expired: 0 })
 })
@@ -119,11 +145,13 @@ test('changed bytes are "damaged", nonsense with a sound checksum is "unreadable
   const newer = bytes.slice()
   newer[3] = 9
   assert.equal((await rig.intake.receive(newer)).kind, 'newer')
+  const keptAside = (): number => readdirSync(join(directory, 'quarantine')).length
+  const before = keptAside()
   // A header section whose payload is cut to nothing, with a checksum that fits.
   const nonsense = Uint8Array.of(0x46, 0x4d, 0x42, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
   new DataView(nonsense.buffer).setUint32(9, crc32c(new Uint8Array(0)), true)
   assert.equal((await rig.intake.receive(nonsense)).kind, 'unreadable')
-  assert.equal(readdirSync(join(directory, 'quarantine')).length, 1, 'it is kept aside before it is answered')
+  assert.equal(keptAside(), before + 1, 'it is kept aside before it is answered')
   assert.equal(rig.intake.counts.unreadable, 1)
 })
 
@@ -189,6 +217,7 @@ test('an answer of the engine that is away comes when it is back, and the rows a
   const pid = engine.process.pid!
   process.kill(pid, 'SIGKILL')
   const answer = rig.intake.receive(batchOf(points, series))
+  await nextTurn()
   assert.equal(rig.store.waiting, 2)
   assert.deepEqual(await answer, { kind: 'stored', expired: 0 })
   await eventually('the engine is back', () => engine.process.health().ready)

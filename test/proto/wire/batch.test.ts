@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Batch, BatchHeader, SeriesDefinition } from '../../../proto/wire/batch.ts'
-import { BatchBuilder, decodeBatch, encodeDefinitions, withSection } from '../../../proto/wire/batch.ts'
+import { BatchBuilder, decodeBatch, encodeDefinitions, openBatch, withSection } from '../../../proto/wire/batch.ts'
 import { decimalExponent, decimalMantissa, decimalValue, RAW_FLOAT } from '../../../proto/wire/decimal.ts'
 import { WireError } from '../../../proto/wire/wire-error.ts'
+import { batchOf, cutDefinitions, definition as definitionOf } from '../../support/batches.ts'
 
 interface Point {
   ref: number
@@ -146,6 +147,19 @@ test('decodeBatch answers every truncation with a WireError', () => {
     urgent: false,
   })
   for (let n = 0; n < bytes.length; n++) assert.throws(() => decodeBatch(bytes.subarray(0, n)), WireError)
+})
+
+test('openBatch reads definitions as they are asked for', () => {
+  fc.assert(
+    fc.property(fc.array(definition), fc.array(definition), header, (own, more, head) => {
+      const { definitions, samples } = openBatch(withSection(build([], own, head), encodeDefinitions(more)))
+      assert.equal(samples.count, 0)
+      assert.deepEqual([...definitions], [...more, ...own])
+    }),
+  )
+  const cut = cutDefinitions([definitionOf(1, 'up', { a: '1' })])
+  const opened = openBatch(withSection(batchOf([], []), cut))
+  assert.throws(() => [...opened.definitions], WireError)
 })
 
 test('decodeBatch names a version that it does not know', () => {
