@@ -3,7 +3,7 @@
  *
  *     ┌ head, what differs of the labels ┬ sample ┬ head, what differs ┬ sample ┬ …    series 0, series 1, …
  *
- * Rows lie one behind the other as they are given out, so that a window reads its memory in order: labels are some ten times as much,
+ * Rows lie one behind the other as they are given out, so that a window reads its memory in order: labels are four times as much,
  * and no cache holds them all.
  */
 import { ByteWriter } from '../../proto/wire/bytes.ts'
