@@ -44,7 +44,7 @@ const PREFIX = 'fleetmeter_sender'
 export class SenderFigures implements Service {
   readonly name = 'senders'
   readonly #shard: Pick<TakeService, 'take'>
-  readonly #threads: readonly Pick<ShardThread, 'snapshot'>[]
+  readonly #threads: readonly Pick<ShardThread, 'snapshot' | 'refresh'>[]
   readonly #senders: Senders
   readonly #options: SenderFiguresOptions
   /** Series that the round before had, and the shard took. */
@@ -57,7 +57,7 @@ export class SenderFigures implements Service {
   /** @param threads whose counts hold what came from this host itself */
   constructor(
     shard: Pick<TakeService, 'take'>,
-    threads: readonly Pick<ShardThread, 'snapshot'>[],
+    threads: readonly Pick<ShardThread, 'snapshot' | 'refresh'>[],
     senders: Senders,
     options: SenderFiguresOptions,
   ) {
@@ -95,6 +95,7 @@ export class SenderFigures implements Service {
   }
 
   async #write(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.refresh()))
     const now = this.#options.clock.now()
     const byTenant = new Map<string, SenderCounts[]>()
     for (const counts of [...this.#senders.current(), ...this.#ownHost(now)])

@@ -140,8 +140,24 @@ export class Outbox {
     arrival: number,
     describe: DescribeSeries,
   ): void {
-    for (let i = start; i < end; i++)
-      if (verdicts[i] === ACCEPTED && drops?.[i] !== 1) this.put(table, scratch, i, arrival, describe)
+    const { series, times, values, words, hasStarts } = scratch
+    const { ref: refs, exponent: exponents, described } = table
+    const columns = { series, refs, exponents, times, values, words }
+    for (let i = start; i < end; ) {
+      let next = i
+      while (
+        next < end &&
+        verdicts[next] === ACCEPTED &&
+        drops?.[next] !== 1 &&
+        described[series[next]!] === 1 &&
+        !hasStarts
+      )
+        next++
+      if (next > i) this.#builder.samples(columns, i, next, arrival)
+      else if (verdicts[i] === ACCEPTED && drops?.[i] !== 1) this.put(table, scratch, next++, arrival, describe)
+      else next++
+      i = next
+    }
   }
 
   /** Puts an item that is no sample into the batch. @param tenant of metadata */

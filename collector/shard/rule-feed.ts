@@ -235,12 +235,19 @@ export class RuleFeed {
     const { series, times, words } = scratch
     if (this.#items.length !== times.length) this.#items = new Int32Array(times.length) // which are given back when few are needed
     const membership = this.#items
+    let known = this.#membership
     for (let i = start; i < end; i++) {
-      if (verdicts[i] !== ACCEPTED || series[i]! >= OVERFLOW) membership[i] = NO_MEMBERSHIP
-      else {
-        const known = this.#membership[series[i]!] ?? NOT_ASKED
-        membership[i] = known === NOT_ASKED ? this.#membershipOf(series[i]!) : known
+      if (verdicts[i] !== ACCEPTED) {
+        membership[i] = NO_MEMBERSHIP
+        continue
       }
+      const s = series[i]!
+      let m = s < known.length ? known[s]! : NOT_ASKED
+      if (m === NOT_ASKED) {
+        m = s >= OVERFLOW ? NO_MEMBERSHIP : this.#membershipOf(s)
+        known = this.#membership
+      }
+      membership[i] = m
     }
     return { start, end, membership, series, refs: table.ref, times, words, drops, at, source }
   }

@@ -46,9 +46,8 @@ export type ShardTask =
   | { readonly kind: 'bound windows'; readonly bounds: WindowBounds }
   | { readonly kind: 'close'; readonly now: number }
 
-/** A shard's figures, all of one moment. */
-export interface ShardSnapshot {
-  readonly counts: CountsSnapshot
+/** How far a shard is. */
+export interface ShardProgress {
   readonly journalBytes: number
   readonly journalSegments: number
   /** Samples accepted since the journal was made, and how many of them are stored without a gap. */
@@ -61,11 +60,9 @@ export interface ShardSnapshot {
   readonly due: boolean
   /** Windows of rules are given out only in part. */
   readonly emitting: boolean
-  readonly recovery: Recovery
   /** Which windows of rules its journal has all of. */
   readonly windows: WindowBounds
   readonly rules: RuleWindows['figures']
-  readonly overflowing: readonly OverflowingMetric[]
   /** In the rules' own thread: outputs appended, and groups that came too late. */
   readonly merged:
     | {
@@ -75,6 +72,13 @@ export interface ShardSnapshot {
         readonly keptBefore: readonly number[]
       }
     | undefined
+}
+
+/** A shard's figures, all of one moment. What a tick tells in between is how far it is: the rest takes longer to tell than a tick. */
+export interface ShardSnapshot extends ShardProgress {
+  readonly counts: CountsSnapshot
+  readonly recovery: Recovery
+  readonly overflowing: readonly OverflowingMetric[]
 }
 
 interface Replies {
@@ -90,7 +94,7 @@ interface Replies {
   tick: {
     readonly batches: OutgoingBatch[]
     readonly emission: TimedEmission | undefined
-    readonly snapshot: ShardSnapshot
+    readonly snapshot: ShardProgress
   }
   figures: ShardSnapshot
   rewind: undefined
@@ -165,7 +169,7 @@ export class ShardThread implements Service {
     return { done: this.#replayed[0]!, of: this.#replayed[1]! }
   }
 
-  /** The latest figures; undefined before the first start. */
+  /** The latest figures; undefined before the first start. Counts are those of the last {@link refresh}. */
   get snapshot(): ShardSnapshot | undefined {
     return this.#snapshot
   }
@@ -226,7 +230,7 @@ export class ShardThread implements Service {
       kind: 'tick',
       tick: { ...told, now: clock.now(), monotonic: clock.monotonic() },
     })
-    this.#snapshot = reply.snapshot
+    if (this.#snapshot !== undefined) this.#snapshot = { ...this.#snapshot, ...reply.snapshot }
     this.#state = reply.snapshot.state
     return { ...reply, generation }
   }

@@ -15,7 +15,7 @@ import type { IncomingBody } from './reception.ts'
 import type { Tick } from './shard-core.ts'
 import { ShardCore } from './shard-core.ts'
 import { ShardCounts } from './shard-counts.ts'
-import type { ShardReply, ShardSnapshot, ShardTask } from './shard-thread.ts'
+import type { ShardProgress, ShardReply, ShardSnapshot, ShardTask } from './shard-thread.ts'
 
 let core: ShardCore | undefined
 const unpacker = new BodyUnpacker()
@@ -60,12 +60,12 @@ function open({ options, fault, merge, kept, now, replayed }: ShardTask & { kind
   core?.counts.readAgain()
   const counts = core?.counts ?? new ShardCounts()
   core = undefined
-  const progress = (done: number, of: number): void => {
+  const replaying = (done: number, of: number): void => {
     replayed[0] = done
     replayed[1] = of
   }
   const setAside: string[] = []
-  const shard = ShardCore.open(nodeFiles, options, faultsFrom(fault), counts, progress, (why) => setAside.push(why))
+  const shard = ShardCore.open(nodeFiles, options, faultsFrom(fault), counts, replaying, (why) => setAside.push(why))
   core = shard
   if (rules !== undefined) before = { ...mergedFigures(rules), kept: rules.kept }
   rules = merge === undefined ? undefined : new RulesCore(merge, (bodies) => append(shard, bodies))
@@ -103,7 +103,7 @@ function tick(input: Tick): unknown {
   clock = input.now
   rules?.advance()
   const { batches, emission } = shard.tick(input)
-  const reply: ShardReply<'tick'> = { batches, emission, snapshot: snapshot(shard) }
+  const reply: ShardReply<'tick'> = { batches, emission, snapshot: progress(shard) }
   return move({ [transferableSymbol]: batches.map((batch) => batch.bytes.buffer), [valueSymbol]: reply } as never)
 }
 
@@ -120,9 +120,17 @@ function opened(): ShardCore {
 }
 
 function snapshot(shard: ShardCore): ShardSnapshot {
-  const { bytes, segments, end, recovery } = shard.journal
   return {
+    ...progress(shard),
     counts: shard.counts.snapshot(),
+    recovery: { ...shard.journal.recovery },
+    overflowing: shard.overflowing,
+  }
+}
+
+function progress(shard: ShardCore): ShardProgress {
+  const { bytes, segments, end } = shard.journal
+  return {
     journalBytes: bytes,
     journalSegments: segments,
     end,
@@ -132,10 +140,8 @@ function snapshot(shard: ShardCore): ShardSnapshot {
     state: shard.state,
     due: shard.due,
     emitting: shard.emitting,
-    recovery: { ...recovery },
     windows: shard.windows.bounds,
     rules: shard.windows.figures,
-    overflowing: shard.overflowing,
     merged: rules === undefined ? undefined : { ...mergedFigures(rules), keptBefore: before.kept },
   }
 }

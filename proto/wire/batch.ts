@@ -21,9 +21,9 @@
  */
 import type { Extra, StartMark } from './batch-extras.ts'
 import { ExtrasBuilder, readExtras, readStarts } from './batch-extras.ts'
-import { ByteReader, ByteWriter } from './bytes.ts'
+import { ByteReader, ByteWriter, putZigzag } from './bytes.ts'
 import { crc32c } from './crc32c.ts'
-import { RAW_FLOAT } from './decimal.ts'
+import { decimalExponent, decimalMantissa, mantissaUnder, RAW_FLOAT } from './decimal.ts'
 import type { Label, SeriesId } from './labels.ts'
 import { WireError } from './wire-error.ts'
 
@@ -42,6 +42,9 @@ const STARTS = 5
 const SECTION_HEAD = 9
 const RAW_NIBBLE = 15
 const TWO_32 = 4294967296
+/** Room is made for the values of so many samples at once. */
+const RUN_MAX = 4096
+const VALUE_BYTES_MAX = 8
 
 /** Most samples in one batch. Batches are cut between bodies, and a body holds fewer. */
 export const BATCH_SAMPLES_MAX = 4_000_000
@@ -104,6 +107,18 @@ export interface Batch {
 /** One whose definitions are read, once, as they are asked for. */
 export interface OpenBatch extends Omit<Batch, 'definitions'> {
   readonly definitions: Iterable<SeriesDefinition>
+}
+
+/** What is to go into a batch, by sample; refs and exponents by series. */
+export interface SamplesToSend {
+  readonly series: Int32Array
+  readonly refs: Uint32Array
+  /** That fitted the last value of a series; then those that fit its values here. */
+  readonly exponents: Uint8Array
+  readonly times: Float64Array
+  readonly values: Float64Array
+  /** The values' bits, two words each. */
+  readonly words: Uint32Array
 }
 
 /** Collects samples as they come and writes the columns directly; nothing is kept per sample. */
@@ -175,13 +190,88 @@ export class BatchBuilder {
     this.#values.u32(high)
   }
 
+  /** Samples [start, end) of columns, which have one arrival: as `decimal` or `float` of each. */
+  samples(columns: SamplesToSend, start: number, end: number, arrival: number): void {
+    if (this.#arrivalRun === 0 || arrival !== this.#arrival) {
+      this.#endArrivalRun()
+      this.#arrival = arrival
+    }
+    this.#arrivalRun += end - start
+    this.#putRefs(columns, start, end)
+    this.#putTimes(columns, start, end)
+    for (let from = start; from < end; from += RUN_MAX) this.#putValues(columns, from, Math.min(end, from + RUN_MAX))
+  }
+
+  #putRefs({ series, refs }: SamplesToSend, start: number, end: number): void {
+    let last = this.#lastRef
+    let run = this.#refRun
+    for (let i = start; i < end; i++) {
+      const ref = refs[series[i]!]!
+      if (ref === last + 1) run++
+      else {
+        this.#refRun = run
+        this.#jump(ref - last)
+        run = 0
+      }
+      last = ref
+    }
+    this.#lastRef = last
+    this.#refRun = run
+  }
+
+  #putTimes({ times }: SamplesToSend, start: number, end: number): void {
+    for (let i = start; i < end; ) {
+      const time = times[i]!
+      let next = i + 1
+      while (next < end && times[next] === time) next++
+      if (this.#timeRun === 0 || time !== this.#time) {
+        this.#endTimeRun()
+        this.#time = time
+      }
+      this.#timeRun += next - i
+      i = next
+    }
+  }
+
+  #putValues({ series, exponents, values, words }: SamplesToSend, start: number, end: number): void {
+    const out = this.#values
+    out.reserve(VALUE_BYTES_MAX * (end - start))
+    this.#exponents.reserve(end - start)
+    const { buf } = out
+    let { pos } = out
+    for (let i = start; i < end; i++) {
+      const s = series[i]!
+      const value = values[i]!
+      let exponent = exponents[s]!
+      let mantissa = mantissaUnder(value, exponent)
+      if (Number.isNaN(mantissa)) {
+        exponent = decimalExponent(value, exponent)
+        if (exponent === RAW_FLOAT) {
+          this.#putExponent(RAW_NIBBLE)
+          out.pos = pos
+          out.u32(words[2 * i]!)
+          out.u32(words[2 * i + 1]!)
+          pos = out.pos
+          continue
+        }
+        exponents[s] = exponent
+        mantissa = decimalMantissa(value, exponent)
+      }
+      this.#putExponent(exponent)
+      pos = putZigzag(buf, pos, mantissa)
+    }
+    out.pos = pos
+  }
+
+  #putExponent(nibble: number): void {
+    if (this.#count % 2 === 0) this.#nibble = nibble
+    else this.#exponents.u8(this.#nibble | (nibble << 4))
+    this.#count++
+  }
+
   #place(ref: number, time: number, arrival: number, nibble: number): void {
     if (ref === this.#lastRef + 1) this.#refRun++
-    else {
-      this.#endRefRun()
-      const delta = ref - this.#lastRef
-      this.#refs.varint((delta >= 0 ? delta * 2 : -delta * 2 - 1) * 2 + 1)
-    }
+    else this.#jump(ref - this.#lastRef)
     this.#lastRef = ref
     if (this.#timeRun > 0 && time === this.#time) this.#timeRun++
     else {
@@ -195,9 +285,12 @@ export class BatchBuilder {
       this.#arrival = arrival
       this.#arrivalRun = 1
     }
-    if (this.#count % 2 === 0) this.#nibble = nibble
-    else this.#exponents.u8(this.#nibble | (nibble << 4))
-    this.#count++
+    this.#putExponent(nibble)
+  }
+
+  #jump(delta: number): void {
+    this.#endRefRun()
+    this.#refs.varint((delta >= 0 ? delta * 2 : -delta * 2 - 1) * 2 + 1)
   }
 
   #endRefRun(): void {

@@ -6,6 +6,7 @@
  */
 import { WireError } from './wire-error.ts'
 
+const TWO_28 = 268435456
 const TWO_32 = 4294967296
 const SHORT = 128 // a length below fits one byte of varint
 const encoder = new TextEncoder()
@@ -29,6 +30,32 @@ export function utf8Decode(bytes: Uint8Array): string {
   } catch {
     throw new WireError('malformed', 'text is not valid UTF-8')
   }
+}
+
+/** Writes a varint of at most eight bytes, for which there is room. @returns the place behind it */
+export function putVarint(buf: Uint8Array, at: number, value: number): number {
+  let pos = at
+  let high = value
+  if (value >= TWO_28) {
+    high = Math.floor(value / TWO_28)
+    const low = value - high * TWO_28
+    buf[pos++] = low | 128
+    buf[pos++] = (low >>> 7) | 128
+    buf[pos++] = (low >>> 14) | 128
+    buf[pos++] = (low >>> 21) | 128
+  }
+  let rest = high | 0
+  while (rest > 127) {
+    buf[pos++] = rest | 128
+    rest >>>= 7
+  }
+  buf[pos++] = rest
+  return pos
+}
+
+/** The same of an integer with a magnitude up to {@link ZIGZAG_MAX}. */
+export function putZigzag(buf: Uint8Array, at: number, value: number): number {
+  return putVarint(buf, at, value >= 0 ? value * 2 : -value * 2 - 1)
 }
 
 /** Appends values to one buffer that doubles when full; `take` hands out a copy and starts again. */
@@ -76,25 +103,13 @@ export class ByteWriter {
   /** @param value integer from 0 to 2^54 (exact as long as it is a safe integer or twice one) */
   varint(value: number): void {
     this.reserve(8)
-    const buf = this.buf
-    let pos = this.pos
-    let rest = value
-    while (rest >= 0x10000000) {
-      buf[pos++] = (rest % 128) | 128
-      rest = Math.floor(rest / 128)
-    }
-    let low = rest | 0
-    while (low > 127) {
-      buf[pos++] = (low & 127) | 128
-      low >>>= 7
-    }
-    buf[pos++] = low
-    this.pos = pos
+    this.pos = putVarint(this.buf, this.pos, value)
   }
 
   /** @param value integer with magnitude up to {@link ZIGZAG_MAX} */
   zigzag(value: number): void {
-    this.varint(value >= 0 ? value * 2 : -value * 2 - 1)
+    this.reserve(8)
+    this.pos = putZigzag(this.buf, this.pos, value)
   }
 
   bytes(value: Uint8Array): void {

@@ -34,6 +34,14 @@ export function decimalExponent(value: number, hint: number): number {
   return hint > 0 && hint <= EXPONENT_MAX ? decimalExponent(value, 0) : RAW_FLOAT
 }
 
+/** The integer under an exponent where that represents `value` exactly; NaN: it does not. */
+export function mantissaUnder(value: number, exponent: number): number {
+  const scale = POW10[exponent] as number
+  const mantissa = Math.round(value * scale)
+  const fits = mantissa < MANTISSA_MAX && mantissa > -MANTISSA_MAX && mantissa / scale === value
+  return fits && !Object.is(mantissa, -0) ? mantissa : Number.NaN
+}
+
 /** The integer under an exponent that {@link decimalExponent} chose for this value. Never -0. */
 export function decimalMantissa(value: number, exponent: number): number {
   return Math.round(value * (POW10[exponent] as number)) + 0

@@ -29,15 +29,22 @@ const LIMITS: SeriesLimits = {
   samplesPerBodyMax: 400,
 }
 const BOUNDS = { oldest: NOW - 1e6, newest: NOW + 1e6 }
+/** Six bytes of a varint have 36 to 42 bits. */
+const TIMES = [0, -1, NOW, NOW, 2 ** 35 - 1, 2 ** 35, 2 ** 42 - 1, 2 ** 42, 2 ** 49, 2 ** 53]
 const NAMES = ['up', 'cpu', 'übung', 'gpu_util', '']
 const SENDERS = ['a', 'b']
+
+/** Keys are compared 64 bytes at a time, and then what is left. */
+function longText(random: Random): string {
+  return random.chance(0.1) ? 'x'.repeat(random.pick([20, 21, 22, 36, 37, 38, 100, 140])) : ''
+}
 
 function labelsOf(random: Random, usual: boolean): Label[] {
   if (usual) {
     const names = ['a', 'b', 'host', 'z'].filter(() => random.chance(0.6))
     return [
       ['__name__', random.pick(['up', 'gpu_util'])],
-      ...names.map((name): Label => [name, String(random.between(0, 12))]),
+      ...names.map((name): Label => [name, `${longText(random)}${random.between(0, 12)}`]),
     ]
   }
   const labels: Label[] = [['__name__', random.pick(NAMES)]]
@@ -65,7 +72,7 @@ function message(
   const series = Array.from({ length: random.between(0, 30) }, (_, i) => ({
     labels: random.chance(0.03) ? labelsOf(random, usual) : pool[(first + i) % pool.length]!,
     samples: Array.from({ length: random.chance(0.8) ? 1 : random.between(0, 20) }, () => ({
-      timestamp: random.pick(usual ? [NOW, NOW + random.between(-50, 50)] : [0, -1, NOW, 2 ** 49, 2 ** 53]),
+      timestamp: random.pick(usual ? [NOW, NOW + random.between(-50, 50)] : TIMES),
       value: random.pick([0, -0, 1, random.next(), Number.NaN, Number.POSITIVE_INFINITY, 1e300]),
     })),
   }))

@@ -49,6 +49,11 @@ const definition = record<SeriesDefinition>({
   labels: fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 4 }),
 })
 
+const HEADER: BatchHeader = {
+  ...{ collector: 'c', session: 's', shard: 0, shards: 1 },
+  ...{ from: 0, to: 9, cursor: 0, now: 0, urgent: false },
+}
+
 function build(
   points: readonly Point[],
   definitions: readonly SeriesDefinition[],
@@ -78,6 +83,60 @@ function pointsOf({ samples }: Batch): Point[] {
         : decimalValue((samples.words[2 * i + 1]! | 0) * 2 ** 32 + samples.words[2 * i]!, samples.exponents[i]!),
   }))
 }
+
+test('Samples that are put at once are those that are put one by one, byte for byte', () => {
+  const values = fc.oneof(
+    fc.constantFrom(
+      0,
+      -0,
+      1,
+      0.5,
+      Number.NaN,
+      Number.POSITIVE_INFINITY,
+      2 ** 28 / 2,
+      2 ** 52,
+      -(2 ** 52),
+      1 / 3,
+      1e300,
+    ),
+    fc.double(),
+    fc.integer(),
+    fc.integer().map((n) => n / 100),
+  )
+  const sample = fc.record({ series: fc.oneof(fc.nat(7), fc.nat(40)), time: fc.nat(3), value: values })
+  fc.assert(
+    fc.property(fc.array(fc.array(sample, { maxLength: 40 }), { maxLength: 5 }), fc.nat(2), (runs, same) => {
+      const refs = Uint32Array.from({ length: 41 }, (_, i) => (i < 8 ? i + 1 : i * 1000))
+      const [one, other] = [new BatchBuilder(), new BatchBuilder()]
+      const [ofOne, ofOther] = [new Uint8Array(41), new Uint8Array(41)]
+      for (const [n, run] of runs.entries()) {
+        const words = new Uint32Array(Float64Array.from(run, ({ value }) => value).buffer)
+        const arrival = 1e15 + Math.max(n, same)
+        for (const [i, { series, time, value }] of run.entries()) {
+          const exponent = decimalExponent(value, ofOne[series]!)
+          if (exponent === RAW_FLOAT) one.float(refs[series]!, time, arrival, words[2 * i]!, words[2 * i + 1]!)
+          else {
+            ofOne[series] = exponent
+            one.decimal(refs[series]!, time, arrival, exponent, decimalMantissa(value, exponent))
+          }
+        }
+        const columns = {
+          series: Int32Array.from(run, ({ series }) => series),
+          refs,
+          exponents: ofOther,
+          times: Float64Array.from(run, ({ time }) => time),
+          values: new Float64Array(words.buffer),
+          words,
+        }
+        other.samples(columns, 0, run.length, arrival)
+      }
+      assert.equal(other.count, one.count)
+      assert.deepEqual(ofOther, ofOne)
+      assert.deepEqual(other.finish(HEADER), one.finish(HEADER))
+    }),
+    { numRuns: 1000 },
+  )
+})
 
 test('decodeBatch gives back what BatchBuilder took', () => {
   fc.assert(

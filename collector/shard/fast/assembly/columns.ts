@@ -3,6 +3,11 @@ import { TAG_START, TAG_TIME, TAG_VALUE } from './fields'
 
 export const COLUMN_LENGTH: u32 = 1 << 16
 
+/** A value, and a time of six bytes: what lies between 1971 and 2109. */
+const USUAL_BYTES: usize = 16
+const SIX_MORE: u64 = 0x808080808080
+const FIVE_MORE: u64 = 0x8080808080
+
 let seriesAt: usize = 0
 let timesAt: usize = 0
 let valuesAt: usize = 0
@@ -69,6 +74,13 @@ export function takeSample(q: usize, close: usize, series: i32, n: u32, withStar
   const stop = q + 1 + size
   if (size >= 128 || stop > close || n >= COLUMN_LENGTH) return 0
   let r = q + 1
+  if (size == USUAL_BYTES && load<u8>(r) == TAG_VALUE && load<u8>(r, 9) == TAG_TIME) {
+    const six = load<u64>(r, 10)
+    if ((six & SIX_MORE) == FIVE_MORE) {
+      putSample(n, series, varint6(six) as f64, load<u64>(r, 1))
+      return stop
+    }
+  }
   let bits: u64 = 0
   let time: u64 = 0
   while (r < stop) {
@@ -94,6 +106,13 @@ export function takeSample(q: usize, close: usize, series: i32, n: u32, withStar
   }
   putSample(n, series, time as f64, bits)
   return stop
+}
+
+/** The value of a varint of six bytes, from the bytes as an integer; what is above them is left away. */
+function varint6(bytes: u64): u64 {
+  const seven = bytes & 0x7f7f7f7f7f7f
+  const fourteen = (seven & 0x007f007f007f) | ((seven & 0x7f007f007f00) >> 1)
+  return (fourteen & 0x3fff) | ((fourteen >> 2) & 0xfffc000) | ((fourteen >> 4) & 0x3fff0000000)
 }
 
 /** A sample in place n of the columns. */

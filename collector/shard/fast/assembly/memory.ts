@@ -41,22 +41,24 @@ export function reserveKey(size: usize): usize {
 
 export function equal(a: usize, b: usize, size: u32): bool {
   const length = <usize>size
+  // Branches cost more than what they save: of keys that are looked at, nearly all are equal. The last ones overlap those before.
+  if (length >= 64) {
+    const end = length - 64
+    for (let i: usize = 0; i < end; i += 64) if (v128.any_true(differs64(a + i, b + i))) return false
+    return !v128.any_true(differs64(a + end, b + end))
+  }
   if (length >= 16) {
     const end = length - 16
-    let i: usize = 0
-    // Branches cost more than what they save: of keys that are looked at, nearly all are equal.
-    for (; i + 64 <= end; i += 64) {
-      const one = v128.or(differs(a + i, b + i), differs(a + i + 16, b + i + 16))
-      const other = v128.or(differs(a + i + 32, b + i + 32), differs(a + i + 48, b + i + 48))
-      if (v128.any_true(v128.or(one, other))) return false
-    }
-    for (; i < end; i += 16) {
-      if (v128.any_true(differs(a + i, b + i))) return false
-    }
+    for (let i: usize = 0; i < end; i += 16) if (v128.any_true(differs(a + i, b + i))) return false
     return !v128.any_true(differs(a + end, b + end))
   }
   for (let i: usize = 0; i < length; i++) if (load<u8>(a + i) != load<u8>(b + i)) return false
   return true
+}
+
+function differs64(a: usize, b: usize): v128 {
+  const one = v128.or(differs(a, b), differs(a + 16, b + 16))
+  return v128.or(one, v128.or(differs(a + 32, b + 32), differs(a + 48, b + 48)))
 }
 
 function differs(a: usize, b: usize): v128 {
