@@ -169,7 +169,7 @@ export class ShardThread implements Service {
     return { done: this.#replayed[0]!, of: this.#replayed[1]! }
   }
 
-  /** The latest figures; undefined before the first start. Counts are those of the last {@link refresh}. */
+  /** The latest figures; undefined before the first start. Each tick changes how far it is; counts are those of the last {@link refresh}. */
   get snapshot(): ShardSnapshot | undefined {
     return this.#snapshot
   }
@@ -230,7 +230,8 @@ export class ShardThread implements Service {
       kind: 'tick',
       tick: { ...told, now: clock.now(), monotonic: clock.monotonic() },
     })
-    if (this.#snapshot !== undefined) this.#snapshot = { ...this.#snapshot, ...reply.snapshot }
+    // In its place: another one for each tick would be for a full collection to find.
+    if (this.#snapshot !== undefined) Object.assign(this.#snapshot, reply.snapshot)
     this.#state = reply.snapshot.state
     return { ...reply, generation }
   }
