@@ -53,17 +53,31 @@ type Series2 = Omit<SeriesToWrite, 'samples'> & {
   readonly metadata?: { readonly type: number; readonly help: string; readonly unit: string }
 }
 
-/** The message of remote write 2.0, before snappy. */
-export function encodeRequest2(series: readonly Series2[]): Uint8Array {
+/** Symbols of a request, the empty one first, and which of them stands for a text. */
+export interface Symbols {
+  readonly texts: () => Iterable<string>
+  readonly ref: (text: string) => number
+}
+
+/** Each text once, in the order of their first use. */
+function usualSymbols(): Symbols {
   const symbols = new Map([['', 0]])
-  const ref = (text: string): number => {
-    if (!symbols.has(text)) symbols.set(text, symbols.size)
-    return symbols.get(text)!
+  return {
+    texts: () => symbols.keys(),
+    ref(text) {
+      if (!symbols.has(text)) symbols.set(text, symbols.size)
+      return symbols.get(text)!
+    },
   }
+}
+
+/** The message of remote write 2.0, before snappy. */
+export function encodeRequest2(series: readonly Series2[], symbols: Symbols = usualSymbols()): Uint8Array {
+  const { ref } = symbols
   const refs = series.map(({ labels }) => labels.flatMap(([name, value]) => [ref(name), ref(value)]))
   const texts = series.map(({ metadata }) => [ref(metadata?.help ?? ''), ref(metadata?.unit ?? '')])
   const writer = new Writer()
-  for (const symbol of symbols.keys()) writer.uint32(0x22).string(symbol)
+  for (const symbol of symbols.texts()) writer.uint32(0x22).string(symbol)
   for (const [i, { samples, histograms, metadata }] of series.entries()) {
     writer.uint32(0x2a).fork()
     writer.uint32(0x0a).fork()

@@ -12,6 +12,7 @@ import { portableSnappy } from '../../../proto/wire/snappy.ts'
 import { fullRequest1, fullRequest2 } from '../../support/full-requests.ts'
 import { mutate } from '../../support/mutate.ts'
 import { Random, testSeed } from '../../support/random.ts'
+import type { Symbols } from '../../support/write-request.ts'
 import { encodeRequest2 } from '../../support/write-request.ts'
 
 const NOW = 1_700_000_000_000
@@ -207,6 +208,101 @@ test('a series of remote write 2.0 is known by its texts, whatever their numbers
     assert.equal((fast as { items: unknown[] }).items.length, request.length)
   }
   assert.equal(known.mock.callCount(), 0, 'the core itself knew them')
+})
+
+/** A text may stand among the symbols several times; references are mostly to the same one of them. */
+function randomSymbols(random: Random, used: readonly string[], count: number): Symbols {
+  const texts = ['', ...random.shuffled(used), ...Array.from({ length: count }, () => random.pick(used))]
+  const anyOf = (text: string): number => texts.indexOf(text, random.between(0, texts.length - 1))
+  const mostly = new Map(used.map((text) => [text, Math.max(anyOf(text), texts.indexOf(text))]))
+  return {
+    texts: () => texts,
+    ref(text) {
+      const other = random.chance(0.1) ? anyOf(text) : -1
+      return other === -1 ? (mostly.get(text) ?? 0) : other
+    },
+  }
+}
+
+test(`both readers say the same of ${BODIES / 10} requests whose series are as those before, but for some labels`, (t) => {
+  const seed = testSeed()
+  t.diagnostic(`seed ${seed}`)
+  const random = new Random(seed)
+  const limits = { ...LIMITS, seriesMax: 5000, seriesPerSenderMax: 5000, labelCountMax: 60 }
+  const reading = t.mock.method(FastKeys.prototype, 'read2')
+  let readers: [Reception, Reception] | undefined
+  let pool: Label[][] = []
+  let sound = 0
+  for (let n = 0; n < BODIES / 10; n++) {
+    if (n % 100 === 0) {
+      readers = [new Reception(limits, seed, fastKeys), new Reception(limits, seed, (s) => new PortableKeys(s))]
+      // Names and values share texts. Where there are more than 32 labels, references are not compared with those before.
+      const names = Array.from(
+        { length: random.pick([1, 3, 8, 9, 15, 16, 17, 31, 32, 33, 40]) },
+        (_, i) => `l${i + 10}`,
+      )
+      let labels = names.map((name): Label => [name, 'l10'])
+      pool = Array.from({ length: 40 }, () => {
+        labels = labels.map(([name, value]) => [
+          name,
+          random.chance(1.5 / names.length) ? `l${random.between(8, 12)}` : value,
+        ])
+        return [['__name__', random.pick(['l10', 'up'])] satisfies Label, ...labels].slice(
+          0,
+          random.chance(0.1) ? -1 : undefined,
+        )
+      })
+    }
+    const first = random.between(0, pool.length - 1)
+    const series = Array.from({ length: 60 }, (_, i) => ({
+      labels: pool[(random.chance(0.1) ? random.between(0, 100) : first + i) % pool.length]!,
+      samples: [{ timestamp: NOW + n, value: i }],
+    }))
+    // Numbers of one to three bytes.
+    const count = random.chance(0.02) ? 17_000 : random.pick([0, 50, 100, 400])
+    const plain = encodeRequest2(series, randomSymbols(random, [...new Set(pool.flat(2))], count))
+    const body = Uint8Array.from(portableSnappy.compress(random.chance(0.3) ? mutate(plain, random) : plain))
+    const [fast, portable] = readers!.map((reader) => became(reader, body, 'a', '', 'remote_write_2'))
+    assert.deepEqual(fast, portable, `seed ${seed}, request ${n}`)
+    if (!('kind' in (portable as { answer: object }).answer)) sound++
+  }
+  const whole = reading.mock.calls.filter(({ result }) => result === true).length
+  t.diagnostic(`${sound} sound, the core read ${whole}`)
+  assert.ok(sound > BODIES / 20 && whole > BODIES / 20)
+})
+
+test('references mean the symbols of their own request, and all of their bytes count', () => {
+  const readers = [new Reception(LIMITS, 1, fastKeys), new Reception(LIMITS, 1, (seed) => new PortableKeys(seed))]
+  const texts = ['', '__name__', 'up', 'host', 'x', 'y']
+  const send = (hosts: readonly string[], used: readonly string[], numbers = texts) => {
+    const series = hosts.map((host, i) => ({
+      labels: [
+        ['__name__', 'up'],
+        ['host', host],
+      ] satisfies Label[],
+      samples: [{ timestamp: NOW, value: i }],
+    }))
+    const symbols: Symbols = { texts: () => used, ref: (text) => numbers.indexOf(text) }
+    const body = Uint8Array.from(portableSnappy.compress(encodeRequest2(series, symbols)))
+    const [fast, portable] = readers.map((reader) => became(reader, body, 'a', '', 'remote_write_2'))
+    assert.deepEqual(fast, portable, `${hosts}, ${used}`)
+    return fast as { items: unknown[]; answer: { refused?: { reason: string; count: number }[] } }
+  }
+  const [x, again, other] = [texts, texts, texts.with(4, 'p')].map((used) => JSON.stringify(send(['x'], used).items))
+  assert.equal(x, again)
+  assert.notEqual(x, other, 'the same references, in the same place')
+  for (let n = 0; n < 3; n++) assert.equal(send(['x', 'y'], texts).items.length, 2)
+  const { refused } = send(['x', 'y'], texts.slice(0, 5)).answer
+  assert.deepEqual(
+    refused?.map(({ reason, count }) => [reason, count]),
+    [['malformed_labels', 1]],
+    'a symbol of the request before',
+  )
+  // 130 and 258 are 82 01 and 82 02: the second byte is no reference to the second symbol.
+  const many = Array.from({ length: 259 }, (_, i) => ['', '__name__', 'y', 'up', 'host'][i] ?? `unused ${i}`)
+  many[130] = 'x'
+  many[258] = 'z'
+  for (const hosts of ['xy', 'xy', 'xz']) send([...hosts], many, many)
 })
 
 test('a body is never read beyond its end, whatever stood in memory before', () => {

@@ -1,15 +1,23 @@
 /** Memory that stays, and bytes in it: compared, hashed, copied. */
 
 export const SLACK: usize = 128
-const KEY_CHUNK: usize = 1 << 18
+const ARENA_CHUNK: usize = 1 << 18
 
 let seed: u64 = 0
 let secret1: u64 = 0
 let secret2: u64 = 1
 let secret3: u64 = 1
-let keysAt: usize = 0
-let keysEnd: usize = 0
 export let keyBytes: f64 = 0
+
+/** Memory that stays. What is read in turn stands in turn, in an arena of its own: processors read ahead. */
+@unmanaged
+class Arena {
+  at: usize
+  end: usize
+}
+
+const keys = new Arena()
+const lists = new Arena()
 
 export function roomFor(size: usize): usize {
   let room: usize = 4096
@@ -19,24 +27,28 @@ export function roomFor(size: usize): usize {
 
 /** Copies bytes to where they stay. */
 export function keep(at: usize, size: u32): usize {
-  const key = reserveKey(size as usize)
+  const key = reserve(keys, size as usize)
   memory.copy(key, at, size as usize)
   return key
 }
 
-/** Memory that stays, on a boundary of eight bytes. */
-export function reserveKey(size: usize): usize {
+export function reserveList(size: usize): usize {
+  return reserve(lists, size)
+}
+
+/** On a boundary of eight bytes. */
+function reserve(arena: Arena, size: usize): usize {
   const length = (size + 7) & ~7
-  if (keysAt + length > keysEnd) {
-    const chunk = length > KEY_CHUNK ? length : KEY_CHUNK
+  if (arena.at + length > arena.end) {
+    const chunk = length > ARENA_CHUNK ? length : ARENA_CHUNK
     const at = heap.alloc(chunk)
-    keysAt = at
-    keysEnd = at + chunk
+    arena.at = at
+    arena.end = at + chunk
     keyBytes += <f64>chunk
   }
-  const key = keysAt
-  keysAt += length
-  return key
+  const reserved = arena.at
+  arena.at += length
+  return reserved
 }
 
 export function equal(a: usize, b: usize, size: u32): bool {

@@ -1,9 +1,6 @@
-/**
- * Remote write 2.0. A series is known by the numbers of its texts (texts.ts), without a look at them; where it is not, its labels are
- * written out as 1.0 would, and looked up.
- */
+/** Remote write 2.0. A series is known by its references (refs.ts); where it is not, its labels are written out as 1.0 would, and looked up. */
 import { beginReading, COLUMN_LENGTH, endReading, meetUnknown, takeSample } from './columns'
-import { E_REFS, E_SERIES, entryAt, expected, isKey, lookUp, NONE, step } from './entries'
+import { E_SERIES, entryAt, expected, isKey, lookUp, NONE, step } from './entries'
 import {
   nestedAt,
   nestedEnd,
@@ -19,26 +16,13 @@ import {
   TAG_TYPE,
   TAG_UNIT,
 } from './fields'
-import { copyText, reserveKey, SLACK } from './memory'
+import { copyText, SLACK } from './memory'
+import { addSymbol, bytesOf, forgetSymbols, isSaid, makeSymbols, S_LENGTH, say, symbolAt, symbolCount } from './refs'
 import { outputAt } from './snappy'
-import { learnText, textOf, UNKNOWN_TEXT } from './texts'
 
-// A symbol of the request in hand: where it stands, its length, and the number of its text (NOT_ASKED, or UNKNOWN_TEXT).
-const S_LENGTH: usize = 4
-const S_TEXT: usize = 8
-const SYMBOL_SHIFT: usize = 4
-const NOT_ASKED: u32 = 0
-
-// What an entry's labels are in 2.0: how many references, what they take of the label bytes, then the texts' numbers.
-const R_BYTES: usize = 8
-const R_TEXTS: usize = 16
-
-const SYMBOLS_MAX: u32 = 1 << 16
 const BLOCK_BYTES: usize = 1 << 14
 const METADATA_BYTES: usize = 24
 
-let symbolsAt: usize = 0
-let symbolCount: u32 = 0
 let labelBytesLeft: f64 = 0
 let blockAt: usize = 0
 let metadataAt: usize = 0
@@ -52,12 +36,12 @@ let metadataCount: u32 = 0
 export function open2(end: u32, labelBytesMax: f64): bool {
   let p = outputAt
   const limit = outputAt + (end as usize)
-  symbolCount = 0
+  forgetSymbols()
   labelBytesLeft = labelBytesMax
-  if (symbolsAt == 0) {
+  if (metadataAt == 0) {
+    makeSymbols()
     blockAt = heap.alloc(BLOCK_BYTES + SLACK)
-    metadataAt = heap.alloc((COLUMN_LENGTH as usize) * METADATA_BYTES)
-    symbolsAt = heap.alloc((SYMBOLS_MAX as usize) << SYMBOL_SHIFT) // last: it says that there are all three
+    metadataAt = heap.alloc((COLUMN_LENGTH as usize) * METADATA_BYTES) // last: it says that there are all three
   }
   while (p < limit) {
     const tag = load<u8>(p) as u32
@@ -65,12 +49,7 @@ export function open2(end: u32, labelBytesMax: f64): bool {
     p = nestedEnd(p + 1, limit)
     if (p == 0) return false
     if (tag == TAG_SERIES_2) continue
-    if (symbolCount == SYMBOLS_MAX) return false
-    const symbol = symbolAt(symbolCount)
-    store<u32>(symbol, nestedAt as u32)
-    store<u32>(symbol, (p - nestedAt) as u32, S_LENGTH)
-    store<u32>(symbol, NOT_ASKED, S_TEXT)
-    symbolCount++
+    if (!addSymbol(nestedAt, p)) return false
   }
   return true
 }
@@ -100,8 +79,7 @@ export function read2(at: u32, end: u32, scope: u32): u32 {
     const left = labelBytesLeft
     let size: i32 = 0
     let entry = expected(scope)
-    if (entry >= 0 && isSaid(entry, refsAt, refsEnd))
-      labelBytesLeft -= load<f64>(load<u32>(entryAt(entry), E_REFS), R_BYTES)
+    if (entry >= 0 && isSaid(entry, refsAt, refsEnd)) labelBytesLeft -= bytesOf(entry)
     else {
       size = writeBlock(refsAt, refsEnd)
       if (size < 0 || labelBytesLeft < 0) break
@@ -186,61 +164,6 @@ function takeMetadata(at: usize, end: usize, series: i32, m: u32): i32 {
   store<u32>(out, unitBytes, 20)
   labelBytesLeft -= (helpBytes + unitBytes) as f64
   return 1
-}
-
-function symbolAt(symbol: u32): usize {
-  return symbolsAt + ((symbol as usize) << SYMBOL_SHIFT)
-}
-
-/** Whether the references in [at, end) are of the texts that an entry's labels are: its key, without a look at the texts. */
-function isSaid(entry: i32, at: usize, end: usize): bool {
-  const list = load<u32>(entryAt(entry), E_REFS) as usize
-  if (list == 0) return false
-  let text = list + R_TEXTS
-  const last = text + ((load<u32>(list) as usize) << 2)
-  let q = at
-  while (q < end) {
-    let symbol = load<u8>(q) as u32
-    if (symbol < 128) q++
-    else {
-      q = smallNumber(q, end)
-      if (q == 0) return false
-      symbol = number
-    }
-    if (symbol >= symbolCount || text == last) return false
-    const at = symbolAt(symbol)
-    let known = load<u32>(at, S_TEXT)
-    if (known == NOT_ASKED) {
-      known = textOf(load<u32>(at), load<u32>(at, S_LENGTH))
-      store<u32>(at, known, S_TEXT)
-    }
-    if (known != load<u32>(text)) return false
-    text += 4
-  }
-  return text == last
-}
-
-/** Notes of which texts an entry's labels are. The references are plain: they were just written out. */
-function say(entry: i32, at: usize, end: usize, bytes: f64): void {
-  if (load<u32>(entryAt(entry), E_REFS) != 0) return
-  let count: u32 = 0
-  for (let q = at; q < end; count++) q = smallNumber(q, end)
-  const list = reserveKey(R_TEXTS + ((count as usize) << 2))
-  store<u32>(list, count)
-  store<f64>(list, bytes, R_BYTES)
-  let text = list + R_TEXTS
-  for (let q = at; q < end; text += 4) {
-    q = smallNumber(q, end)
-    const symbol = symbolAt(number)
-    let known = load<u32>(symbol, S_TEXT)
-    if (known == NOT_ASKED || known == UNKNOWN_TEXT) {
-      known = learnText(load<u32>(symbol), load<u32>(symbol, S_LENGTH))
-      store<u32>(symbol, known, S_TEXT)
-    }
-    store<u32>(text, known)
-  }
-  // Last: where there was no memory for a text, nothing is said.
-  store<u32>(entryAt(entry), list as u32, E_REFS)
 }
 
 /** Writes the label fields of the references in [at, end) as 1.0 would. @returns their length; -1: they are not plain */
