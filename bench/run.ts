@@ -1,27 +1,4 @@
-/**
- * `npm run bench`: builds, measures, prints a table; compares with bench/baseline.json.
- *
- *     npm run bench                       100,000 samples a second for 60 s, then flat out for 30 s
- *     npm run bench -- --seconds 10       shorter
- *     npm run bench -- --write-baseline   keeps the figures for the next comparison
- *     npm run bench -- forward            taking and forwarding a sample, 1.0 and 2.0, beside vmagent
- *     npm run bench -- rules [flat|paced] a sample that only an aggregation rule needs, beside vmagent
- *     npm run bench -- rules few|many     the same of 12,000 and of 1,002,000 series
- *     npm run bench -- series             a sample and a series more, from 10,000 to 1,000,000 series
- *     npm run bench -- aggregator         storing a sample, beside Prometheus 3
- *     npm run bench -- event-intake       10,000 events a second in the centre, half of them logged
- *     npm run bench -- heartbeats         10,000 JSON heartbeats a second, beside a bare handler
- *     npm run bench -- events             10,000 events a second by /v1/events and Kafka REST, beside a bare handler
- *     npm run bench -- kafka-events       10,000 events a second from a collector over Kafka to an aggregator, for a minute
- *     npm run bench -- tasks              the usage of 1,000 tasks a minute, beside 50,000 samples a second
- *     npm run bench -- query              a router's query while 100,000 samples a second arrive, beside an empty handler
- *     npm run bench -- quota-decision     a decision of quotas in memory, beside rate-limiter-flexible
- *     npm run bench -- lease-decision     a decision of a collector by its slices of quotas, with and without its journal
- *     npm run bench -- quota-http         a check of quotas over HTTP, beside an empty Hono handler; counts of ten million rows
- *     npm run bench -- neighbour          what an attack costs another sender's answers
- *     npm run bench -- overload           what is taken, and how soon, of three times what can be taken
- *     npm run bench -- … --turns 3        fewer than five turns of them
- */
+/** `npm run bench`: builds, measures, prints a table; compares with bench/baseline.json. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -45,6 +22,28 @@ import { quotaHttp } from './quota-http.ts'
 import { rules } from './rules.ts'
 import { series } from './series.ts'
 import { tasks } from './tasks.ts'
+
+const USAGE = `npm run bench                       100,000 samples a second for 60 s, then flat out for 30 s
+npm run bench -- --seconds 10       shorter
+npm run bench -- --write-baseline   keeps the figures for the next comparison
+npm run bench -- forward            taking and forwarding a sample, 1.0 and 2.0, beside vmagent
+npm run bench -- rules [flat|paced] a sample that only an aggregation rule needs, beside vmagent
+npm run bench -- rules few|many     the same of 12,000 and of 1,002,000 series
+npm run bench -- series             a sample and a series more, from 10,000 to 1,000,000 series
+npm run bench -- aggregator         storing a sample, beside Prometheus 3
+npm run bench -- event-intake       10,000 events a second in the centre, half of them logged
+npm run bench -- heartbeats         10,000 JSON heartbeats a second, beside a bare handler
+npm run bench -- events             10,000 events a second by /v1/events and Kafka REST, beside a bare handler
+npm run bench -- kafka-events       10,000 events a second from a collector over Kafka to an aggregator, for a minute
+npm run bench -- tasks              the usage of 1,000 tasks a minute, beside 50,000 samples a second
+npm run bench -- query              a router's query while 100,000 samples a second arrive, beside an empty handler
+npm run bench -- quota-decision     a decision of quotas in memory, beside rate-limiter-flexible
+npm run bench -- lease-decision     a decision of a collector by its slices of quotas, with and without its journal
+npm run bench -- quota-http         a check of quotas over HTTP, beside an empty Hono handler; counts of ten million rows
+npm run bench -- neighbour          what an attack costs another sender's answers
+npm run bench -- overload           what is taken, and how soon, of three times what can be taken
+npm run bench -- … --turns 3        fewer than five turns of them
+`
 
 const BASELINE = fileURLToPath(new URL('./baseline.json', import.meta.url))
 const NODES = 200
@@ -117,25 +116,53 @@ function table(columns: readonly string[], runs: readonly Figures[]): string {
   return [`| ${['', ...columns].join(' | ')} |`, `|---|${'---:|'.repeat(columns.length)}`, ...rows].join('\n')
 }
 
-const { values, positionals } = parseArgs({
+function refuse(why: string): never {
+  console.error(`${why}\n\n${USAGE}`)
+  process.exit(2)
+}
+
+const OPTIONS = {
   allowPositionals: true,
   options: {
+    help: { type: 'boolean', short: 'h', default: false },
     seconds: { type: 'string' },
     turns: { type: 'string' },
     'write-baseline': { type: 'boolean', default: false },
   },
-})
-execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
-console.log(machine())
-const [name, kind] = positionals
-if (name !== undefined) {
-  const bench = BENCHES[name]
-  if (bench === undefined)
-    throw new Error(`there is no bench "${name}": ${Object.keys(BENCHES).join(', ')}, or none of them`)
-  await bench(Number(values.turns ?? TURNS), Number(values.seconds ?? OTHER_SECONDS[name] ?? TURN_SECONDS), kind)
+} as const
+
+function argumentsOf() {
+  try {
+    return parseArgs(OPTIONS)
+  } catch (error) {
+    return refuse((error as Error).message)
+  }
+}
+
+function countOf(option: 'seconds' | 'turns'): number | undefined {
+  const text = values[option]
+  if (text === undefined) return undefined
+  return Number(text) > 0 ? Number(text) : refuse(`--${option} is "${text}": it is a number above zero`)
+}
+
+const { values, positionals } = argumentsOf()
+if (values.help) {
+  console.log(USAGE)
   process.exit(0)
 }
-const seconds = Number(values.seconds ?? 60)
+const [name, kind] = positionals
+const bench = name === undefined ? undefined : BENCHES[name]
+if (name !== undefined && bench === undefined)
+  refuse(`There is no bench "${name}": ${Object.keys(BENCHES).join(', ')}, or none of them.`)
+const turns = countOf('turns') ?? TURNS
+const givenSeconds = countOf('seconds')
+execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
+console.log(machine())
+if (bench !== undefined) {
+  await bench(turns, givenSeconds ?? OTHER_SECONDS[name!] ?? TURN_SECONDS, kind)
+  process.exit(0)
+}
+const seconds = givenSeconds ?? 60
 console.log(`${NODES} nodes × ${GPUS} GPUs × 30 metrics, 8 labels, 2,000 samples a request, ${SENDERS} senders\n`)
 const paced = figuresOf(await measureEndToEnd({ nodes: NODES, senders: SENDERS, samplesPerSecond: RATE, seconds }))
 const flatOut = figuresOf(
