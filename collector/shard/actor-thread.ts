@@ -4,6 +4,8 @@
  * When the thread fails (a bug, out of memory) the call that saw it rejects, and the next one starts a new thread, which opens what
  * the old one had: what was acknowledged is on disk. `generation` tells the two apart, since answers about what the old thread
  * gave out mean nothing to the new one.
+ *
+ * A start that fails is not tried again at once, however many ask: it may have read a whole journal. Until then the answer is its error.
  */
 import { Piscina } from 'piscina'
 import { FleetmeterError, messageOf } from '../../proto/runtime/errors.ts'
@@ -11,6 +13,9 @@ import type { Logger } from '../../proto/runtime/log.ts'
 
 /** Tasks that may wait inside the thread: several let it go on without being woken for each. */
 const TASKS_IN_THREAD = 8
+/** After a start that failed; twice as long after each further one. */
+const PAUSE_MS = 50
+const PAUSE_MAX_MS = 5000
 /** Messages, by their kind, that come by the clock or only look. */
 const NO_NEWS: ReadonlySet<string> = new Set(['tick', 'figures'])
 
@@ -32,6 +37,8 @@ export class ActorThread<T extends { readonly kind: string }> {
   #generation = 0
   #failure: string | undefined
   #news = 0
+  #pauseMs = 0
+  #pauseEnd = 0
 
   constructor(options: ActorOptions<T>) {
     this.#options = options
@@ -67,6 +74,12 @@ export class ActorThread<T extends { readonly kind: string }> {
     while (this.#opening !== undefined) await this.#opening.catch(() => {})
   }
 
+  /** The next start is of something else: those that failed say nothing about it. */
+  forgetFailures(): void {
+    this.#pauseMs = 0
+    this.#pauseEnd = 0
+  }
+
   /** What was given out before means nothing any more. */
   renew(): number {
     return ++this.#generation
@@ -92,7 +105,10 @@ export class ActorThread<T extends { readonly kind: string }> {
     }
   }
 
-  #opened(): Promise<Piscina> {
+  async #opened(): Promise<Piscina> {
+    const left = this.#pauseEnd - performance.now()
+    if (this.#opening === undefined && left > 0)
+      throw asShardError(`${this.#failure}; started again in ${Math.ceil(left / 1000)} s at the earliest`)
     this.#opening ??= this.#open().finally(() => {
       this.#opening = undefined
     })
@@ -115,10 +131,16 @@ export class ActorThread<T extends { readonly kind: string }> {
     } catch (error) {
       await pool.destroy()
       this.#failure = messageOf(error)
+      this.#pauseMs = Math.min(this.#pauseMs === 0 ? PAUSE_MS : this.#pauseMs * 2, PAUSE_MAX_MS)
+      this.#pauseEnd = performance.now() + this.#pauseMs
+      const { name, log } = this.#options
+      // The first start's failure is told by who waits for it.
+      if (this.#generation > 0) log.error({ shard: name, error: this.#failure }, 'shard thread does not start again')
       throw asShardError(error)
     }
     this.#pool = pool
     this.#generation++
+    this.forgetFailures()
     this.#failure = undefined
     return pool
   }

@@ -246,6 +246,7 @@ export class ShardThread implements Service {
     await this.#actor.settled() // with the options of before
     this.#options = { ...this.#options, ...setup }
     this.#bounds = undefined
+    this.#actor.forgetFailures()
     if (!this.#actor.running) {
       await this.#actor.ready()
       return

@@ -51,10 +51,11 @@ export class FleetmeterError extends Error {
   }
 }
 
-/** A sentence out of whatever was thrown, with its causes. */
+/** A sentence out of whatever was thrown, with its causes, each told once. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const code = (error as NodeJS.ErrnoException).code
   const own = error.message === '' ? (code ?? error.name) : error.message
-  return error.cause === undefined ? own : `${own}: ${messageOf(error.cause)}`
+  const cause = error.cause === undefined ? '' : messageOf(error.cause)
+  return own.includes(cause) ? own : `${own}: ${cause}`
 }
