@@ -42,8 +42,7 @@ npm run bench -- lease-decision     a decision of a collector by its slices of q
 npm run bench -- quota-http         a check of quotas over HTTP, beside an empty Hono handler; counts of ten million rows
 npm run bench -- neighbour          what an attack costs another sender's answers
 npm run bench -- overload           what is taken, and how soon, of three times what can be taken
-npm run bench -- … --turns 3        fewer than five turns of them
-`
+npm run bench -- … --turns 3        fewer than five turns of them`
 
 const BASELINE = fileURLToPath(new URL('./baseline.json', import.meta.url))
 const NODES = 200
@@ -121,19 +120,17 @@ function refuse(why: string): never {
   process.exit(2)
 }
 
-const OPTIONS = {
-  allowPositionals: true,
-  options: {
-    help: { type: 'boolean', short: 'h', default: false },
-    seconds: { type: 'string' },
-    turns: { type: 'string' },
-    'write-baseline': { type: 'boolean', default: false },
-  },
-} as const
-
 function argumentsOf() {
   try {
-    return parseArgs(OPTIONS)
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        help: { type: 'boolean', short: 'h', default: false },
+        seconds: { type: 'string' },
+        turns: { type: 'string' },
+        'write-baseline': { type: 'boolean', default: false },
+      },
+    })
   } catch (error) {
     return refuse((error as Error).message)
   }
@@ -158,8 +155,8 @@ const turns = countOf('turns') ?? TURNS
 const givenSeconds = countOf('seconds')
 execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
 console.log(machine())
-if (bench !== undefined) {
-  await bench(turns, givenSeconds ?? OTHER_SECONDS[name!] ?? TURN_SECONDS, kind)
+if (name !== undefined && bench !== undefined) {
+  await bench(turns, givenSeconds ?? OTHER_SECONDS[name] ?? TURN_SECONDS, kind)
   process.exit(0)
 }
 const seconds = givenSeconds ?? 60

@@ -37,7 +37,7 @@ export class ActorThread<T extends { readonly kind: string }> {
   #generation = 0
   #failure: string | undefined
   #news = 0
-  #pauseMs = 0
+  #failedStarts = 0
   #pauseEnd = 0
 
   constructor(options: ActorOptions<T>) {
@@ -76,7 +76,7 @@ export class ActorThread<T extends { readonly kind: string }> {
 
   /** The next start is of something else: those that failed say nothing about it. */
   forgetFailures(): void {
-    this.#pauseMs = 0
+    this.#failedStarts = 0
     this.#pauseEnd = 0
   }
 
@@ -131,8 +131,7 @@ export class ActorThread<T extends { readonly kind: string }> {
     } catch (error) {
       await pool.destroy()
       this.#failure = messageOf(error)
-      this.#pauseMs = Math.min(this.#pauseMs === 0 ? PAUSE_MS : this.#pauseMs * 2, PAUSE_MAX_MS)
-      this.#pauseEnd = performance.now() + this.#pauseMs
+      this.#pauseEnd = performance.now() + Math.min(PAUSE_MS * 2 ** this.#failedStarts++, PAUSE_MAX_MS)
       const { name, log } = this.#options
       // The first start's failure is told by who waits for it.
       if (this.#generation > 0) log.error({ shard: name, error: this.#failure }, 'shard thread does not start again')

@@ -103,6 +103,10 @@ function metricBatch(random: Random, pool: readonly Label[][], usual: boolean): 
   return new TextEncoder().encode(JSON.stringify({ metrics }))
 }
 
+function bothReaders(limits: SeriesLimits, seed: number): [fast: Reception, portable: Reception] {
+  return [new Reception(limits, seed, fastKeys), new Reception(limits, seed, (s) => new PortableKeys(s))]
+}
+
 /** All that a body became, in a form that does not depend on how it was read. */
 function became(
   reception: Reception,
@@ -154,7 +158,7 @@ test(`both readers say the same of ${BODIES} bodies`, (t) => {
   let usual = true
   for (let n = 0; n < BODIES; n++) {
     if (n % 500 === 0) {
-      readers = [new Reception(LIMITS, seed, fastKeys), new Reception(LIMITS, seed, (s) => new PortableKeys(s))]
+      readers = bothReaders(LIMITS, seed)
       usual = n % 1000 === 0
       pool = Array.from({ length: 60 }, () => labelsOf(random, usual))
     }
@@ -182,7 +186,7 @@ test(`both readers say the same of ${BODIES} bodies`, (t) => {
 
 test('a series of remote write 2.0 is known by its texts, whatever their numbers are in a request', (t) => {
   const known = t.mock.method(FastKeys.prototype, 'find')
-  const readers = [new Reception(LIMITS, 1, fastKeys), new Reception(LIMITS, 1, (seed) => new PortableKeys(seed))]
+  const readers = bothReaders(LIMITS, 1)
   const labelsOfHost = (host: string): Label[] => [
     ['__name__', 'up'],
     ['host', host],
@@ -235,7 +239,7 @@ test(`both readers say the same of ${BODIES / 10} requests whose series are as t
   let sound = 0
   for (let n = 0; n < BODIES / 10; n++) {
     if (n % 100 === 0) {
-      readers = [new Reception(limits, seed, fastKeys), new Reception(limits, seed, (s) => new PortableKeys(s))]
+      readers = bothReaders(limits, seed)
       // Names and values share texts. Where there are more than 32 labels, references are not compared with those before.
       const names = Array.from(
         { length: random.pick([1, 3, 8, 9, 15, 16, 17, 31, 32, 33, 40]) },
@@ -272,7 +276,7 @@ test(`both readers say the same of ${BODIES / 10} requests whose series are as t
 })
 
 test('references mean the symbols of their own request, and all of their bytes count', () => {
-  const readers = [new Reception(LIMITS, 1, fastKeys), new Reception(LIMITS, 1, (seed) => new PortableKeys(seed))]
+  const readers = bothReaders(LIMITS, 1)
   const texts = ['', '__name__', 'up', 'host', 'x', 'y']
   const send = (hosts: readonly string[], used: readonly string[], numbers = texts) => {
     const series = hosts.map((host, i) => ({

@@ -81,7 +81,6 @@ function differAlike(list: usize, at: usize, end: usize): bool {
   const size = end - at
   if (size != refsBeforeBytes) return false
   if (load<u32>(list, R_BEFORE) != (listBefore as u32) && !compareTexts(list)) return false
-  const symbols = symbolCount
   let unseen: u64 = load<u64>(list, R_CHANGED)
   let before: u32 = 0
   for (let i: usize = 0; i < size; i += 32) {
@@ -98,17 +97,12 @@ function differAlike(list: usize, at: usize, end: usize): bool {
       const byte = ctz(bytes)
       const ref = before + popcnt(ends & ((1 << byte) - 1))
       let q = at + i + (byte as usize)
-      let symbol = load<u8>(q) as u32
-      bytes &= bytes - 1
-      if (symbol > 127 || (q > at && load<u8>(q - 1) > 127)) {
-        while (q > at && load<u8>(q - 1) > 127) q--
-        q = smallNumber(q, end)
-        if (q == 0) return false
-        symbol = number
-      }
-      if (symbol >= symbols || textOfSymbol(symbolAt(symbol)) != load<u32>(list + R_TEXTS + ((ref as usize) << 2)))
-        return false
+      while (q > at && load<u8>(q - 1) > 127) q--
+      q = smallNumber(q, end)
+      if (q == 0 || number >= symbolCount) return false
+      if (textOfSymbol(symbolAt(number)) != load<u32>(list + R_TEXTS + ((ref as usize) << 2))) return false
       unseen &= ~((1 as u64) << (ref as u64))
+      bytes &= bytes - 1
     }
     before += popcnt(ends)
   }
